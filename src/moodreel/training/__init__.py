@@ -1,0 +1,1 @@
+"""Training: imports torch; nothing outside this package does."""
