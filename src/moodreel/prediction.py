@@ -218,24 +218,46 @@ def format_vtt(prediction: Prediction) -> str:
     """
     name = " ".join(prediction.clip.split()).replace("-->", "->")
     lines = ["WEBVTT", "", f"NOTE moodreel {prediction.model}: {name}", ""]
-    for start_s, end_s, label, probability in _stretches(prediction.timeline):
-        lines += [f"{_clock(start_s)} --> {_clock(end_s)}", f"{label} {probability:.0%}", ""]
+    for stretch in join_windows(prediction.timeline):
+        times = f"{_clock(stretch.start_s)} --> {_clock(stretch.end_s)}"
+        lines += [times, f"{stretch.label} {stretch.top:.0%}", ""]
     return "\n".join(lines)
 
 
-def _stretches(timeline: Sequence[Window]) -> list[tuple[float, float, str, float]]:
-    stretches: list[tuple[float, float, str, float]] = []
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive windows of equal label.
+
+    Attributes:
+        start_s: start in seconds from the clip's beginning.
+        end_s: end in seconds: where the next stretch starts, since windows overlap.
+        label: their label.
+        top: the highest probability that the label has in one of them, 0-1.
+    """
+
+    start_s: float
+    end_s: float
+    label: str
+    top: float
+
+
+def join_windows(timeline: Sequence[Window]) -> tuple[Stretch, ...]:
+    """Join consecutive windows of equal label; windows without one are left out.
+
+    Args:
+        timeline: windows in order.
+    """
+    stretches: list[Stretch] = []
     for index, window in enumerate(timeline):
         if window.label is None:
             continue
         end_s = timeline[index + 1].start_s if index + 1 < len(timeline) else window.end_s
-        top = max(window.probabilities)
-        if stretches and stretches[-1][2] == window.label and stretches[-1][1] >= window.start_s:
-            start_s, _, label, best = stretches.pop()
-            stretches.append((start_s, end_s, label, max(best, top)))
-        else:
-            stretches.append((window.start_s, end_s, window.label, top))
-    return stretches
+        stretch = Stretch(window.start_s, end_s, window.label, max(window.probabilities))
+        if stretches and stretches[-1].label == stretch.label and stretches[-1].end_s >= stretch.start_s:
+            last = stretches.pop()
+            stretch = Stretch(last.start_s, end_s, stretch.label, max(last.top, stretch.top))
+        stretches.append(stretch)
+    return tuple(stretches)
 
 
 def _clock(time_s: float) -> str:

@@ -1,0 +1,123 @@
+"""The command line: one short function a command. Heavy modules are imported where they are used, so `--help` is fast."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from moodreel.errors import MoodreelError
+
+if TYPE_CHECKING:
+    from moodreel.output import Report
+
+app = typer.Typer(
+    name="moodreel",
+    help="Audio-visual emotion recognition: what the people in a clip feel, from face and voice, over time.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Format(StrEnum):
+    """How predictions are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    VTT = "vtt"
+
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="A bundle's name, or its folder (RUN/bundle).")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done, on stderr.")]
+
+
+@app.command()
+def predict(
+    clips: Annotated[list[str], typer.Argument(help="Clips, sound files, pictures or folders of them.", show_default=False)],
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to write the answers.")] = Format.TABLE,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of stdout.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the timeline as PNG; a folder with several clips.")] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Write the clip as MP4 with faces and emotions drawn in.")] = None,
+    model: ModelOption = "default",
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Processor threads that the networks may use.")] = 2,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Tell the emotion of each clip, from face and voice, over time."""
+    from moodreel.output import Report
+
+    report = Report(format.value, output, plot, overlay, quiet=quiet, verbose=verbose)
+    raise typer.Exit(_predict_clips(report, clips, model, threads))
+
+
+def _predict_clips(report: Report, clips: list[str], model: str, threads: int) -> int:
+    from moodreel.media import find_media
+    from moodreel.recognizer import Recognizer
+
+    recognizer = Recognizer.load(model, threads=threads)
+    paths: list[Path] = []
+    for clip in clips:
+        with report.guard():
+            paths.extend(path for path in find_media([clip]) if path not in paths)
+    with report.open(n_clips=len(paths)):
+        for path in paths:
+            with report.guard():
+                report.add(path, recognizer.predict(path, progress=report.progress(path)))
+    return report.exit_status
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the clip and its pictures.")] = Path("moodreel-demo"),
+    model: ModelOption = "default",
+    quiet: QuietOption = False,
+) -> None:
+    """Make a short clip, predict on it, and draw its timeline."""
+    from moodreel.demo import write_demo_clip
+    from moodreel.output import Report
+
+    clip = write_demo_clip(output / "demo.mp4")
+    report = Report("table", None, output / "demo.png", output / "demo-overlay.mp4", quiet=quiet, verbose=False)
+    raise typer.Exit(_predict_clips(report, [str(clip)], model, threads=2))
+
+
+@app.command()
+def doctor() -> None:
+    """Show versions, codecs, the execution provider really in use, the bundles found and the installed size."""
+    from moodreel.doctor import examine, format_examination
+
+    typer.echo(format_examination(examine()))
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from moodreel import __version__
+
+        typer.echo(f"moodreel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Read options that stand before a command."""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line on stderr and exit status 2."""
+    try:
+        app()
+    except MoodreelError as error:
+        typer.echo(f"moodreel: error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("moodreel: interrupted", err=True)
+        sys.exit(130)

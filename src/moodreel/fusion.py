@@ -1,0 +1,134 @@
+"""Log-linear fusion of face and voice: calibrated log-probabilities, weighted and added.
+
+    log p(emotion) = w_face log p_face(emotion) + w_voice(snr) log p_voice(emotion) + constant
+
+(Hinton 2002, "Training products of experts": a log-linear pool). The voice's weight falls with the speech-to-background
+ratio that the voice network itself estimates, so that music, laughter and babble do not outvote the face.
+All numbers stand in `bundle.json`, with how they were chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from moodreel.errors import BundleError
+from moodreel.labels import N_EMOTIONS
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How calibrated face and voice are added.
+
+    Attributes:
+        face_temperature: divides the face's logits, above 0.
+        voice_temperature: divides the voice's logits, above 0.
+        face_weight: exponent of the face's probabilities where both are there.
+        voice_weight: exponent of the voice's probabilities where both are there and the sound is clean.
+        voice_trust_db: speech-to-background ratios in dB, rising.
+        voice_trust: factor on `voice_weight` at each of them, 0-1; linear between, flat outside.
+        abstain_below: the answer is marked as abstained where its top probability is below this, 0-1.
+    """
+
+    face_temperature: float
+    voice_temperature: float
+    face_weight: float
+    voice_weight: float
+    voice_trust_db: tuple[float, ...]
+    voice_trust: tuple[float, ...]
+    abstain_below: float
+
+    def face_log_probabilities(self, logits: npt.ArrayLike) -> FloatArray:
+        """Calibrate the face network's logits, shape (…, 7), to log-probabilities of the same shape."""
+        return log_softmax(np.asarray(logits, dtype=np.float64) / self.face_temperature)
+
+    def voice_log_probabilities(self, logits: npt.ArrayLike) -> FloatArray:
+        """Calibrate the voice network's logits, shape (…, 7), to log-probabilities of the same shape."""
+        return log_softmax(np.asarray(logits, dtype=np.float64) / self.voice_temperature)
+
+    def weights(self, snr_db: float | None, *, has_face: bool) -> tuple[float, float]:
+        """Return the exponents of face and voice.
+
+        Args:
+            snr_db: speech-to-background ratio in dB that the voice network estimates; `None` without speech.
+            has_face: whether a face was seen.
+
+        Returns:
+            Exponents of the face and of the voice; a modality that stands alone has 1, an absent one 0.
+        """
+        if snr_db is None:
+            return (1.0 if has_face else 0.0), 0.0
+        if not has_face:
+            return 0.0, 1.0
+        trust = float(np.interp(snr_db, self.voice_trust_db, self.voice_trust))
+        return self.face_weight, self.voice_weight * trust
+
+    def fuse(self, face: FloatArray | None, voice: FloatArray | None, snr_db: float | None) -> FloatArray | None:
+        """Add calibrated log-probabilities.
+
+        Args:
+            face: shape (7,), or `None` without a face.
+            voice: shape (7,), or `None` without speech.
+            snr_db: as the voice network estimates it, `None` without speech.
+
+        Returns:
+            Probabilities, shape (7,), summing to 1; `None` with neither.
+        """
+        face_weight, voice_weight = self.weights(snr_db if voice is not None else None, has_face=face is not None)
+        if face is None and voice is None:
+            return None
+        total = np.zeros(N_EMOTIONS)
+        if face is not None:
+            total += face_weight * face
+        if voice is not None:
+            total += voice_weight * voice
+        return np.asarray(np.exp(log_softmax(total)))
+
+
+def read_fusion(section: Mapping[str, Any]) -> Fusion:
+    """Read the `fusion` section of `bundle.json`.
+
+    Raises:
+        BundleError: a number is missing, of the wrong type or out of range.
+    """
+    try:
+        fusion = Fusion(
+            face_temperature=float(section["face_temperature"]),
+            voice_temperature=float(section["voice_temperature"]),
+            face_weight=float(section["face_weight"]),
+            voice_weight=float(section["voice_weight"]),
+            voice_trust_db=tuple(float(value) for value in section["voice_trust_db"]),
+            voice_trust=tuple(float(value) for value in section["voice_trust"]),
+            abstain_below=float(section["abstain_below"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"bundle.json: fusion: missing or malformed {error}; export the bundle anew") from None
+    _check(fusion)
+    return fusion
+
+
+def _check(fusion: Fusion) -> None:
+    knots, trust = np.array(fusion.voice_trust_db), np.array(fusion.voice_trust)
+    numbers = [fusion.face_temperature, fusion.voice_temperature, fusion.face_weight, fusion.voice_weight]
+    sound = (
+        bool(np.isfinite([*numbers, fusion.abstain_below, *knots, *trust]).all())
+        and min(fusion.face_temperature, fusion.voice_temperature) > 0
+        and min(fusion.face_weight, fusion.voice_weight) >= 0
+        and len(knots) == len(trust) >= 1
+        and bool((np.diff(knots) > 0).all())
+    )
+    if not sound:
+        raise BundleError("bundle.json: fusion: temperatures above 0, weights from 0, rising voice_trust_db expected")
+
+
+def log_softmax(values: npt.ArrayLike) -> FloatArray:
+    """Return log-probabilities over the last axis, computed without overflow."""
+    array = np.asarray(values, dtype=np.float64)
+    shifted = array - array.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))

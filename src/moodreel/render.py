@@ -1,0 +1,268 @@
+"""Pictures of a prediction: the timeline as PNG, and the clip with faces and emotions drawn in as MP4."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from moodreel.errors import MediaError
+from moodreel.labels import EMOTIONS
+from moodreel.prediction import Box, Person, Prediction, Window
+
+if TYPE_CHECKING:
+    import av.container
+
+    from moodreel.media import Frame, Sound
+
+COLOURS: dict[str, str] = {
+    "angry": "#d55e00",
+    "disgust": "#009e73",
+    "fear": "#cc79a7",
+    "happy": "#f0e442",
+    "neutral": "#9a9a9a",
+    "sad": "#0072b2",
+    "surprise": "#56b4e9",
+}
+"""Okabe & Ito's palette, which colour-blind people can tell apart; grey for neutral."""
+
+PLOT_PX = (1200, 620)
+OVERLAY_SIDE_PX = 960
+OVERLAY_HZ = 25.0
+SOUND_HZ = 16_000
+BOX_HOLD_S = 0.4
+"""A box is drawn this long around the instant it was seen at."""
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def write_plot(prediction: Prediction, path: Path) -> None:
+    """Draw the timeline: a stacked area of the seven emotions, below it a row for the face and one for the voice.
+
+    Args:
+        prediction: what to draw.
+        path: the PNG file to write.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    image = Image.new("RGB", PLOT_PX, "white")
+    draw = ImageDraw.Draw(image)
+    area, right = (90, 70, 1010, 430), 1010
+    draw.text((area[0], 24), _title(prediction), fill="#222222", font=_font(22))
+    _draw_area(draw, prediction, area)
+    _draw_row(draw, "face", [window.face for window in prediction.timeline], prediction, (area[0], 460, right, 490))
+    _draw_row(draw, "voice", [window.voice for window in prediction.timeline], prediction, (area[0], 505, right, 535))
+    _draw_axis(draw, prediction.duration_s, (area[0], 545, right))
+    _draw_legend(draw, prediction, right + 25)
+    image.save(path, format="PNG")
+
+
+def write_overlay(clip: Path, prediction: Prediction, path: Path) -> None:
+    """Write the clip anew with each person's box, the emotions of the moment, and the sound.
+
+    Args:
+        clip: the clip that was predicted.
+        prediction: its prediction.
+        path: the MP4 file to write: h264 at up to 960 pixels and 25 frames a second, aac mono at 16 kHz.
+
+    Raises:
+        MediaError: the clip holds no picture.
+        OSError: the file cannot be written.
+    """
+    import av
+
+    from moodreel.media import open_clip
+
+    with open_clip(clip) as source:
+        if source.video is None:
+            raise MediaError(f"{prediction.clip!r}: has no picture to draw an overlay on; use --plot instead")
+        stream = source.stream(longest_side_px=OVERLAY_SIDE_PX, frames_rate_hz=OVERLAY_HZ, sound_rate_hz=SOUND_HZ)
+        with av.open(str(path), "w", format="mp4") as container:
+            _OverlayWriter(container, prediction, has_sound=source.sound is not None).write(stream)
+
+
+class _OverlayWriter:
+    """Draws frames and muxes them with the sound."""
+
+    def __init__(self, container: av.container.OutputContainer, prediction: Prediction, *, has_sound: bool) -> None:
+        self._container = container
+        self._prediction = prediction
+        self._starts = {person.id: [box.time_s for box in person.boxes] for person in prediction.people}
+        self._video: av.VideoStream | None = None
+        self._sound = container.add_stream("aac", rate=SOUND_HZ, layout="mono") if has_sound else None
+        self._last_pts = -1
+
+    def write(self, stream: Iterator[Frame | Sound]) -> None:
+        from moodreel.media import Frame
+
+        pending: list[Sound] = []  # the muxer wants every stream declared before the first packet
+        for item in stream:
+            if isinstance(item, Frame):
+                self._write_frame(item)
+            else:
+                pending.append(item)
+            while pending and self._video is not None:
+                self._write_sound(pending.pop(0))
+        for encoder in (self._video, self._sound):
+            if encoder is not None:
+                self._container.mux(encoder.encode(None))
+
+    def _write_frame(self, frame: Frame) -> None:
+        import av
+
+        pixels = self._draw(frame)
+        if self._video is None:
+            self._video = self._open_video(pixels)
+        picture = av.VideoFrame.from_ndarray(_fit(pixels, self._video.height, self._video.width), format="rgb24")
+        picture.pts = max(self._last_pts + 1, round(frame.time_s * OVERLAY_HZ))
+        self._last_pts = picture.pts
+        self._container.mux(self._video.encode(picture))
+
+    def _open_video(self, pixels: Pixels) -> av.VideoStream:
+        video = self._container.add_stream("libx264", rate=round(OVERLAY_HZ), options={"crf": "23", "preset": "veryfast"})
+        video.height, video.width = (max(2, side + side % 2) for side in pixels.shape[:2])
+        video.pix_fmt = "yuv420p"  # what every player shows; it needs even sides
+        return video
+
+    def _write_sound(self, sound: Sound) -> None:
+        import av
+
+        if self._sound is None:
+            return
+        frame = av.AudioFrame.from_ndarray(sound.samples[None], format="fltp", layout="mono")
+        frame.sample_rate = SOUND_HZ
+        frame.pts = round(sound.start_s * SOUND_HZ)
+        self._container.mux(self._sound.encode(frame))
+
+    def _draw(self, frame: Frame) -> Pixels:
+        image = Image.fromarray(frame.pixels)
+        draw = ImageDraw.Draw(image)
+        for person in self._prediction.people:
+            box = self._box_at(person, frame.time_s)
+            if box is not None:
+                _draw_person(draw, person, box, frame)
+        window = _window_at(self._prediction.timeline, frame.time_s)
+        if window is not None:
+            _draw_bars(draw, window, image.height)
+        return np.asarray(image)
+
+    def _box_at(self, person: Person, time_s: float) -> Box | None:
+        starts = self._starts[person.id]
+        at = bisect_right(starts, time_s)
+        near = [person.boxes[i] for i in (at - 1, at) if 0 <= i < len(starts)]
+        nearest = min(near, key=lambda box: abs(box.time_s - time_s), default=None)
+        return nearest if nearest is not None and abs(nearest.time_s - time_s) <= BOX_HOLD_S else None
+
+
+def _draw_person(draw: ImageDraw.ImageDraw, person: Person, box: Box, frame: Frame) -> None:
+    window = _window_at(person.windows, frame.time_s)
+    label = window.label if window is not None and window.label else person.label
+    left, top, right, bottom = (value * frame.scale for value in box.box_px)
+    font = _font(max(12, round(frame.pixels.shape[0] / 28)))
+    draw.rectangle((left, top, right, bottom), outline=COLOURS[label], width=max(2, frame.pixels.shape[0] // 200))
+    text = f"{person.id} {label}"
+    place = (left, max(0.0, top - font.size - 6))
+    draw.rectangle(draw.textbbox(place, text, font=font), fill="black")
+    draw.text(place, text, fill=COLOURS[label], font=font)
+
+
+def _draw_bars(draw: ImageDraw.ImageDraw, window: Window, height_px: int) -> None:
+    """Draw the window's seven probabilities in the lower left corner."""
+    size = max(9, height_px // 36)
+    font, step = _font(size), size + 3
+    top = height_px - step * len(EMOTIONS) - 6
+    draw.rectangle((0, top - 4, size * 13, height_px), fill="black")
+    for row, (emotion, value) in enumerate(zip(EMOTIONS, window.probabilities, strict=True)):
+        y = top + row * step
+        draw.text((4, y - 1), emotion, fill="white", font=font)
+        draw.rectangle((size * 6, y, size * 6 + 1 + value * size * 6.5, y + size), fill=COLOURS[emotion])
+
+
+def _draw_area(draw: ImageDraw.ImageDraw, prediction: Prediction, area: tuple[int, int, int, int]) -> None:
+    left, top, right, bottom = area
+    draw.rectangle(area, fill="#f4f4f4")
+    for share, text in ((0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %")):
+        y = bottom - share * (bottom - top)
+        draw.text((left - 10, y), text, fill="#555555", font=_font(15), anchor="rm")
+    if not prediction.timeline:
+        return
+    times, values = _curve(prediction)
+    x = left + times / max(prediction.duration_s, 1e-6) * (right - left)
+    y = bottom - np.cumsum(np.pad(values, ((0, 0), (1, 0))), axis=1) * (bottom - top)
+    for index, emotion in enumerate(EMOTIONS):
+        upper, lower = zip(x, y[:, index + 1], strict=True), zip(x[::-1], y[::-1, index], strict=True)
+        draw.polygon([*upper, *lower], fill=COLOURS[emotion], outline="white")
+
+
+def _curve(prediction: Prediction) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the windows' middles and probabilities, held flat out to both ends of the clip."""
+    middles = np.array([(window.start_s + window.end_s) / 2 for window in prediction.timeline])
+    values = np.array([window.probabilities for window in prediction.timeline])
+    end_s = max(prediction.duration_s, 1e-6)
+    return np.array([0.0, *middles, end_s]), np.concatenate([values[:1], values, values[-1:]])
+
+
+def _draw_row(
+    draw: ImageDraw.ImageDraw,
+    name: str,
+    answers: Sequence[Sequence[float] | None],
+    prediction: Prediction,
+    area: tuple[int, int, int, int],
+) -> None:
+    left, top, right, bottom = area
+    draw.rectangle(area, fill="#f4f4f4")
+    draw.text((left - 10, (top + bottom) / 2), name, fill="#222222", font=_font(16), anchor="rm")
+    for index, answer in enumerate(answers):
+        if answer is None:
+            continue
+        start, end = index / len(answers), (index + 1) / len(answers)
+        colour = COLOURS[EMOTIONS[int(np.argmax(answer))]]
+        draw.rectangle((left + start * (right - left), top, left + end * (right - left), bottom), fill=colour)
+    state = prediction.face.state if name == "face" else prediction.voice.state
+    if state != "ok":
+        draw.text((left + 8, (top + bottom) / 2), state.replace("_", " "), fill="#555555", font=_font(15), anchor="lm")
+
+
+def _draw_axis(draw: ImageDraw.ImageDraw, duration_s: float, area: tuple[int, int, int]) -> None:
+    left, top, right = area
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x = left + share * (right - left)
+        draw.line((x, top - 8, x, top), fill="#555555")
+        draw.text((x, top + 4), f"{share * duration_s:.1f} s", fill="#555555", font=_font(15), anchor="ma")
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, prediction: Prediction, left: int) -> None:
+    for row, emotion in enumerate(reversed(EMOTIONS)):
+        y = 80 + row * 34
+        value = prediction.probabilities[EMOTIONS.index(emotion)]
+        draw.rectangle((left, y, left + 20, y + 20), fill=COLOURS[emotion])
+        draw.text((left + 28, y + 10), f"{emotion} {value:.0%}", fill="#222222", font=_font(17), anchor="lm")
+
+
+def _title(prediction: Prediction) -> str:
+    name = Path(prediction.clip).name.replace("\n", " ")
+    short = name if len(name) <= 48 else f"{name[:45]}..."
+    return f"{short}: {prediction.label or 'no answer'}{' (abstained)' if prediction.abstained else ''}"
+
+
+def _window_at(windows: Sequence[Window], time_s: float) -> Window | None:
+    """Return the window whose middle is nearest to an instant."""
+    return min(windows, key=lambda window: abs((window.start_s + window.end_s) / 2 - time_s), default=None)
+
+
+def _fit(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Crop or pad a frame to the size the encoder was opened with; a stream may change its size on the way."""
+    cut = pixels[:height, :width]
+    return np.ascontiguousarray(np.pad(cut, ((0, height - cut.shape[0]), (0, width - cut.shape[1]), (0, 0)), mode="edge"))
+
+
+def _font(size_px: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size_px)
+    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow is built with FreeType on every platform that has wheels"
+    return font

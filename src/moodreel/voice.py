@@ -1,0 +1,133 @@
+"""The voice over time: blocks of sound in, the voice network's answer for each utterance and window out.
+
+Sound is taken in chunks of at most 8 s that overlap by 2 s, so that a video of any length needs the memory of one chunk.
+The network runs once a chunk; its tokens are pooled for every window of the timeline and for the chunk's own part
+("utterance"), over speech alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from moodreel.bundle import Bundle
+from moodreel.speech import CHUNK_S, RATE_HZ, extract_speech, pool_windows
+from moodreel.timeline import HOP_S, WINDOW_S, count_windows, window_times
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+ADVANCE_S = 6.0
+"""Seconds between the starts of two chunks: chunk length less one window."""
+MIN_CHUNK_S = 0.1
+"""Sound shorter than this holds no syllable."""
+
+assert ADVANCE_S + WINDOW_S <= CHUNK_S and ADVANCE_S % HOP_S == 0, "every window must lie inside one chunk"
+
+
+@dataclass(frozen=True)
+class VoiceWindow:
+    """What the voice network says of a stretch of sound.
+
+    Attributes:
+        start_s: start in seconds from the clip's beginning.
+        end_s: end in seconds.
+        speech_s: seconds of speech that the answer rests on; 0 where nobody speaks.
+        logits: float32, shape (7,), uncalibrated, in the order of `EMOTIONS`.
+        snr_db: speech-to-background ratio in dB that the network estimates.
+    """
+
+    start_s: float
+    end_s: float
+    speech_s: float
+    logits: npt.NDArray[np.float32]
+    snr_db: float
+
+
+@dataclass(frozen=True)
+class Voice:
+    """The voice of a whole clip.
+
+    Attributes:
+        heard_s: seconds of sound, silence included.
+        utterances: consecutive parts of the sound that cover it once.
+        windows: one for each window of the timeline that the sound reaches, in order.
+    """
+
+    heard_s: float
+    utterances: tuple[VoiceWindow, ...]
+    windows: tuple[VoiceWindow, ...]
+
+    @property
+    def speech_s(self) -> float:
+        """Seconds of speech in the clip."""
+        return sum(utterance.speech_s for utterance in self.utterances)
+
+
+@dataclass
+class VoiceListener:
+    """Takes a clip's sound block by block.
+
+    Attributes:
+        session: the opened voice network: `mel`, `pooling` -> `logits`, `snr_db`.
+    """
+
+    session: onnxruntime.InferenceSession
+    _buffer: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32), init=False)
+    _chunk_start_s: float = field(default=0.0, init=False)
+    _utterances: list[VoiceWindow] = field(default_factory=list, init=False)
+    _windows: list[VoiceWindow] = field(default_factory=list, init=False)
+
+    def listen(self, samples: npt.NDArray[np.float32]) -> None:
+        """Take the next block.
+
+        Args:
+            samples: mono float32 at 16 kHz, -1 to 1, following the block before without a gap.
+        """
+        self._buffer = np.concatenate([self._buffer, samples])
+        while len(self._buffer) > CHUNK_S * RATE_HZ:
+            self._read_chunk(self._buffer[: int(CHUNK_S * RATE_HZ)], n_windows=int(ADVANCE_S / HOP_S), own_s=ADVANCE_S)
+            self._buffer = self._buffer[int(ADVANCE_S * RATE_HZ) :]
+            self._chunk_start_s += ADVANCE_S
+
+    def finish(self) -> Voice:
+        """Read what is left and return the whole voice."""
+        left_s = len(self._buffer) / RATE_HZ
+        if left_s >= MIN_CHUNK_S:
+            self._read_chunk(self._buffer, n_windows=count_windows(left_s), own_s=left_s)
+        return Voice(self._chunk_start_s + left_s, tuple(self._utterances), tuple(self._windows))
+
+    def _read_chunk(self, samples: npt.NDArray[np.float32], n_windows: int, own_s: float) -> None:
+        length_s = len(samples) / RATE_HZ
+        times = [(0.0, own_s), *(window_times(index, length_s) for index in range(n_windows))]
+        utterance, *windows = self._run(samples, times)
+        self._utterances.append(utterance)
+        self._windows.extend(windows)
+
+    def _run(self, samples: npt.NDArray[np.float32], times: list[tuple[float, float]]) -> list[VoiceWindow]:
+        speech = extract_speech(samples)
+        pooling = pool_windows(speech.active, times)
+        inputs = {"mel": speech.mel[None], "pooling": pooling.weights}
+        logits, snr_db = self.session.run(["logits", "snr_db"], inputs)
+        return [
+            VoiceWindow(
+                start_s=self._chunk_start_s + start_s,
+                end_s=self._chunk_start_s + end_s,
+                speech_s=float(pooling.speech_share[row]) * (end_s - start_s),
+                logits=logits[row],
+                snr_db=float(snr_db[row]),
+            )
+            for row, (start_s, end_s) in enumerate(times)
+        ]
+
+
+def open_listener(bundle: Bundle, threads: int) -> VoiceListener:
+    """Start listening to a clip with a bundle's voice network.
+
+    Raises:
+        BundleError: the bundle holds no voice network that runs.
+    """
+    return VoiceListener(bundle.session("voice", threads))
