@@ -195,13 +195,14 @@ def format_csv(predictions: Iterable[Prediction], *, header: bool = True) -> str
         CSV text with `\\n` line ends; names with commas, quotes or newlines are quoted.
     """
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    # Texts are always quoted: left to itself, the writer lets a carriage return in a name break the row.
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     if header:
         writer.writerow(["clip", "start_s", "end_s", "label", *EMOTIONS, "clip_label", "abstained"])
     for prediction in predictions:
         for window in prediction.timeline:
-            values = [f"{value:.4f}" for value in window.probabilities]
-            times = [f"{window.start_s:.3f}", f"{window.end_s:.3f}"]
+            values = [round(float(value), 4) for value in window.probabilities]
+            times = [round(window.start_s, 3), round(window.end_s, 3)]
             tail = [prediction.label or "", str(prediction.abstained).lower()]
             writer.writerow([prediction.clip, *times, window.label or "", *values, *tail])
     return out.getvalue()
