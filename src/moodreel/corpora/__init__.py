@@ -1,0 +1,28 @@
+"""Corpora: folders of labelled clips, read into `Sample`s.
+
+corpus = read_corpus("RAVDESS")
+corpus.layout, len(corpus.samples), corpus.speakers
+"""
+
+from __future__ import annotations
+
+from moodreel.corpora.describe import CorpusDescription, describe_corpus, render_description
+from moodreel.corpora.feature_files import read_feature_file
+from moodreel.corpora.read import LAYOUTS, detect_layout, read_corpus
+from moodreel.corpora.sample import SPLITS, UNKNOWN_SPEAKER, Corpus, Problem, Sample, natural_key
+
+__all__ = [
+    "LAYOUTS",
+    "SPLITS",
+    "UNKNOWN_SPEAKER",
+    "Corpus",
+    "CorpusDescription",
+    "Problem",
+    "Sample",
+    "describe_corpus",
+    "detect_layout",
+    "natural_key",
+    "read_corpus",
+    "read_feature_file",
+    "render_description",
+]

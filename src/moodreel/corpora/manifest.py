@@ -1,0 +1,112 @@
+"""Reader of manifests: a table that lists clips, their labels and speakers."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from pathlib import Path
+
+from moodreel.corpora.files import group_problems, read_class
+from moodreel.corpora.folders import SPLIT_NAMES, read_split_name
+from moodreel.corpora.named import read_age, read_gender
+from moodreel.corpora.rows import Row, read_rows
+from moodreel.corpora.sample import UNKNOWN_SPEAKER, Corpus, Sample, natural_key
+from moodreel.errors import CorpusError
+
+REQUIRED_COLUMNS = ("path", "label")
+
+
+def read_manifest(path: Path, *, allow_outside: bool = False) -> Corpus:
+    """Read a manifest: a CSV, TSV or Parquet table with one clip a row.
+
+    Args:
+        path: the table. Columns `path` (relative to the table's folder) and `label` must be there; `speaker`, `split`,
+            `clip_id`, `start_s`, `end_s`, `features`, `gender` and `age` may be; others are ignored.
+        allow_outside: whether rows may point outside the table's folder, by an absolute path or by `..`. Off by
+            default: a manifest from somebody else must not make moodreel open files that its user did not hand over.
+
+    Returns:
+        Clips named by `clip_id`, or else by their path and, where given, their times. Rows whose file is missing are
+        listed as problems.
+
+    Raises:
+        CorpusError: the table cannot be read, lacks a column, or a row is wrong; the message names the row.
+    """
+    rows = read_rows(path, REQUIRED_COLUMNS)
+    samples: list[Sample] = []
+    failures: list[tuple[str, Path]] = []
+    for number, row in enumerate(rows, start=2):
+        sample = _read_row(row, path, f"{path}, row {number}", allow_outside)
+        if sample.path.is_file():
+            samples.append(sample)
+        else:
+            failures.append(("no such file", sample.path))
+    _check_names(samples, path)
+    samples.sort(key=lambda sample: natural_key(sample.clip_id))
+    return Corpus(path.stem, path, tuple(samples), group_problems(failures), "manifest")
+
+
+def _read_row(row: Row, manifest: Path, where: str, allow_outside: bool) -> Sample:
+    start_s, end_s = (_read_seconds(row.get(name, ""), f"{where}, {name}") for name in ("start_s", "end_s"))
+    if end_s is not None and end_s <= (start_s or 0.0):
+        raise CorpusError(f"{where}: end_s {end_s:g} must be later than start_s {start_s or 0.0:g}")
+    features = row.get("features", "")
+    return Sample(
+        path=_locate(row["path"], manifest, where, allow_outside),
+        label=read_class(row["label"], where),
+        speaker=row.get("speaker") or UNKNOWN_SPEAKER,
+        clip_id=row.get("clip_id") or _name_clip(row["path"], start_s, end_s),
+        split=_read_split(row.get("split", ""), where),
+        corpus=manifest.stem,
+        start_s=start_s,
+        end_s=end_s,
+        features_path=_locate(features, manifest, where, allow_outside) if features else None,
+        gender=read_gender(row.get("gender", "")),
+        age=read_age(row.get("age", "")),
+    )
+
+
+def _locate(text: str, manifest: Path, where: str, allow_outside: bool) -> Path:
+    if not text or "\0" in text:
+        raise CorpusError(f"{where}: {'a path with a NUL character' if text else 'the path is empty'}")
+    folder = os.path.abspath(manifest.parent)  # noqa: PTH100  # lexical on purpose: links in the folder are its owner's
+    path = os.path.normpath(os.path.join(folder, text))  # noqa: PTH118
+    if not allow_outside and os.path.commonpath([folder, path]) != folder:
+        message = f"{where}: {text!r} lies outside the manifest's folder; move it below, or pass allow_outside"
+        raise CorpusError(message)
+    return manifest.parent / os.path.relpath(path, folder) if not allow_outside else Path(path)
+
+
+def _name_clip(text: str, start_s: float | None, end_s: float | None) -> str:
+    times = "" if start_s is None and end_s is None else f"#{start_s or 0.0:g}-{'' if end_s is None else f'{end_s:g}'}"
+    return Path(text).as_posix() + times
+
+
+def _read_split(text: str, where: str) -> str | None:
+    split = read_split_name(text)
+    if text and split is None:
+        raise CorpusError(f"{where}: unknown split {text!r}, expected one of {', '.join(SPLIT_NAMES)}")
+    return split
+
+
+def _read_seconds(text: str, where: str) -> float | None:
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise CorpusError(f"{where}: {text!r} is no time in seconds")
+    return seconds
+
+
+def _check_names(samples: list[Sample], manifest: Path) -> None:
+    counts = Counter(sample.clip_id for sample in samples)
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        more = f" and {len(repeated) - 1} more" if len(repeated) > 1 else ""
+        raise CorpusError(
+            f"{manifest}: two clips of one name: {repeated[0]!r}{more}; give each row a clip_id of its own"
+        )

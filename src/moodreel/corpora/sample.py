@@ -1,0 +1,101 @@
+"""The datum of a corpus: one labelled clip, and the corpus that holds them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+UNKNOWN_SPEAKER = "unknown"
+"""What `Sample.speaker` says where the corpus does not tell who speaks."""
+
+SPLITS = ("train", "valid", "test")
+"""The names of the sides of an official split, whatever the corpus calls them."""
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled clip.
+
+    Attributes:
+        path: the media file.
+        label: one of `moodreel.labels.EMOTIONS`.
+        speaker: who is seen and heard, or the film where the corpus groups by film; `UNKNOWN_SPEAKER` where unknown.
+        clip_id: name of the clip, unique within its corpus and the same on every machine.
+        split: side of the corpus's official split, one of `SPLITS`; `None` where there is none.
+        corpus: name of the corpus.
+        start_s: where the clip begins in the file, in seconds; `None` for the file's start.
+        end_s: where it ends, in seconds; `None` for the file's end.
+        features_path: a file of sound features that came with the corpus; `None` where there is none.
+        gender: `female` or `male` where the corpus tells.
+        age: age of the speaker in years where the corpus tells.
+    """
+
+    path: Path
+    label: str
+    speaker: str
+    clip_id: str
+    split: str | None
+    corpus: str
+    start_s: float | None = None
+    end_s: float | None = None
+    features_path: Path | None = None
+    gender: str | None = None
+    age: int | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Files of a corpus that were left out, and why.
+
+    Attributes:
+        reason: what is wrong with them, in one line.
+        paths: the files; never empty.
+    """
+
+    reason: str
+    paths: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        """One line: how many, why, and the first of them."""
+        more = f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else ""
+        return f"{self.reason}: {self.paths[0]}{more}"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A folder of labelled clips, read.
+
+    Attributes:
+        name: name of the corpus; the known layouts give their own, others take the folder's.
+        root: the folder or manifest it was read from.
+        samples: the clips in the order of their `clip_id`, numbers counted as numbers.
+        problems: what was left out.
+        layout: how the folder was understood: one of `moodreel.corpora.LAYOUTS`.
+    """
+
+    name: str
+    root: Path
+    samples: tuple[Sample, ...]
+    problems: tuple[Problem, ...]
+    layout: str
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The speakers in the order of their names, numbers counted as numbers."""
+        return tuple(sorted({sample.speaker for sample in self.samples}, key=natural_key))
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Key that sorts names as people do: `actor2` before `actor10`.
+
+    Args:
+        name: any text.
+
+    Returns:
+        One triple for each run of digits or other characters.
+    """
+    runs = (run for run in _DIGITS.split(name) if run)
+    return tuple((0, int(run), run) if run.isdecimal() else (1, 0, run) for run in runs)

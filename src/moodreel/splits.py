@@ -1,0 +1,289 @@
+"""Speaker-independent splits: no speaker of the test clips is heard or seen in training.
+
+Random splits of acted corpora score far higher than unseen speakers do, because a network learns to know the actors.
+Every split is made by `make_split`, which refuses a speaker on two sides unless asked for by name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from moodreel.corpora import UNKNOWN_SPEAKER, Sample, natural_key
+from moodreel.errors import CorpusError
+from moodreel.labels import EMOTIONS
+
+N_DRAWS = 256
+"""How many random choices of held-out speakers `speaker_split` weighs against each other."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Clips parted for training, for choosing a network, and for the figure that is quoted.
+
+    Attributes:
+        name: how the split was made, as it stands in reports.
+        train: clips to train on; never empty.
+        valid: clips for early stopping and choices; may be empty.
+        test: clips never looked at before the end; may be empty.
+        shared_speakers: speakers that stand on more than one side; empty unless asked for.
+        warnings: what a reader of the figures must know, one line each.
+    """
+
+    name: str
+    train: tuple[Sample, ...]
+    valid: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    shared_speakers: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def speaker_independent(self) -> bool:
+        """Whether every speaker is known and stands on one side only."""
+        known = all(s.speaker != UNKNOWN_SPEAKER for side in (self.train, self.valid, self.test) for s in side)
+        return known and not self.shared_speakers
+
+
+def make_split(
+    name: str,
+    train: Iterable[Sample],
+    valid: Iterable[Sample] = (),
+    test: Iterable[Sample] = (),
+    *,
+    allow_shared_speakers: bool = False,
+) -> Split:
+    """Put a split together and check it.
+
+    Args:
+        name: how it was made.
+        train: clips to train on.
+        valid: clips to choose by.
+        test: clips to quote figures on.
+        allow_shared_speakers: accept speakers on several sides; the split then says so.
+
+    Returns:
+        The split, with warnings about classes that a side lacks, unknown speakers and shared speakers.
+
+    Raises:
+        CorpusError: no training clip, a clip on two sides, a speaker on two sides without leave, or a class that is
+            tested and never trained.
+    """
+    sides = {"train": tuple(train), "valid": tuple(valid), "test": tuple(test)}
+    if not sides["train"]:
+        raise CorpusError(f"{name}: no clip to train on")
+    _check_clips(name, sides)
+    shared = _find_shared_speakers(sides)
+    if shared and not allow_shared_speakers:
+        message = (
+            f"{name}: speakers on more than one side: {_shorten(shared)}; figures would tell of known speakers only"
+        )
+        raise CorpusError(f"{message}; split by speaker, or pass allow_shared_speakers")
+    warnings = _warn_speakers(sides, shared) + _warn_classes(name, sides)
+    return Split(name, **sides, shared_speakers=shared, warnings=warnings)
+
+
+def _check_clips(name: str, sides: dict[str, tuple[Sample, ...]]) -> None:
+    counts = Counter((sample.corpus, sample.clip_id) for side in sides.values() for sample in side)
+    repeated = [clip_id for (_, clip_id), count in counts.items() if count > 1]
+    if repeated:
+        raise CorpusError(f"{name}: clips that stand twice in the split: {_shorten(repeated)}")
+
+
+def _find_shared_speakers(sides: dict[str, tuple[Sample, ...]]) -> tuple[str, ...]:
+    counts = Counter(speaker for side in sides.values() for speaker in {_speaker_key(s) for s in side})
+    shared = {speaker for (_, speaker), count in counts.items() if count > 1 and speaker != UNKNOWN_SPEAKER}
+    return tuple(sorted(shared, key=natural_key))
+
+
+def _speaker_key(sample: Sample) -> tuple[str, str]:
+    """Speaker `01` of one corpus is not speaker `01` of another."""
+    return sample.corpus, sample.speaker
+
+
+def _warn_speakers(sides: dict[str, tuple[Sample, ...]], shared: tuple[str, ...]) -> tuple[str, ...]:
+    warnings = []
+    if shared:
+        warnings.append(f"not speaker-independent: {len(shared)} speakers on more than one side ({_shorten(shared)})")
+    n_unknown = sum(sample.speaker == UNKNOWN_SPEAKER for side in sides.values() for sample in side)
+    if n_unknown:
+        warnings.append(f"speakers of {n_unknown} clips unknown: speaker independence cannot be checked")
+    return tuple(warnings)
+
+
+def _warn_classes(name: str, sides: dict[str, tuple[Sample, ...]]) -> tuple[str, ...]:
+    present = {side: {sample.label for sample in samples} for side, samples in sides.items()}
+    untrained = sorted((present["valid"] | present["test"]) - present["train"])
+    if untrained:
+        message = f"{name}: no training clip of {', '.join(untrained)}, which the other sides hold"
+        raise CorpusError(f"{message}; a class needs two speakers or more: add speakers or leave the class out")
+    missing = {side: sorted(present["train"] - present[side]) for side in ("valid", "test") if sides[side]}
+    return tuple(f"no {side} clip of {', '.join(labels)}" for side, labels in missing.items() if labels)
+
+
+def _shorten(names: Sequence[str], n_shown: int = 5) -> str:
+    more = f" and {len(names) - n_shown} more" if len(names) > n_shown else ""
+    return ", ".join(names[:n_shown]) + more
+
+
+def speaker_folds(samples: Sequence[Sample], n_folds: int) -> tuple[Split, ...]:
+    """Part clips into folds of unseen speakers.
+
+    Speakers are sorted, numbers counted as numbers, and taken in consecutive groups of as equal size as can be, the
+    larger groups first: of 24 actors in 6 folds, fold 1 tests actors 01 to 04. Nothing is random.
+
+    Args:
+        samples: the clips, every speaker known.
+        n_folds: how many folds, 2 or more and no more than there are speakers.
+
+    Returns:
+        One split a fold; `test` holds its group of speakers, `train` all others, `valid` nothing (see `speaker_split`).
+
+    Raises:
+        CorpusError: unknown speakers, too few speakers or folds, or a class that only one fold's speakers show.
+    """
+    _check_known(samples)
+    speakers = sorted({_speaker_key(sample) for sample in samples}, key=lambda key: (key[0], natural_key(key[1])))
+    if not 2 <= n_folds <= len(speakers):
+        raise CorpusError(f"{n_folds} folds of {len(speakers)} speakers: need from 2 folds to one fold a speaker")
+    bounds = pairwise(_bounds(len(speakers), n_folds))
+    groups = [set(speakers[low:high]) for low, high in bounds]
+    return tuple(_hold_out(samples, group, f"fold {k} of {n_folds}, by speaker") for k, group in enumerate(groups, 1))
+
+
+def _bounds(n_speakers: int, n_folds: int) -> list[int]:
+    size, n_larger = divmod(n_speakers, n_folds)
+    return [k * size + min(k, n_larger) for k in range(n_folds + 1)]
+
+
+def _hold_out(samples: Sequence[Sample], speakers: set[tuple[str, str]], name: str) -> Split:
+    test = [sample for sample in samples if _speaker_key(sample) in speakers]
+    train = [sample for sample in samples if _speaker_key(sample) not in speakers]
+    return make_split(name, train, test=test)
+
+
+def _check_known(samples: Sequence[Sample]) -> None:
+    if not samples:
+        raise CorpusError("no clips to split")
+    unknown = [sample.clip_id for sample in samples if sample.speaker == UNKNOWN_SPEAKER]
+    if unknown:
+        message = f"speakers of {len(unknown)} clips unknown ({_shorten(unknown, 2)})"
+        raise CorpusError(f"{message}; give a speaker pattern or table, or split by clip with allow_shared_speakers")
+
+
+def speaker_split(samples: Sequence[Sample], valid_share: float = 0.2, seed: int = 0) -> Split:
+    """Set some speakers aside for validation.
+
+    Of many seeded random choices of speakers, the one is taken whose clips come nearest to `valid_share` of every class
+    while every class stays in training.
+
+    Args:
+        samples: the clips, every speaker known, at least two speakers.
+        valid_share: part of the speakers to set aside, between 0 and 1; at least one and not all are.
+        seed: the same seed and speakers give the same choice, whatever the order of the clips.
+
+    Returns:
+        A split with `train` and `valid`, `test` empty.
+
+    Raises:
+        CorpusError: unknown speakers, one speaker only, a share out of range, or no choice that leaves every class in
+            training.
+    """
+    _check_known(samples)
+    speakers = sorted({_speaker_key(sample) for sample in samples}, key=lambda key: (key[0], natural_key(key[1])))
+    if len(speakers) < 2 or not 0 < valid_share < 1:
+        raise CorpusError(
+            f"cannot set aside {valid_share:g} of {len(speakers)} speakers: need 2 and a share within 0-1"
+        )
+    n_valid = min(max(round(valid_share * len(speakers)), 1), len(speakers) - 1)
+    held_out = _draw_speakers(_count_classes(samples, speakers), n_valid, valid_share, seed)
+    valid_speakers = {speakers[index] for index in held_out}
+    train = [sample for sample in samples if _speaker_key(sample) not in valid_speakers]
+    valid = [sample for sample in samples if _speaker_key(sample) in valid_speakers]
+    return make_split(f"{n_valid} of {len(speakers)} speakers set aside, seed {seed}", train, valid)
+
+
+def _count_classes(samples: Sequence[Sample], speakers: Sequence[tuple[str, str]]) -> npt.NDArray[np.int64]:
+    """Count clips, shape (n_speakers, n_emotions)."""
+    counts = np.zeros((len(speakers), len(EMOTIONS)), dtype=np.int64)
+    rows = {speaker: row for row, speaker in enumerate(speakers)}
+    for sample in samples:
+        counts[rows[_speaker_key(sample)], EMOTIONS.index(sample.label)] += 1
+    return counts
+
+
+def _draw_speakers(counts: npt.NDArray[np.int64], n_valid: int, share: float, seed: int) -> npt.NDArray[np.int64]:
+    rng = np.random.default_rng(seed)
+    draws = np.argsort(rng.random((N_DRAWS, len(counts))), axis=1)[:, :n_valid]
+    held_out = counts[draws].sum(axis=1)
+    total = counts.sum(axis=0)
+    misfit = np.abs(held_out - share * total).sum(axis=1) / total.sum()
+    untrained = ((held_out == total) & (total > 0)).sum(axis=1)
+    absent = ((held_out == 0) & (total > 0)).sum(axis=1)
+    best: npt.NDArray[np.int64] = draws[np.lexsort((misfit, absent, untrained))[0]]
+    return best
+
+
+def official_split(samples: Sequence[Sample], *, allow_shared_speakers: bool = False) -> Split:
+    """Take the split that the corpus itself gives.
+
+    Args:
+        samples: the clips, `Sample.split` set.
+        allow_shared_speakers: accept speakers or films on several sides; the split then says so.
+
+    Returns:
+        The split as given; unknown speakers are no error here, and a warning says that they could not be checked.
+
+    Raises:
+        CorpusError: a clip without a side, no training clip, or a speaker on two sides without leave.
+    """
+    without = [sample.clip_id for sample in samples if sample.split is None]
+    if without or not samples:
+        raise CorpusError(f"the corpus gives no split for {_shorten(without, 2) or 'any clip'}; use speaker folds")
+    sides = {side: [s for s in samples if s.split == side] for side in ("train", "valid", "test")}
+    return make_split("the corpus's own split", **sides, allow_shared_speakers=allow_shared_speakers)
+
+
+def clip_folds(
+    samples: Sequence[Sample], n_folds: int, seed: int = 0, *, allow_shared_speakers: bool = False
+) -> tuple[Split, ...]:
+    """Part clips into random folds, each class spread evenly, blind to who speaks.
+
+    Args:
+        samples: the clips.
+        n_folds: how many folds, 2 or more and no more than there are clips.
+        seed: of the shuffle; the same seed and clips give the same folds.
+        allow_shared_speakers: must be `True` where speakers are unknown or stand in several folds; the splits say so.
+
+    Returns:
+        One split a fold: `test` and `train`.
+
+    Raises:
+        CorpusError: too few clips, or speakers shared or unknown without leave.
+    """
+    if not allow_shared_speakers:
+        _check_known(samples)
+    if not 2 <= n_folds <= len(samples):
+        raise CorpusError(f"{n_folds} folds of {len(samples)} clips: need from 2 folds to one fold a clip")
+    fold_of = _deal_clips(samples, n_folds, seed)
+    return tuple(
+        make_split(
+            f"fold {k + 1} of {n_folds}, by clip, seed {seed}",
+            [s for s in samples if fold_of[(s.corpus, s.clip_id)] != k],
+            test=[s for s in samples if fold_of[(s.corpus, s.clip_id)] == k],
+            allow_shared_speakers=allow_shared_speakers,
+        )
+        for k in range(n_folds)
+    )
+
+
+def _deal_clips(samples: Sequence[Sample], n_folds: int, seed: int) -> dict[tuple[str, str], int]:
+    """Deal shuffled clips out like cards, class after class."""
+    clips = sorted((s.label, s.corpus, s.clip_id) for s in samples)
+    order = np.random.default_rng(seed).permutation(len(clips))
+    dealt = sorted((clips[i][0], position, i) for position, i in enumerate(order))
+    return {clips[i][1:]: card % n_folds for card, (_, _, i) in enumerate(dealt)}
