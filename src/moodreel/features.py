@@ -1,0 +1,291 @@
+"""A clip's named inputs of a joint network: frames, functionals, log-mel. One code for training and for predicting.
+
+What is read and how stands in an `InputSpec`, which a recipe holds and a bundle repeats, so the two cannot drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from moodreel.alignment import align_face
+from moodreel.errors import BundleError
+from moodreel.faces import Face, FaceDetector
+from moodreel.functionals import LEAST_S, N_FUNCTIONALS, extract_functionals
+from moodreel.media import Clip
+from moodreel.sampling import Frame
+from moodreel.speech import CHUNK_S, N_MELS, RATE_HZ, extract_speech
+
+Framing = Literal["whole", "face"]
+FRAMINGS: tuple[str, ...] = get_args(Framing)
+
+FEATURES_VERSION = 1
+"""Part of every cache key: raise it when the same spec reads other values than before."""
+
+ANALYSIS_SIDE_PX = 640
+SILENCE = 1e-5
+"""Sound whose largest sample stays below this (-100 dBFS) is silent."""
+_SMOOTHING_S = 0.2
+_DETECT_EVERY = 2
+_SAME_FACE_BONUS = 0.3
+
+
+@dataclass(frozen=True)
+class FrameSpec:
+    """How a clip's frames are read.
+
+    Attributes:
+        framing: `whole` (the whole frame, squeezed to a square, as the paper has it) or `face` (an aligned crop).
+        side_px: side of the square.
+        rate_hz: frames a second; a clip with fewer gives all it has.
+        face_threshold: least score of the face detector, 0-1; low for drawn faces, which it was not taught.
+    """
+
+    framing: Framing = "face"
+    side_px: int = 64
+    rate_hz: float = 7.5
+    face_threshold: float = 0.3
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a joint network reads of a clip.
+
+    Attributes:
+        frames: how frames are read; `None` where the network has no eyes.
+        functionals: whether openSMILE's IS10 functionals are computed.
+        speech: whether the voice network's log-mel spectrum is computed.
+        longest_s: what lies beyond is left out; at most 8 s with `speech`.
+    """
+
+    frames: FrameSpec | None = None
+    functionals: bool = False
+    speech: bool = False
+    longest_s: float = 8.0
+
+
+@dataclass(frozen=True)
+class Features:
+    """The inputs of one clip.
+
+    Attributes:
+        frames: RGB uint8, shape (n_frames, side, side, 3); n_frames is 0 unless `face_state` is `ok`.
+        functionals: float32, shape (1582,); zeros unless `voice_state` is `ok` and they were asked for.
+        mel: float32, shape (80, n), n even, log-mel; n is 0 unless `voice_state` is `ok` and it was asked for.
+        active: bool, shape (n / 2,), which 20 ms tokens of `mel` hold speech.
+        face_state: one of `moodreel.prediction.FACE_STATES`.
+        voice_state: one of `moodreel.prediction.VOICE_STATES`.
+    """
+
+    frames: npt.NDArray[np.uint8]
+    functionals: npt.NDArray[np.float32]
+    mel: npt.NDArray[np.float32]
+    active: npt.NDArray[np.bool_]
+    face_state: str
+    voice_state: str
+
+    @property
+    def has_face(self) -> bool:
+        """Whether there are frames to look at."""
+        return self.face_state == "ok"
+
+    @property
+    def has_voice(self) -> bool:
+        """Whether there is sound to listen to."""
+        return self.voice_state == "ok"
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the fields as arrays, for the cache."""
+        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Features:
+        """Read what `to_arrays` gave.
+
+        Raises:
+            KeyError: a field is missing.
+        """
+        return Features(
+            frames=arrays["frames"],
+            functionals=arrays["functionals"],
+            mel=arrays["mel"],
+            active=arrays["active"],
+            face_state=str(arrays["face_state"]),
+            voice_state=str(arrays["voice_state"]),
+        )
+
+
+def extract_features(clip: Clip, spec: InputSpec, start_s: float = 0.0, end_s: float | None = None) -> Features:
+    """Read a clip's inputs in one pass over the file.
+
+    Args:
+        clip: an opened clip.
+        spec: what to read.
+        start_s: where to begin, in seconds from the clip's start.
+        end_s: where to end; `None` for the clip's end. At most `spec.longest_s` is read in any case.
+
+    Returns:
+        The inputs, with the state of each modality; one that was not asked for is in the state `ok` or missing alike.
+
+    Raises:
+        MediaError: nothing of what was asked for can be decoded.
+    """
+    end_s = min(start_s + spec.longest_s, np.inf if end_s is None else end_s)
+    frames, sound = _read_stretch(clip, spec, start_s, end_s)
+    pictures, face_state = _frame_pictures(frames, spec.frames, clip.video is not None)
+    functionals = np.zeros(N_FUNCTIONALS, np.float32)
+    mel, active = np.zeros((N_MELS, 0), np.float32), np.zeros(0, np.bool_)
+    voice_state = _judge_sound(sound, clip.sound is not None)
+    if voice_state == "ok" and spec.functionals:
+        functionals = extract_functionals(sound)
+    if voice_state == "ok" and spec.speech:
+        speech = extract_speech(sound[: int(CHUNK_S * RATE_HZ)])
+        mel, active = speech.mel, speech.active
+    return Features(pictures, functionals, mel, active, face_state, voice_state)
+
+
+def spec_to_dict(spec: InputSpec) -> dict[str, Any]:
+    """Return a spec as the `inputs` section of `bundle.json`."""
+    return asdict(spec)
+
+
+def spec_from_dict(section: Mapping[str, Any]) -> InputSpec:
+    """Read the `inputs` section of `bundle.json`.
+
+    Raises:
+        BundleError: a key is unknown or missing, or a value is of the wrong type or out of range.
+    """
+    try:
+        frames = section["frames"]
+        spec = InputSpec(
+            frames=None if frames is None else FrameSpec(**frames),
+            **{key: value for key, value in section.items() if key != "frames"},
+        )
+        check_spec(spec)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"bundle.json: inputs: {error}; export the bundle anew") from None
+    return spec
+
+
+def check_spec(spec: InputSpec) -> None:
+    """Check the ranges of a spec, which may come from a stranger's bundle.
+
+    Raises:
+        ValueError: a value is out of range; names it.
+    """
+    if not 0 < spec.longest_s <= CHUNK_S:
+        raise ValueError(f"longest_s must lie within 0-{CHUNK_S:g}, found {spec.longest_s}")
+    if spec.frames is None:
+        return
+    if spec.frames.framing not in FRAMINGS:
+        raise ValueError(f"framing must be one of {', '.join(FRAMINGS)}, found {spec.frames.framing!r}")
+    if not 8 <= spec.frames.side_px <= 512:
+        raise ValueError(f"side_px must lie within 8-512, found {spec.frames.side_px}")
+    if not 0 < spec.frames.rate_hz <= 60:
+        raise ValueError(f"rate_hz must lie within 0-60, found {spec.frames.rate_hz}")
+    if not 0 < spec.frames.face_threshold < 1:
+        raise ValueError(f"face_threshold must lie within 0-1, found {spec.frames.face_threshold}")
+
+
+def _read_stretch(
+    clip: Clip, spec: InputSpec, start_s: float, end_s: float
+) -> tuple[list[Frame], npt.NDArray[np.float32]]:
+    rate_hz = spec.frames.rate_hz if spec.frames else 0.0
+    sound_rate_hz = RATE_HZ if spec.functionals or spec.speech else 0
+    frames: list[Frame] = []
+    blocks = [np.zeros(0, np.float32)]
+    for part in clip.stream(longest_side_px=ANALYSIS_SIDE_PX, frames_rate_hz=rate_hz, sound_rate_hz=sound_rate_hz):
+        if isinstance(part, Frame):
+            if start_s <= part.time_s < end_s:
+                frames.append(part)
+        else:
+            first = round((start_s - part.start_s) * RATE_HZ)
+            last = round(min(end_s - part.start_s, 1e6) * RATE_HZ)
+            blocks.append(part.samples[max(first, 0) : max(last, 0)])
+    return frames, np.concatenate(blocks)
+
+
+def _judge_sound(sound: npt.NDArray[np.float32], has_track: bool) -> str:
+    if not has_track:
+        return "no_audio_track"
+    if len(sound) == 0:
+        return "undecodable"
+    return "ok" if len(sound) >= LEAST_S * RATE_HZ and np.abs(sound).max() > SILENCE else "silent"
+
+
+def _frame_pictures(frames: list[Frame], spec: FrameSpec | None, has_track: bool) -> tuple[npt.NDArray[np.uint8], str]:
+    side_px = spec.side_px if spec else 1
+    nothing = np.zeros((0, side_px, side_px, 3), np.uint8)
+    if spec is None or not has_track:
+        return nothing, "no_video_track"
+    if not frames:
+        return nothing, "undecodable"
+    if spec.framing == "whole":
+        return np.stack([_squeeze(frame.pixels, side_px) for frame in frames]), "ok"
+    landmarks = _follow_face(frames, _detector(spec.face_threshold))
+    if landmarks is None:
+        return nothing, "no_face"
+    pairs = zip(frames, landmarks, strict=True)
+    return np.stack([align_face(frame.pixels, points, side_px) for frame, points in pairs]), "ok"
+
+
+def _squeeze(pixels: npt.NDArray[np.uint8], side_px: int) -> npt.NDArray[np.uint8]:
+    picture = Image.fromarray(pixels).resize((side_px, side_px), Image.Resampling.BILINEAR)
+    return np.asarray(picture, dtype=np.uint8)
+
+
+@cache
+def _detector(threshold: float) -> FaceDetector:
+    return FaceDetector(threshold=threshold)
+
+
+def _follow_face(frames: list[Frame], detector: FaceDetector) -> npt.NDArray[np.float32] | None:
+    """Follow the clearest face through a clip.
+
+    Every second frame is searched; between and around, landmarks are interpolated, then smoothed over 0.2 s so that
+    the detector's jitter does not look like an expression.
+
+    Returns:
+        float32, shape (n_frames, 5, 2), pixels of each frame; `None` when no frame shows a face.
+    """
+    seen_s: list[float] = []
+    seen: list[npt.NDArray[np.floating[Any]]] = []
+    last: Face | None = None
+    for frame in frames[::_DETECT_EVERY]:
+        last = _choose_face(detector.detect(frame.pixels), last)
+        if last is not None:
+            seen_s.append(frame.time_s)
+            seen.append(last.landmarks_px.reshape(10))
+    if not seen:
+        return None
+    times_s = np.array([frame.time_s for frame in frames])
+    path = np.stack([np.interp(times_s, seen_s, column) for column in np.array(seen).T], axis=1)
+    return np.asarray(_smoothing(times_s) @ path, np.float32).reshape(-1, 5, 2)
+
+
+def _choose_face(faces: tuple[Face, ...], last: Face | None) -> Face | None:
+    """Take the likeliest face, with a bonus for one that stands where the last one stood."""
+
+    def rank(face: Face) -> float:
+        return face.score + (_SAME_FACE_BONUS if last is not None and _stands_in(face, last) else 0.0)
+
+    return max(faces, key=rank, default=None)
+
+
+def _stands_in(face: Face, last: Face) -> bool:
+    """Say whether the middle of one face lies within the box of another."""
+    left, top, right, bottom = last.box_px
+    x, y = (face.box_px[0] + face.box_px[2]) / 2, (face.box_px[1] + face.box_px[3]) / 2
+    return left < x < right and top < y < bottom
+
+
+def _smoothing(times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return Gaussian weights between instants, shape (n, n), rows summing to 1."""
+    weights = np.exp(-0.5 * ((times_s[:, None] - times_s[None, :]) / _SMOOTHING_S) ** 2)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))

@@ -1,0 +1,187 @@
+"""A corpus's clips to features, through the cache: several processes, progress, and a list of what cannot be read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from moodreel.cache import Cache, hash_file, make_key
+from moodreel.corpora import Sample, read_feature_file
+from moodreel.errors import CorpusError, MediaError
+from moodreel.features import FEATURES_VERSION, Features, InputSpec, extract_features, spec_to_dict
+from moodreel.functionals import N_FUNCTIONALS
+from moodreel.media import open_clip
+
+logger = logging.getLogger(__name__)
+
+FunctionalsSource = Literal["opensmile", "corpus"]
+MOST_UNREADABLE = 0.05
+"""Share of unreadable clips above which training stops, unless allowed."""
+_REPORT_EVERY_S = 10.0
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A clip that was left out.
+
+    Attributes:
+        clip_id: which.
+        reason: why, in one line.
+    """
+
+    clip_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """The features of a corpus.
+
+    Attributes:
+        samples: the clips that could be read, in the order given.
+        features: their features.
+        unreadable: the others.
+        n_extracted: how many clips were really read; the rest came out of the cache.
+    """
+
+    samples: tuple[Sample, ...]
+    features: tuple[Features, ...]
+    unreadable: tuple[Unreadable, ...]
+    n_extracted: int
+
+
+def extract_corpus(
+    samples: Sequence[Sample],
+    spec: InputSpec,
+    cache: Cache,
+    *,
+    workers: int = 1,
+    functionals_source: FunctionalsSource = "opensmile",
+    allow_unreadable: bool = False,
+) -> Extraction:
+    """Read the features of every clip, from the cache where they stand there.
+
+    Args:
+        samples: the clips.
+        spec: what to read of each.
+        cache: where features are kept; a run that was stopped goes on where it was.
+        workers: processes that read clips.
+        functionals_source: `corpus` takes the feature files that came with the corpus instead of running openSMILE.
+        allow_unreadable: go on whatever share of the clips cannot be read.
+
+    Raises:
+        CorpusError: more than 5 % of the clips cannot be read, or a feature file has another dimension than 1582.
+        OutputError: the cache cannot be written.
+        MoodreelError: openSMILE is needed and not installed.
+    """
+    read = partial(_read_one, spec=spec, cache=cache, source=functionals_source)
+    kept: list[tuple[Sample, Features]] = []
+    unreadable: list[Unreadable] = []
+    n_extracted = 0
+    for sample, (outcome, is_new) in zip(samples, _report(_map(read, samples, workers), len(samples)), strict=True):
+        n_extracted += is_new
+        if isinstance(outcome, Features):
+            kept.append((sample, outcome))
+        else:
+            unreadable.append(outcome)
+            logger.warning("left out %s: %s", outcome.clip_id, outcome.reason)
+    _check_share(unreadable, len(samples), allow_unreadable)
+    clips, features = zip(*kept, strict=True)
+    return Extraction(clips, features, tuple(unreadable), n_extracted)
+
+
+Outcome = tuple[Features | Unreadable, bool]
+
+
+def _map(read: Callable[[Sample], Outcome], samples: Sequence[Sample], workers: int) -> Iterator[Outcome]:
+    if workers <= 1:
+        yield from map(read, samples)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(read, samples, chunksize=4)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _report(outcomes: Iterator[Outcome], n_clips: int) -> Iterator[Outcome]:
+    """Pass outcomes on and say every ten seconds how many there are, at what rate, and how long it still takes."""
+    begun_s = said_s = time.monotonic()
+    for done, outcome in enumerate(outcomes, 1):
+        now_s = time.monotonic()
+        if now_s - said_s >= _REPORT_EVERY_S or done == n_clips:
+            rate_hz = done / max(now_s - begun_s, 1e-6)
+            left_s = (n_clips - done) / rate_hz
+            logger.info("features: %d of %d clips, %.1f a second, %.0f s left", done, n_clips, rate_hz, left_s)
+            said_s = now_s
+        yield outcome
+
+
+def _read_one(sample: Sample, spec: InputSpec, cache: Cache, source: FunctionalsSource) -> Outcome:
+    """Read one clip; runs in the worker."""
+    try:
+        key = make_key(FEATURES_VERSION, hash_file(sample.path), spec_to_dict(spec), sample.start_s, sample.end_s)
+        features = _from_cache(cache, key)
+        is_new = features is None
+        if features is None:
+            features = _extract(sample, spec)
+            cache.write(key, features.to_arrays())
+    except (MediaError, ValueError) as error:
+        return Unreadable(sample.clip_id, str(error)), False
+    if source == "corpus" and spec.functionals:
+        features = _with_corpus_functionals(features, sample)
+    return features, is_new
+
+
+def _from_cache(cache: Cache, key: str) -> Features | None:
+    arrays = cache.read(key)
+    try:
+        return None if arrays is None else Features.from_arrays(arrays)
+    except KeyError:
+        return None
+
+
+def _extract(sample: Sample, spec: InputSpec) -> Features:
+    with open_clip(sample.path) as clip:
+        features = extract_features(clip, spec, sample.start_s or 0.0, sample.end_s)
+    if not np.isfinite(features.functionals).all():
+        raise CorpusError(f"{sample.path}: NaN in the functionals")
+    return features
+
+
+def _with_corpus_functionals(features: Features, sample: Sample) -> Features:
+    if sample.features_path is None:
+        raise CorpusError(f"{sample.path}: came without a feature file; set functionals_source to opensmile")
+    values = read_feature_file(sample.features_path, N_FUNCTIONALS)
+    return Features(features.frames, values, features.mel, features.active, features.face_state, features.voice_state)
+
+
+def _check_share(unreadable: Sequence[Unreadable], n_clips: int, allowed: bool) -> None:
+    if len(unreadable) == n_clips:
+        raise CorpusError(f"none of {n_clips} clips can be read; the first: {_list(unreadable[:1])}")
+    if len(unreadable) > MOST_UNREADABLE * n_clips and not allowed:
+        raise CorpusError(
+            f"{len(unreadable)} of {n_clips} clips cannot be read, more than {MOST_UNREADABLE:.0%} "
+            f"(--allow-unreadable goes on): {_list(unreadable[:5])}"
+        )
+
+
+def _list(unreadable: Sequence[Unreadable]) -> str:
+    return "; ".join(f"{clip.clip_id}: {clip.reason}" for clip in unreadable)
+
+
+def default_cache() -> Cache:
+    """Return the user's feature cache: `$MOODREEL_CACHE`, else `$XDG_CACHE_HOME/moodreel`, else `~/.cache/moodreel`."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Cache(Path(os.environ.get("MOODREEL_CACHE") or Path(base) / "moodreel"))
