@@ -100,15 +100,21 @@ def align_face(
     Raises:
         ValueError: neither the landmarks nor a box say where the face is.
     """
-    to_crop = _place(landmarks_px, box_px, template)
+    to_crop = place_face(landmarks_px, box_px, template)
     scaled = Similarity(to_crop.turn * side_px, to_crop.shift * side_px)
     return sample(pixels, scaled.inverse(), side_px)
 
 
-def _place(
-    landmarks_px: Floats, box_px: tuple[float, float, float, float] | None, template: Sequence[tuple[float, float]]
+def place_face(
+    landmarks_px: Floats,
+    box_px: tuple[float, float, float, float] | None,
+    template: Sequence[tuple[float, float]] = FER_TEMPLATE,
 ) -> Similarity:
-    """Return the map from the picture to the unit square of the crop."""
+    """Map a face onto the unit square of its crop; the arguments are those of `align_face`.
+
+    Raises:
+        ValueError: neither the landmarks nor a box say where the face is.
+    """
     try:
         fitted = fit_landmarks(landmarks_px, template)
     except ValueError:
@@ -184,8 +190,11 @@ def cut_region(pixels: Pixels, left: int, top: int, right: int, bottom: int) -> 
         bottom: row after the last one.
     """
     height, width = pixels.shape[:2]
-    if left >= 0 and top >= 0 and right <= width and bottom <= height:
-        return np.ascontiguousarray(pixels[top:bottom, left:right])
-    rows = np.clip(np.arange(top, bottom), 0, height - 1)
-    columns = np.clip(np.arange(left, right), 0, width - 1)
-    return np.ascontiguousarray(pixels[rows[:, None], columns[None, :]])
+    x0, x1 = min(max(left, 0), width - 1), max(min(right, width), 1)
+    y0, y1 = min(max(top, 0), height - 1), max(min(bottom, height), 1)
+    inside = pixels[min(y0, y1 - 1) : max(y1, y0 + 1), min(x0, x1 - 1) : max(x1, x0 + 1)]
+    above, beside = max(0, min(-top, bottom - top - 1)), max(0, min(-left, right - left - 1))
+    below, after = bottom - top - above - inside.shape[0], right - left - beside - inside.shape[1]
+    if not (above or beside or below or after):
+        return np.ascontiguousarray(inside)
+    return np.pad(inside, ((above, below), (beside, after), (0, 0)), mode="edge")

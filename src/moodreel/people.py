@@ -1,0 +1,157 @@
+"""Whose face is whose: tracks of several shots joined into people, only where their looks say so clearly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from moodreel.appearance import Vector, normalise
+from moodreel.faces import Floats
+from moodreel.tracking import FaceTrack
+
+
+@dataclass(frozen=True)
+class GroupingOptions:
+    """When two tracks are one person. To join wrongly is worse than to count somebody twice.
+
+    Attributes:
+        similarity: least cosine of the looks across shots.
+        margin: by how much the best person must beat the next.
+        near_similarity: least cosine within a shot, where the face comes back to the place it left.
+        near_s: longest absence that counts as coming back, in seconds.
+        least_detections: a person detected less often, in a clip with `long_clip_detections` or more, is no person.
+        least_score: the same for people seen briefly: least mean confidence, 0-1.
+        long_clip_detections: detections run from which a clip is long enough for these two rules.
+    """
+
+    similarity: float = 0.85
+    margin: float = 0.05
+    near_similarity: float = 0.70
+    near_s: float = 5.0
+    least_detections: int = 2
+    least_score: float = 0.60
+    long_clip_detections: int = 6
+
+
+@dataclass(frozen=True)
+class TrackedPerson:
+    """One person of a clip.
+
+    Attributes:
+        id: number of the person, from 1 in the order of appearance.
+        track_ids: the person's tracks.
+        share_on_screen: part of the analysed frames that show the face, 0-1.
+        times_s: times of these frames, rising, shape (n,).
+        boxes_px: boxes there in pixels of the source picture, shape (n, 4).
+        score: mean confidence of the detections, 0-1.
+    """
+
+    id: int
+    track_ids: tuple[int, ...]
+    share_on_screen: float
+    times_s: Floats
+    boxes_px: Floats
+    score: float
+
+
+def group_people(
+    tracks: Sequence[FaceTrack],
+    frame_count: int,
+    detection_count: int,
+    *,
+    looks: Mapping[int, Vector] | None = None,
+    options: GroupingOptions | None = None,
+) -> tuple[TrackedPerson, ...]:
+    """Join tracks into people and leave out what was hardly there.
+
+    Args:
+        tracks: what `FaceTracker.tracks` returned.
+        frame_count: frames analysed.
+        detection_count: detections run.
+        looks: another vector of length one a track id, such as the mean of a network's embeddings; with it, give
+            `options` that fit. A track without one keeps its own looks only if none has one.
+        options: when tracks are joined.
+
+    Returns:
+        The people, most present first.
+    """
+    options = options or GroupingOptions()
+    groups: list[_Group] = []
+    for track in sorted(tracks, key=lambda track: (track.times_s[0], track.id)):
+        vector = track.looks if looks is None else looks.get(track.id, np.zeros(1, np.float32))
+        group = _find_group(track, vector, groups, options)
+        if group is None:
+            group = _Group()
+            groups.append(group)
+        group.add(track, vector)
+    kept = [group for group in groups if group.is_person(detection_count, options)]
+    people = [group.freeze(number, frame_count) for number, group in enumerate(kept, start=1)]
+    return tuple(sorted(people, key=lambda person: (-person.share_on_screen, person.id)))
+
+
+def _find_group(track: FaceTrack, vector: Vector, groups: Sequence[_Group], options: GroupingOptions) -> _Group | None:
+    alike = [_cosine(vector, group.looks) for group in groups]
+    free = [index for index, group in enumerate(groups) if not group.overlaps(track)]
+    if not free:
+        return None
+    best = max(free, key=lambda index: alike[index])
+    others = [value for index, value in enumerate(alike) if index != best]
+    is_clear = alike[best] - max(others, default=-1.0) >= options.margin
+    near = groups[best].left_near(track, options.near_s)
+    enough = options.near_similarity if near else options.similarity
+    return groups[best] if is_clear and alike[best] >= enough else None
+
+
+def _cosine(a: Vector, b: Vector) -> float:
+    return float(np.dot(a, b)) if a.shape == b.shape else -1.0
+
+
+@dataclass(eq=False)
+class _Group:
+    """A person while tracks are being joined."""
+
+    tracks: list[FaceTrack] = field(default_factory=list)
+    looks: Vector = field(default_factory=lambda: np.zeros(0, np.float32))
+    weight: int = 0
+
+    def add(self, track: FaceTrack, vector: Vector) -> None:
+        """Join a track; looks are averaged by the number of detections."""
+        mixed = vector * track.detections if not self.tracks else self.looks * self.weight + vector * track.detections
+        self.tracks.append(track)
+        self.looks = normalise(mixed)
+        self.weight += track.detections
+
+    def overlaps(self, track: FaceTrack) -> bool:
+        """Tell whether the person is somewhere else during a track."""
+        start_s, end_s = track.times_s[0], track.times_s[-1]
+        return any(other.times_s[0] <= end_s and start_s <= other.times_s[-1] for other in self.tracks)
+
+    def left_near(self, track: FaceTrack, near_s: float) -> bool:
+        """Tell whether the person vanished in the same shot, lately, where the track begins."""
+        last = max(self.tracks, key=lambda other: other.times_s[-1])
+        if last.shot != track.shot or track.times_s[0] - last.times_s[-1] > near_s:
+            return False
+        old, new = last.boxes_px[-1], track.boxes_px[0]
+        away = np.hypot(*(new[:2] + new[2:] - old[:2] - old[2:]) / 2)
+        return bool(away < old[3] - old[1])
+
+    def is_person(self, detection_count: int, options: GroupingOptions) -> bool:
+        """Tell whether the face was there long or clearly enough to be one."""
+        if detection_count < options.long_clip_detections:
+            return True
+        brief = self.weight <= options.least_detections
+        return self.weight >= options.least_detections and (not brief or self._score() >= options.least_score)
+
+    def _score(self) -> float:
+        return sum(track.score * track.detections for track in self.tracks) / max(self.weight, 1)
+
+    def freeze(self, number: int, frame_count: int) -> TrackedPerson:
+        """Return what is known of the person."""
+        times_s = np.concatenate([track.times_s for track in self.tracks])
+        boxes_px = np.concatenate([track.boxes_px for track in self.tracks])
+        order = np.argsort(times_s, kind="stable")
+        share = min(1.0, len(times_s) / max(frame_count, 1))
+        ids = tuple(track.id for track in self.tracks)
+        return TrackedPerson(number, ids, share, times_s[order], boxes_px[order], self._score())
