@@ -76,7 +76,10 @@ def test_json_without_anything_usable_follows_the_schema():
 
 
 def test_schema_knows_every_state_and_the_label_order():
-    states = {name: one["properties"]["state"]["enum"] for name, one in SCHEMA["properties"]["modalities"]["properties"].items()}
+    states = {
+        name: one["properties"]["state"]["enum"]
+        for name, one in SCHEMA["properties"]["modalities"]["properties"].items()
+    }
     assert states == {"face": list(FACE_STATES), "voice": list(VOICE_STATES)}
     assert list(make_prediction().to_dict()["probabilities"]) == list(EMOTIONS)
 

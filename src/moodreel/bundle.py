@@ -60,7 +60,8 @@ class Bundle:
         Raises:
             BundleError: the section is missing or not an object.
         """
-        return _expect(self.manifest, name, Mapping, self.path)
+        section: Mapping[str, Any] = _expect(self.manifest, name, Mapping, self.path)
+        return section
 
     def session(self, network: str, threads: int) -> onnxruntime.InferenceSession:
         """Open one network for computing on the CPU.
@@ -182,7 +183,9 @@ def _read_manifest(path: Path) -> Mapping[str, Any]:
 def _check_schema(manifest: Mapping[str, Any], path: Path) -> None:
     version = manifest.get("schema_version")
     if version != BUNDLE_SCHEMA_VERSION:
-        raise BundleError(f"{path}: bundle schema version {version!r}, expected {BUNDLE_SCHEMA_VERSION}; export it anew")
+        raise BundleError(
+            f"{path}: bundle schema version {version!r}, expected {BUNDLE_SCHEMA_VERSION}; export it anew"
+        )
     if manifest.get("labels") != list(EMOTIONS):
         raise BundleError(f"{path}: label order differs; expected {' '.join(EMOTIONS)}")
     if manifest.get("kind") not in KINDS:

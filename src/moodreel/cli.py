@@ -1,4 +1,4 @@
-"""The command line: one short function a command. Heavy modules are imported where they are used, so `--help` is fast."""
+"""The command line: one short function a command. Heavy modules are imported where used, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -40,11 +40,15 @@ VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say what i
 
 @app.command()
 def predict(
-    clips: Annotated[list[str], typer.Argument(help="Clips, sound files, pictures or folders of them.", show_default=False)],
+    clips: Annotated[
+        list[str], typer.Argument(help="Clips, sound files, pictures or folders of them.", show_default=False)
+    ],
     format: Annotated[Format, typer.Option("--format", "-f", help="How to write the answers.")] = Format.TABLE,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of stdout.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the timeline as PNG; a folder with several clips.")] = None,
-    overlay: Annotated[Path | None, typer.Option(help="Write the clip as MP4 with faces and emotions drawn in.")] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Write the clip as MP4 with faces and emotions drawn in.")
+    ] = None,
     model: ModelOption = "default",
     threads: Annotated[int, typer.Option(min=1, max=64, help="Processor threads that the networks may use.")] = 2,
     quiet: QuietOption = False,
@@ -75,7 +79,9 @@ def _predict_clips(report: Report, clips: list[str], model: str, threads: int) -
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the clip and its pictures.")] = Path("moodreel-demo"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the clip and its pictures.")] = Path(
+        "moodreel-demo"
+    ),
     model: ModelOption = "default",
     quiet: QuietOption = False,
 ) -> None:
@@ -106,7 +112,9 @@ def _show_version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Read options that stand before a command."""
 

@@ -99,7 +99,9 @@ def _pan(portrait: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
         yield np.ascontiguousarray(portrait[top : top + HEIGHT_PX, left : left + WIDTH_PX])
 
 
-def _mux_sound(container: av.container.OutputContainer, stream: av.AudioStream, samples: npt.NDArray[np.float32]) -> None:
+def _mux_sound(
+    container: av.container.OutputContainer, stream: av.AudioStream, samples: npt.NDArray[np.float32]
+) -> None:
     import av
 
     frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")

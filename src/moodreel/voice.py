@@ -1,6 +1,6 @@
 """The voice over time: blocks of sound in, the voice network's answer for each utterance and window out.
 
-Sound is taken in chunks of at most 8 s that overlap by 2 s, so that a video of any length needs the memory of one chunk.
+Sound is taken in chunks of at most 8 s that overlap by 2 s, so that any length of sound needs the memory of one chunk.
 The network runs once a chunk; its tokens are pooled for every window of the timeline and for the chunk's own part
 ("utterance"), over speech alone.
 """
@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.bundle import Bundle
-from moodreel.speech import CHUNK_S, RATE_HZ, extract_speech, pool_windows
+from moodreel.sampling import Sound
+from moodreel.speech import CHUNK_S, RATE_HZ, Speech, extract_speech, pool_windows
 from moodreel.timeline import HOP_S, WINDOW_S, count_windows, window_times
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ ADVANCE_S = 6.0
 """Seconds between the starts of two chunks: chunk length less one window."""
 MIN_CHUNK_S = 0.1
 """Sound shorter than this holds no syllable."""
+_LEAD_S = 0.02
+"""Silence before the first block is filled up in steps of one token."""
 
 assert ADVANCE_S + WINDOW_S <= CHUNK_S and ADVANCE_S % HOP_S == 0, "every window must lie inside one chunk"
 
@@ -35,7 +38,7 @@ class VoiceWindow:
     Attributes:
         start_s: start in seconds from the clip's beginning.
         end_s: end in seconds.
-        speech_s: seconds of speech that the answer rests on; 0 where nobody speaks.
+        speech_s: seconds of speech that the answer rests on, above 0.
         logits: float32, shape (7,), uncalibrated, in the order of `EMOTIONS`.
         snr_db: speech-to-background ratio in dB that the network estimates.
     """
@@ -53,8 +56,8 @@ class Voice:
 
     Attributes:
         heard_s: seconds of sound, silence included.
-        utterances: consecutive parts of the sound that cover it once.
-        windows: one for each window of the timeline that the sound reaches, in order.
+        utterances: consecutive parts of the sound that hold speech; they do not overlap.
+        windows: the windows of the timeline that hold speech, in order.
     """
 
     heard_s: float
@@ -78,15 +81,23 @@ class VoiceListener:
     session: onnxruntime.InferenceSession
     _buffer: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32), init=False)
     _chunk_start_s: float = field(default=0.0, init=False)
+    _started: bool = field(default=False, init=False)
     _utterances: list[VoiceWindow] = field(default_factory=list, init=False)
     _windows: list[VoiceWindow] = field(default_factory=list, init=False)
 
-    def listen(self, samples: npt.NDArray[np.float32]) -> None:
+    def listen(self, sound: Sound) -> None:
         """Take the next block.
 
         Args:
-            samples: mono float32 at 16 kHz, -1 to 1, following the block before without a gap.
+            sound: mono at 16 kHz, following the block before without a gap; before the first block it was silent.
         """
+        if not self._started:
+            self._started = True
+            for _ in range(round(sound.start_s / _LEAD_S)):
+                self._append(np.zeros(round(_LEAD_S * RATE_HZ), np.float32))
+        self._append(sound.samples)
+
+    def _append(self, samples: npt.NDArray[np.float32]) -> None:
         self._buffer = np.concatenate([self._buffer, samples])
         while len(self._buffer) > CHUNK_S * RATE_HZ:
             self._read_chunk(self._buffer[: int(CHUNK_S * RATE_HZ)], n_windows=int(ADVANCE_S / HOP_S), own_s=ADVANCE_S)
@@ -103,12 +114,14 @@ class VoiceListener:
     def _read_chunk(self, samples: npt.NDArray[np.float32], n_windows: int, own_s: float) -> None:
         length_s = len(samples) / RATE_HZ
         times = [(0.0, own_s), *(window_times(index, length_s) for index in range(n_windows))]
-        utterance, *windows = self._run(samples, times)
-        self._utterances.append(utterance)
-        self._windows.extend(windows)
-
-    def _run(self, samples: npt.NDArray[np.float32], times: list[tuple[float, float]]) -> list[VoiceWindow]:
         speech = extract_speech(samples)
+        if not speech.active.any():
+            return
+        utterance, *windows = self._run(speech, times)
+        self._utterances.extend(one for one in (utterance,) if one.speech_s > 0)
+        self._windows.extend(one for one in windows if one.speech_s > 0)
+
+    def _run(self, speech: Speech, times: list[tuple[float, float]]) -> list[VoiceWindow]:
         pooling = pool_windows(speech.active, times)
         inputs = {"mel": speech.mel[None], "pooling": pooling.weights}
         logits, snr_db = self.session.run(["logits", "snr_db"], inputs)
