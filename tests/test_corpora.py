@@ -299,7 +299,7 @@ class TestManifest:
     def test_found_in_its_folder_and_with_a_byte_order_mark(self, tmp_path):
         self.make(tmp_path, "\ufeffpath,label\nclips/a.mp4,sad\n")
         corpus = read_corpus(tmp_path)
-        assert (corpus.layout, len(corpus.samples)) == ("manifest", 1)
+        assert (corpus.layout, corpus.name, len(corpus.samples)) == ("manifest", tmp_path.name, 1)
         assert corpus.samples[0].path.is_file()
 
     def test_tab_separated(self, tmp_path):

@@ -123,6 +123,13 @@ class TestSpeakerSplit:
             assert "fear" in {s.label for s in split.train}
             assert "fear" in {s.label for s in split.valid}
 
+    def test_both_genders_are_set_aside(self):
+        genders = {f"{a:02}": "female" if a % 2 else "male" for a in range(1, 17)}
+        samples = [replace(s, gender=genders[s.speaker]) for s in actors(16)]
+        for seed in range(5):
+            found = sorted(genders[name] for name in speakers(speaker_split(samples, 0.25, seed).valid))
+            assert found == ["female", "female", "male", "male"]
+
     def test_a_class_of_one_speaker_stays_in_training(self):
         split = speaker_split([*actors(8, ("angry",)), clip("05", "fear")], 0.5)
         assert "05" in speakers(split.train)

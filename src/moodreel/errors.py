@@ -25,3 +25,7 @@ class CorpusError(MoodreelError):
 
 class RecipeError(MoodreelError):
     """A training recipe holds an unknown key or a value of the wrong type or range."""
+
+
+class EvaluationError(MoodreelError):
+    """Predictions cannot be scored or compared: damaged, doubled, or not of the same clips."""

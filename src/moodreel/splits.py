@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from moodreel.corpora import UNKNOWN_SPEAKER, Sample, natural_key
 from moodreel.errors import CorpusError
-from moodreel.labels import EMOTIONS
 
 N_DRAWS = 256
 """How many random choices of held-out speakers `speaker_split` weighs against each other."""
@@ -178,8 +177,8 @@ def _check_known(samples: Sequence[Sample]) -> None:
 def speaker_split(samples: Sequence[Sample], valid_share: float = 0.2, seed: int = 0) -> Split:
     """Set some speakers aside for validation.
 
-    Of many seeded random choices of speakers, the one is taken whose clips come nearest to `valid_share` of every class
-    while every class stays in training.
+    Of many seeded random choices of speakers, the one is taken whose clips come nearest to `valid_share` of every
+    class, and of either gender where the corpus tells it, while every class stays in training.
 
     Args:
         samples: the clips, every speaker known, at least two speakers.
@@ -200,32 +199,45 @@ def speaker_split(samples: Sequence[Sample], valid_share: float = 0.2, seed: int
             f"cannot set aside {valid_share:g} of {len(speakers)} speakers: need 2 and a share within 0-1"
         )
     n_valid = min(max(round(valid_share * len(speakers)), 1), len(speakers) - 1)
-    held_out = _draw_speakers(_count_classes(samples, speakers), n_valid, valid_share, seed)
+    groups = ([sample.label for sample in samples], [sample.gender or "" for sample in samples])
+    counts = [_count_groups(samples, speakers, names) for names in groups]
+    held_out = _draw_speakers(counts[0], counts[1], n_valid, valid_share, seed)
     valid_speakers = {speakers[index] for index in held_out}
     train = [sample for sample in samples if _speaker_key(sample) not in valid_speakers]
     valid = [sample for sample in samples if _speaker_key(sample) in valid_speakers]
     return make_split(f"{n_valid} of {len(speakers)} speakers set aside, seed {seed}", train, valid)
 
 
-def _count_classes(samples: Sequence[Sample], speakers: Sequence[tuple[str, str]]) -> npt.NDArray[np.int64]:
-    """Count clips, shape (n_speakers, n_emotions)."""
-    counts = np.zeros((len(speakers), len(EMOTIONS)), dtype=np.int64)
+def _count_groups(
+    samples: Sequence[Sample], speakers: Sequence[tuple[str, str]], groups: Sequence[str]
+) -> npt.NDArray[np.int64]:
+    """Count clips by speaker and by group, such as the label; shape (n_speakers, n_groups)."""
     rows = {speaker: row for row, speaker in enumerate(speakers)}
-    for sample in samples:
-        counts[rows[_speaker_key(sample)], EMOTIONS.index(sample.label)] += 1
+    columns = {group: column for column, group in enumerate(sorted(set(groups)))}
+    counts = np.zeros((len(rows), len(columns)), dtype=np.int64)
+    for sample, group in zip(samples, groups, strict=True):
+        counts[rows[_speaker_key(sample)], columns[group]] += 1
     return counts
 
 
-def _draw_speakers(counts: npt.NDArray[np.int64], n_valid: int, share: float, seed: int) -> npt.NDArray[np.int64]:
-    rng = np.random.default_rng(seed)
-    draws = np.argsort(rng.random((N_DRAWS, len(counts))), axis=1)[:, :n_valid]
-    held_out = counts[draws].sum(axis=1)
-    total = counts.sum(axis=0)
-    misfit = np.abs(held_out - share * total).sum(axis=1) / total.sum()
-    untrained = ((held_out == total) & (total > 0)).sum(axis=1)
-    absent = ((held_out == 0) & (total > 0)).sum(axis=1)
+def _draw_speakers(
+    classes: npt.NDArray[np.int64], genders: npt.NDArray[np.int64], n_valid: int, share: float, seed: int
+) -> npt.NDArray[np.int64]:
+    """Choose rows; what counts is first classes left to train, then classes set aside, then the shares."""
+    draws = np.argsort(np.random.default_rng(seed).random((N_DRAWS, len(classes))), axis=1)[:, :n_valid]
+    held_out, total = classes[draws].sum(axis=1), classes.sum(axis=0)
+    untrained = (held_out == total).sum(axis=1)
+    absent = (held_out == 0).sum(axis=1)
+    misfit = _misfit(classes, draws, share) + _misfit(genders, draws, share)
     best: npt.NDArray[np.int64] = draws[np.lexsort((misfit, absent, untrained))[0]]
     return best
+
+
+def _misfit(counts: npt.NDArray[np.int64], draws: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.float64]:
+    """Measure how far each draw is from the wanted share of every column, shape (n_draws,)."""
+    total = counts.sum(axis=0)
+    distance: npt.NDArray[np.float64] = np.abs(counts[draws].sum(axis=1) - share * total).sum(axis=1) / total.sum()
+    return distance.round(9)
 
 
 def official_split(samples: Sequence[Sample], *, allow_shared_speakers: bool = False) -> Split:

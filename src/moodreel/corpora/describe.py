@@ -208,7 +208,7 @@ def render_description(description: CorpusDescription, n_speakers: int = 30) -> 
     Returns:
         What `rich.console.Console.print` takes.
     """
-    found = f"{description.n_clips} clips of {len(description.counts)} speakers"
+    found = f"{_number(description.n_clips, 'clip')} of {_number(len(description.counts), 'speaker')}"
     lines = [f"{description.name}: {found} (layout {description.layout})"]
     if description.splits:
         lines.append("official split: " + ", ".join(f"{side} {n}" for side, n in description.splits.items()))
@@ -217,6 +217,10 @@ def render_description(description: CorpusDescription, n_speakers: int = 30) -> 
     lines += [f"left out: {len(problem.paths)} × {problem}" for problem in description.problems]
     lines += [f"warning: {warning}" for warning in description.warnings]
     return Group(_tabulate(description, n_speakers), *map(escape, lines))
+
+
+def _number(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _describe_media(description: CorpusDescription) -> list[str]:

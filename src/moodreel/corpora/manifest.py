@@ -27,8 +27,8 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Corpus:
             default: a manifest from somebody else must not make moodreel open files that its user did not hand over.
 
     Returns:
-        Clips named by `clip_id`, or else by their path and, where given, their times. Rows whose file is missing are
-        listed as problems.
+        A corpus named after the file, or after its folder where the file is called `manifest`; clips named by
+        `clip_id`, or else by their path and, where given, their times. Rows whose file is missing are listed as problems.
 
     Raises:
         CorpusError: the table cannot be read, lacks a column, or a row is wrong; the message names the row.
@@ -44,7 +44,11 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Corpus:
             failures.append(("no such file", sample.path))
     _check_names(samples, path)
     samples.sort(key=lambda sample: natural_key(sample.clip_id))
-    return Corpus(path.stem, path, tuple(samples), group_problems(failures), "manifest")
+    return Corpus(_name_corpus(path), path, tuple(samples), group_problems(failures), "manifest")
+
+
+def _name_corpus(manifest: Path) -> str:
+    return manifest.absolute().parent.name if manifest.stem == "manifest" else manifest.stem
 
 
 def _read_row(row: Row, manifest: Path, where: str, allow_outside: bool) -> Sample:
@@ -58,7 +62,7 @@ def _read_row(row: Row, manifest: Path, where: str, allow_outside: bool) -> Samp
         speaker=row.get("speaker") or UNKNOWN_SPEAKER,
         clip_id=row.get("clip_id") or _name_clip(row["path"], start_s, end_s),
         split=_read_split(row.get("split", ""), where),
-        corpus=manifest.stem,
+        corpus=_name_corpus(manifest),
         start_s=start_s,
         end_s=end_s,
         features_path=_locate(features, manifest, where, allow_outside) if features else None,
