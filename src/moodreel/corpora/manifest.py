@@ -27,8 +27,8 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Corpus:
             default: a manifest from somebody else must not make moodreel open files that its user did not hand over.
 
     Returns:
-        A corpus named after the file, or after its folder where the file is called `manifest`; clips named by
-        `clip_id`, or else by their path and, where given, their times. Rows whose file is missing are listed as problems.
+        A corpus named after the file, or after its folder where the file is called `manifest`. Clips are named by
+        `clip_id`, or else by their path and, where given, their times. Rows without their file are listed as problems.
 
     Raises:
         CorpusError: the table cannot be read, lacks a column, or a row is wrong; the message names the row.
