@@ -49,7 +49,7 @@ def write_demo_clip(path: Path) -> Path:
         video = container.add_stream("libx264", rate=FRAMES_HZ, options={"crf": "20"})
         video.width, video.height, video.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
         sound = container.add_stream("aac", rate=RATE_HZ, layout="mono")
-        for picture in _pan(_read_portrait()):
+        for picture in pan_portrait(SECONDS * FRAMES_HZ, (WIDTH_PX, HEIGHT_PX)):
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode(None))
         _mux_sound(container, sound, synthesise_voice())
@@ -83,20 +83,32 @@ def _speak(pulses: FloatArray, vowel: str) -> FloatArray:
     return np.asarray(voiced * envelope / (np.abs(voiced).max() + 1e-9))
 
 
-def _read_portrait() -> npt.NDArray[np.uint8]:
+def pan_portrait(n_frames: int, size_px: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
+    """Move a window slowly over the portrait; the face stays inside.
+
+    Args:
+        n_frames: number of pictures.
+        size_px: width and height of the window, of any shape.
+
+    Yields:
+        RGB uint8, shape (height, width, 3).
+    """
+    width_px, height_px = size_px
+    portrait = _read_portrait(scale=max(width_px / 640, height_px / 480))
+    for index in range(n_frames):
+        across = (0.5 - 0.5 * np.cos(2 * np.pi * index / n_frames)) * 0.7
+        left = round(across * (portrait.shape[1] - width_px))
+        top = round(portrait.shape[0] * 0.02 * np.sin(np.pi * index / n_frames))
+        yield np.ascontiguousarray(portrait[top : top + height_px, left : left + width_px])
+
+
+def _read_portrait(scale: float) -> npt.NDArray[np.uint8]:
+    """Read the portrait; at scale 1 it has 832 x 832 pixels and the face is 170 pixels wide."""
     from PIL import Image
 
+    side_px = round(832 * scale)
     with resources.as_file(resources.files("skimage") / "data" / "astronaut.png") as path, Image.open(path) as image:
-        return np.asarray(image.convert("RGB").resize((1024, 1024), Image.Resampling.LANCZOS))
-
-
-def _pan(portrait: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
-    """Move a window slowly over the portrait; the face stays inside."""
-    n_frames = SECONDS * FRAMES_HZ
-    for index in range(n_frames):
-        left = round(60 + 120 * index / n_frames)
-        top = round(20 * np.sin(np.pi * index / n_frames))
-        yield np.ascontiguousarray(portrait[top : top + HEIGHT_PX, left : left + WIDTH_PX])
+        return np.asarray(image.convert("RGB").resize((side_px, side_px), Image.Resampling.LANCZOS))
 
 
 def _mux_sound(

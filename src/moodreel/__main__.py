@@ -1,0 +1,5 @@
+"""`python -m moodreel` is the `moodreel` command."""
+
+from moodreel.cli import main
+
+main()
