@@ -50,6 +50,8 @@ DEFAULT_RATE_HZ = 25.0
 
 _DECLARING_FORMATS = frozenset({"mov", "matroska", "avi", "flv", "asf", "wav", "flac", "nut", "caf", "aiff", "mxf"})
 _MOST_PEEKED = 500
+_PLENTY = 4  # source frames for each sampled one, above which frames may be left out
+_LEFT_OUT_S = 0.25  # what such frames at the very end may amount to
 _NOT_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -158,7 +160,7 @@ class Clip:
                     yield from sounds.read(decoded, stamp_s, frames.end_s if frames else 0.0)
             elif frames is not None:
                 yield from frames.read(decoded, stamp_s, sounds.end_s if sounds else 0.0)
-                self._skip_unneeded(frames, frames_rate_hz)
+                self._spare_decoding(frames, frames_rate_hz)
             self._note(frames, sounds)
         if sounds is not None:
             yield from sounds.flush()
@@ -275,10 +277,11 @@ class Clip:
             yield self._pending.popleft()
         yield from self._decoded
 
-    def _skip_unneeded(self, frames: FrameSampler, rate_hz: float) -> None:
-        """Let the decoder leave out frames no other frame needs, as long as enough remain for the sampling."""
-        if frames.gap_s > 2 / rate_hz:
-            self._picture.codec_context.skip_frame = "DEFAULT"
+    def _spare_decoding(self, frames: FrameSampler, rate_hz: float) -> None:
+        """Leave out frames no other frame needs where there are plenty, until samples come too far apart."""
+        assert self.video is not None
+        plenty = self.video.rate_hz >= _PLENTY * rate_hz and frames.gap_s <= 2 / rate_hz
+        self._picture.codec_context.skip_frame = "NONREF" if plenty else "DEFAULT"
 
     def _note(self, frames: FrameSampler | None, sounds: SoundSampler | None) -> None:
         samplers = [sampler for sampler in (frames, sounds) if sampler is not None]
@@ -294,6 +297,8 @@ class Clip:
                 f"{self.name}: holds no {kinds} that can be decoded ({self.damaged} damaged packets), "
                 "expected at least one; copy or convert the file again"
             )
+        if 0 < self.duration_s - self.decoded_s < _LEFT_OUT_S:
+            self.decoded_s = self.duration_s
         for sampler in samplers:
             if not sampler.count:
                 self._warn(f"the {sampler.kind} track holds nothing that can be decoded")

@@ -91,7 +91,7 @@ class FrameSampler:
         count: frames yielded so far.
         damaged: frames that could not be converted.
         end_s: end of the last frame decoded, sampled or not, in seconds; 0 for a still image.
-        gap_s: time between the last two sampled frames in seconds.
+        gap_s: longest time between two sampled frames so far, in seconds.
     """
 
     kind = "picture"
@@ -131,7 +131,7 @@ class FrameSampler:
         time_s = self._clock.place(stamp_s, self._step_s, elsewhere_s)
         self.end_s = time_s + self._step_s
         if self._grid.take(time_s):
-            self.gap_s, self._last_s = time_s - self._last_s, time_s
+            self.gap_s, self._last_s = max(self.gap_s, time_s - self._last_s), time_s
             yield from self._convert(decoded, time_s)
 
     def _read_still(self, decoded: av.VideoFrame) -> Iterator[Frame]:
