@@ -105,7 +105,7 @@ def measure_power(sound: Float32) -> Float32:
     """
     _check_sound(sound)
     n_frames = max(len(sound) // (HOP_SAMPLES * FRAMES_PER_TOKEN), 1) * FRAMES_PER_TOKEN
-    padded = np.pad(sound.astype(np.float64), (0, max(n_frames * HOP_SAMPLES - len(sound), 0)))
+    padded = np.pad(sound.astype(np.float32), (0, max(n_frames * HOP_SAMPLES - len(sound), 0)))
     padded = np.pad(padded, FFT_SAMPLES // 2, mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, FFT_SAMPLES)[::HOP_SAMPLES][:n_frames]
     spectrum = np.fft.rfft(windows * _hann_window(), axis=-1)
@@ -122,7 +122,7 @@ def prepare_speech(power: Float32) -> Speech:
     Returns:
         The network's input. Without speech the loud tokens set the level instead.
     """
-    token_power = _measure_tokens(power)
+    token_power = measure_tokens(power)
     active = _detect_activity(token_power)
     heard = token_power[active] if active.any() else np.percentile(token_power, 95, keepdims=True)
     mean_power = max(float(heard.mean()), _POWER_FLOOR)
@@ -150,7 +150,9 @@ def pool_windows(active: NDArray[np.bool_], windows_s: Sequence[tuple[float, flo
     for start_s, end_s in windows_s:
         inside = (starts_s >= start_s - TOKEN_S / 2) & (starts_s < end_s - TOKEN_S / 2)
         if not inside.any():
-            raise ValueError(f"window {start_s:.2f}-{end_s:.2f} s lies outside the {len(active) * TOKEN_S:.2f} s of sound")
+            raise ValueError(
+                f"window {start_s:.2f}-{end_s:.2f} s lies outside the {len(active) * TOKEN_S:.2f} s of sound"
+            )
         chosen = inside & active
         shares.append(chosen.sum() / inside.sum())
         chosen = chosen if chosen.any() else inside
@@ -159,14 +161,15 @@ def pool_windows(active: NDArray[np.bool_], windows_s: Sequence[tuple[float, flo
 
 
 @cache
-def mel_filters() -> NDArray[np.float64]:
+def mel_filters() -> Float32:
     """Slaney's mel filters with unit area, as in librosa and Whisper; shape (80, 201), weights per hertz."""
     edges_hz = _mel_edges_hz()
     bins_hz = np.linspace(0, RATE_HZ / 2, FFT_SAMPLES // 2 + 1)
     rising = (bins_hz - edges_hz[:-2, None]) / np.diff(edges_hz)[:-1, None]
     falling = (edges_hz[2:, None] - bins_hz) / np.diff(edges_hz)[1:, None]
     triangles = np.maximum(0, np.minimum(rising, falling))
-    return np.asarray(triangles * (2 / (edges_hz[2:] - edges_hz[:-2]))[:, None])
+    areas = (edges_hz[2:] - edges_hz[:-2]) / 2
+    return np.asarray(triangles / areas[:, None], dtype=np.float32)
 
 
 def _mel_edges_hz() -> NDArray[np.float64]:
@@ -177,8 +180,8 @@ def _mel_edges_hz() -> NDArray[np.float64]:
 
 
 @cache
-def _hann_window() -> NDArray[np.float64]:
-    return np.hanning(FFT_SAMPLES + 1)[:-1]
+def _hann_window() -> Float32:
+    return np.hanning(FFT_SAMPLES + 1)[:-1].astype(np.float32)
 
 
 @cache
@@ -191,7 +194,7 @@ def _band_weights() -> NDArray[np.float32]:
     return np.asarray(inside * widths_hz / 2 / mean_square, dtype=np.float32)
 
 
-def _measure_tokens(power: Float32) -> Float32:
+def measure_tokens(power: Float32) -> Float32:
     """Mean square of each token's sound within the speech band; shape (n_tokens,), 1.0 is full scale."""
     frames = _band_weights() @ power
     return np.asarray(frames.reshape(-1, FRAMES_PER_TOKEN).mean(axis=1))

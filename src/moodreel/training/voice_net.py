@@ -1,0 +1,214 @@
+"""The voice network: Whisper's first blocks, statistics over each window's speech, two linear heads; and its export."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from moodreel.labels import N_EMOTIONS
+from moodreel.training.voice_data import SNR_RANGE_DB, Example
+from moodreel.training.whisper import WhisperEncoder
+
+OPSET = 17
+_VARIANCE_FLOOR = 1e-5
+_SNR_CENTRE_DB = 15.0
+_SNR_SPREAD_DB = 15.0
+_SMALLEST_STORED = 4096
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples padded on the left to one length; windows padded with rows that weigh nothing.
+
+    Attributes:
+        mel: float32, shape (n, 80, n_frames), 0 where padded.
+        real: bool, shape (n, n_tokens), False where padded.
+        pooling: float32, shape (n, n_windows, n_tokens).
+        labels: int64, shape (n, n_windows); -1 for windows without speech and padding.
+        snr_db: float32, shape (n, n_windows); NaN for padding.
+        known: bool, shape (n, 7).
+    """
+
+    mel: Tensor
+    real: Tensor
+    pooling: Tensor
+    labels: Tensor
+    snr_db: Tensor
+    known: Tensor
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Pad examples to a batch."""
+    n, n_tokens = len(examples), max(example.pooling.shape[1] for example in examples)
+    n_windows = max(len(example.labels) for example in examples)
+    mel = np.zeros((n, examples[0].mel.shape[0], 2 * n_tokens), dtype=np.float32)
+    real = np.zeros((n, n_tokens), dtype=np.bool_)
+    pooling = np.zeros((n, n_windows, n_tokens), dtype=np.float32)
+    labels = np.full((n, n_windows), -1, dtype=np.int64)
+    snr_db = np.full((n, n_windows), np.nan, dtype=np.float32)
+    for row, example in enumerate(examples):
+        rows, length = example.pooling.shape
+        mel[row, :, 2 * (n_tokens - length) :] = example.mel
+        real[row, n_tokens - length :] = True
+        pooling[row, :rows, n_tokens - length :] = example.pooling
+        labels[row, :rows], snr_db[row, :rows] = example.labels, example.snr_db
+    known = np.stack([example.known for example in examples])
+    return Batch(*(torch.from_numpy(array) for array in (mel, real, pooling, labels, snr_db, known)))
+
+
+class VoiceNet(nn.Module):
+    """Mel spectrum and pooling weights to the logits of seven emotions and the speech-to-background ratio.
+
+    Args:
+        encoder: the pretrained blocks.
+        dropout: share of the pooled statistics dropped in training.
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, encoder: WhisperEncoder, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.encoder = encoder
+        n_statistics = 2 * encoder.conv1.out_channels * len(encoder.layers)
+        self.register_buffer("centre", torch.zeros(n_statistics))
+        self.register_buffer("spread", torch.ones(n_statistics))
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(n_statistics, N_EMOTIONS)
+        self.snr_estimator = nn.Linear(n_statistics, 1)
+        for head in (self.classifier, self.snr_estimator):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+
+    def forward(self, mel: Tensor, pooling: Tensor, real: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Answer for each window.
+
+        Args:
+            mel: float32, shape (n, 80, n_frames).
+            pooling: float32, shape (n, n_windows, n_tokens), each row sums to 1.
+            real: bool, shape (n, n_tokens), False for padding; None when there is none.
+
+        Returns:
+            Logits, shape (n, n_windows, 7), and the ratio in dB, shape (n, n_windows), within `SNR_RANGE_DB`.
+        """
+        statistics = (self.pool(mel, pooling, real) - self.centre) / self.spread
+        statistics = self.dropout(statistics)
+        snr_db = self.snr_estimator(statistics).squeeze(-1) * _SNR_SPREAD_DB + _SNR_CENTRE_DB
+        return self.classifier(statistics), snr_db.clamp(*SNR_RANGE_DB)
+
+    def pool(self, mel: Tensor, pooling: Tensor, real: Tensor | None = None) -> Tensor:
+        """Mean and deviation of each block's tokens over each window, shape (n, n_windows, n_statistics)."""
+        statistics = []
+        for tokens in self.encoder(mel, real):
+            mean = pooling @ tokens
+            variance = pooling @ tokens.square() - mean.square()
+            statistics += [mean, variance.clamp_min(_VARIANCE_FLOOR).sqrt()]
+        return torch.cat(statistics, dim=-1)
+
+    @torch.no_grad()
+    def standardise(self, batches: Sequence[Batch]) -> None:
+        """Set the scale of the statistics by what the encoder gives now; done once, before training."""
+        rows = torch.cat([self.pool(b.mel, b.pooling, b.real)[b.labels >= 0] for b in batches])
+        self.centre.copy_(rows.mean(dim=0))
+        self.spread.copy_(rows.std(dim=0).clamp_min(1e-3))
+
+
+class _OneChunk(nn.Module):
+    """The network as it is exported: one chunk, any number of windows."""
+
+    def __init__(self, net: VoiceNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, mel: Tensor, pooling: Tensor) -> tuple[Tensor, Tensor]:
+        logits, snr_db = self.net(mel, pooling[None])
+        return logits[0], snr_db[0]
+
+
+def export_voice(net: VoiceNet, path: Path, storage: Literal["int8", "float16", "float32"] = "int8") -> None:
+    """Write the network as ONNX.
+
+    Inputs are `mel` (1, 80, n_frames), n_frames even and at most 800, and `pooling` (n_windows, n_tokens), n_tokens =
+    n_frames / 2; outputs are `logits` (n_windows, 7) and `snr_db` (n_windows,), all float32.
+
+    Args:
+        net: the trained network.
+        path: where to write.
+        storage: how large weights are stored; they are computed with in float32 in any case.
+    """
+    chunk = _OneChunk(net).eval()
+    n_tokens = 100
+    example = (torch.zeros(1, net.encoder.conv1.in_channels, 2 * n_tokens), torch.full((2, n_tokens), 1 / n_tokens))
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            chunk,
+            example,
+            buffer,  # type: ignore[arg-type]
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["mel", "pooling"],
+            output_names=["logits", "snr_db"],
+            dynamic_axes={
+                "mel": {2: "n_frames"},
+                "pooling": {0: "n_windows", 1: "n_tokens"},
+                "logits": {0: "n_windows"},
+                "snr_db": {0: "n_windows"},
+            },
+        )
+    model = onnx.load_from_string(buffer.getvalue())
+    if storage != "float32":
+        shrink_weights(model, storage)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def shrink_weights(model: onnx.ModelProto, storage: Literal["int8", "float16"]) -> None:
+    """Store large float32 weights in fewer bytes, in place.
+
+    Each is followed by the nodes that bring it back to float32; ONNX Runtime computes those once, when it loads the
+    model, so that nothing is lost in speed.
+
+    Args:
+        model: the model to change.
+        storage: `float16`, or `int8` with one scale for each output channel.
+    """
+    restoring: list[onnx.NodeProto] = []
+    for tensor in list(model.graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _SMALLEST_STORED:
+            continue
+        weight = numpy_helper.to_array(tensor)
+        model.graph.initializer.remove(tensor)
+        parts, nodes = (_store_int8 if storage == "int8" else _store_float16)(tensor.name, weight)
+        model.graph.initializer.extend(parts)
+        restoring.extend(nodes)
+    nodes = [*restoring, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _store_float16(name: str, weight: NDArray[np.float32]) -> tuple[list[TensorProto], list[onnx.NodeProto]]:
+    stored = numpy_helper.from_array(weight.astype(np.float16), f"{name}_float16")
+    return [stored], [helper.make_node("Cast", [stored.name], [name], to=TensorProto.FLOAT)]
+
+
+def _store_int8(name: str, weight: NDArray[np.float32]) -> tuple[list[TensorProto], list[onnx.NodeProto]]:
+    """Convolutions carry the output channel first, the products of linear layers last."""
+    axes = tuple(range(1, weight.ndim)) if weight.ndim == 3 else (0,)
+    scale = np.maximum(np.abs(weight).max(axis=axes, keepdims=True) / 127, 1e-12).astype(np.float32)
+    values = numpy_helper.from_array(np.rint(weight / scale).astype(np.int8), f"{name}_int8")
+    scales = numpy_helper.from_array(scale, f"{name}_scale")
+    cast = helper.make_node("Cast", [values.name], [f"{name}_cast"], to=TensorProto.FLOAT)
+    return [values, scales], [cast, helper.make_node("Mul", [f"{name}_cast", scales.name], [name])]
