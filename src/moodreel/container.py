@@ -192,9 +192,9 @@ class Decoder:
         """Yield each `av.VideoFrame` and `av.AudioFrame` in the order of the file."""
         for packet in self._read_packets():
             if packet.stream in self._streams:
-                yield from self._decode_packet(packet.stream.codec_context, packet)
+                yield from self._decode_packet(packet.stream, packet)
         for stream in self._streams:
-            yield from self._decode_packet(stream.codec_context, None)
+            yield from self._decode_packet(stream, None)
 
     def _read_packets(self) -> Iterator[Any]:
         failures = 0
@@ -208,15 +208,18 @@ class Decoder:
                 failures += 1
                 self.damaged += 1
 
-    def _decode_packet(self, codec: Any, packet: Any) -> Iterator[Any]:
+    def _decode_packet(self, stream: Any, packet: Any) -> Iterator[Any]:
+        self.damaged += packet is not None and packet.is_corrupt
         try:
-            frames = codec.decode(packet)
+            frames = stream.codec_context.decode(packet)
         except EOFError:
             return
         except DecodeError:
-            self.damaged += 1
+            self.damaged += packet is None or not packet.is_corrupt
             return
-        yield from frames
+        for frame in frames:
+            frame.time_base = stream.time_base  # PyAV leaves it out of frames that come at the end
+            yield frame
 
 
 def measure_packets(container: av.container.InputContainer, streams: list[Any]) -> tuple[float, int]:

@@ -52,6 +52,7 @@ _DECLARING_FORMATS = frozenset({"mov", "matroska", "avi", "flv", "asf", "wav", "
 _MOST_PEEKED = 500
 _PLENTY = 4  # source frames for each sampled one, above which frames may be left out
 _LEFT_OUT_S = 0.25  # what such frames at the very end may amount to
+_SLOW_HZ, _FAST_HZ = 5.0, 1000.0
 _NOT_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -304,7 +305,9 @@ class Clip:
                 self._warn(f"the {sampler.kind} track holds nothing that can be decoded")
         if self.damaged:
             self._warn(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
-        if samplers and self._container.format.name.split(",")[0] in _DECLARING_FORMATS:
+        if any(sampler.jumps for sampler in samplers):
+            self._warn("time stamps jump or run back; the pieces are joined")
+        elif samplers and self._container.format.name.split(",")[0] in _DECLARING_FORMATS:
             self._warn_if_short()
 
     def _warn_if_short(self) -> None:
@@ -317,10 +320,9 @@ def _declared_duration_s(stream: Any) -> float:
 
 
 def _sane_rate(stream: Any) -> float:
-    for rate in (stream.average_rate, stream.guessed_rate):
-        if rate is not None and 1 / 60 <= rate <= 1000:
-            return float(rate)
-    return DEFAULT_RATE_HZ
+    average, guessed = (float(rate) if rate else 0.0 for rate in (stream.average_rate, stream.guessed_rate))
+    rate_hz = guessed if average < _SLOW_HZ and guessed <= _FAST_HZ else average
+    return rate_hz if 1 / 60 <= rate_hz <= _FAST_HZ else DEFAULT_RATE_HZ
 
 
 def _sane_aspect(aspect: Fraction | None) -> float:

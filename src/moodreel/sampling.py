@@ -19,6 +19,13 @@ Placement = tuple[int, int, int, int]
 
 UPRIGHT: Placement = (1, 0, 0, 1)
 
+_TURNS: tuple[Placement, ...] = (
+    UPRIGHT,
+    (0, -1, 1, 0),
+    (-1, 0, 0, -1),
+    (0, 1, -1, 0),
+)  # by quarters, counter-clockwise
+
 _SOUND_RATES_HZ = range(1000, 768_001)
 _SHORTEST_PAUSE_S = 0.1
 
@@ -53,10 +60,13 @@ class Sound:
 
 def read_placement(frame: av.VideoFrame) -> Placement:
     """Return how the frame's display matrix (rotation by quarter turns, mirroring) places it."""
-    data = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        data = cast(Any, frame.side_data.get("DISPLAYMATRIX"))
+    except ValueError:  # PyAV lists no side data at all beside a kind it does not know, such as EXIF
+        return _TURNS[round(frame.rotation / 90) % 4]
     if data is None:
         return UPRIGHT
-    a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(cast(Any, data)), np.int32)[:5])
+    a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), np.int32)[:5])
     if abs(b) + abs(c) > abs(a) + abs(d):
         return (0, -1 if b < 0 else 1, -1 if c < 0 else 1, 0)
     return (-1 if a < 0 else 1, 0, 0, -1 if d < 0 else 1)
@@ -95,6 +105,11 @@ class FrameSampler:
     """
 
     kind = "picture"
+
+    @property
+    def jumps(self) -> int:
+        """How often time stamps jumped."""
+        return self._clock.jumps
 
     def __init__(self, shown_px: tuple[int, int], source_rate_hz: float, longest_side_px: int, rate_hz: float) -> None:
         """Prepare.
@@ -161,6 +176,11 @@ class SoundSampler:
     """
 
     kind = "sound"
+
+    @property
+    def jumps(self) -> int:
+        """How often time stamps jumped."""
+        return self._clock.jumps
 
     def __init__(self, rate_hz: int) -> None:
         self.count = 0

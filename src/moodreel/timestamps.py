@@ -7,7 +7,7 @@ import math
 LONGEST_GAP_S = 10.0
 """A stamp further ahead than this is a jump, not a pause, unless another stream of the clip has got there too."""
 
-LONGEST_REPEAT_S = 1.0
+LONGEST_REPEAT_S = 0.5
 """A clock that stands still or runs back for longer than this is a restart, and goes on at the nominal rate."""
 
 
@@ -16,12 +16,18 @@ class Clock:
 
     Good stamps pass unchanged. A missing stamp is filled in at the nominal step; a stamp slightly behind its
     predecessor is held; a jump, forward or back, is closed up and the stamps after it keep their distances.
+
+    Attributes:
+        time_s: time of the last item, in seconds from the clip's start.
+        jumps: how often stamps jumped.
     """
 
     def __init__(self) -> None:
         self.time_s = 0.0
+        self.jumps = 0
         self._due_s = 0.0
         self._shift_s = 0.0
+        self._held_s = 0.0
 
     def place(self, stamp_s: float | None, step_s: float, elsewhere_s: float = 0.0) -> float:
         """Return the time of the next item.
@@ -34,15 +40,18 @@ class Clock:
         Returns:
             Seconds from the clip's start, finite, never below 0 nor below the previous item's.
         """
-        due_s = self._due_s
-        time_s = due_s if stamp_s is None or not math.isfinite(stamp_s) else stamp_s - self._shift_s
-        limit_s = max(due_s, elsewhere_s) + max(LONGEST_GAP_S, 3 * step_s)
-        if not due_s - LONGEST_REPEAT_S <= time_s <= limit_s:
-            self._shift_s += time_s - due_s
-            time_s = due_s
-        held = time_s <= self.time_s
-        self.time_s = max(time_s, self.time_s)
-        self._due_s = (max(due_s, self.time_s) if held else time_s) + step_s
+        time_s = self._due_s if stamp_s is None or not math.isfinite(stamp_s) else stamp_s - self._shift_s
+        earliest_s = self.time_s - LONGEST_REPEAT_S + self._held_s
+        latest_s = max(self._due_s, elsewhere_s) + max(LONGEST_GAP_S, 3 * step_s)
+        if not earliest_s <= time_s <= latest_s:
+            self.jumps += 1
+            self._shift_s += time_s - self._due_s
+            time_s = self._due_s
+        if time_s > self.time_s:
+            self.time_s, self._due_s, self._held_s = time_s, time_s + step_s, 0.0
+        else:
+            self._held_s += step_s if self._due_s else 0.0
+            self._due_s += step_s
         return self.time_s
 
 
