@@ -6,24 +6,26 @@ import math
 
 WINDOW_S = 2.0
 HOP_S = 1.0
+TAIL_S = 0.25
+"""A rest shorter than this gets no window of its own; the window before it reaches to the end."""
 
 
 def count_windows(duration_s: float) -> int:
-    """Return how many windows cover a clip: at least one, the last cut at the clip's end.
+    """Return how many windows cover a clip: at least one.
 
     Args:
         duration_s: length of the clip in seconds, from 0.
     """
-    beyond_first_s = round(duration_s - WINDOW_S, 6)  # 3.0000000001 s is 3 s
-    return 1 + max(0, math.ceil(beyond_first_s / HOP_S))
+    return 1 + max(0, math.ceil((duration_s - WINDOW_S - TAIL_S) / HOP_S))
 
 
 def window_times(index: int, duration_s: float) -> tuple[float, float]:
-    """Return start and end of one window in seconds.
+    """Return start and end of one window in seconds; the last window ends with the clip.
 
     Args:
         index: number of the window, from 0.
         duration_s: length of the clip in seconds.
     """
     start_s = index * HOP_S
-    return start_s, min(start_s + WINDOW_S, duration_s)
+    is_last = index == count_windows(duration_s) - 1
+    return start_s, duration_s if is_last else start_s + WINDOW_S

