@@ -45,12 +45,14 @@ class TrackingOptions:
     """How faces are followed.
 
     Attributes:
-        detect_every_s: time between detections in seconds; frames in between get their faces by interpolation.
+        detect_every_s: time between detections in seconds; frames in between get their faces by interpolation. Where
+            faces move fast or are about to pass each other, each frame is detected.
         side_px: side of the crops.
         template: where the landmarks lie in a crop, in fractions of its side.
         gap_s: how long a face may stay unseen before its track ends.
         max_tracks: most faces followed at once, the largest.
-        least_similarity: looks less alike than this (cosine) are never one track.
+        least_similarity: looks less alike than this (cosine) are never one track; more is asked of a face that is
+            not where it was expected.
     """
 
     detect_every_s: float = 1 / 3
@@ -171,7 +173,20 @@ class FaceTracker:
     def _is_due(self, time_s: float) -> bool:
         if self._detected_at_s is None or len(self._pending) >= _MOST_PENDING:
             return True
-        return time_s - self._detected_at_s >= self.options.detect_every_s - _TIME_SLACK_S
+        elapsed_s = time_s - self._detected_at_s
+        return elapsed_s >= self.options.detect_every_s - _TIME_SLACK_S or self._is_lively()
+
+    def _is_lively(self) -> bool:
+        """Tell whether faces move fast or pass each other: then each frame is worth a detection."""
+        faces = [track.last.face for track in self._active if track.last and track.last_s == self._detected_at_s]
+        if any(abs(track.velocity) > _FAST_HEADS_PER_S * track.height_px for track in self._active):
+            return True
+        for index, face in enumerate(faces):
+            for other in faces[:index]:
+                apart = abs(_centre(face.box_px) - _centre(other.box_px))
+                if apart < _CLOSE_HEADS * max(face.height_px, other.height_px):
+                    return True
+        return False
 
     def _end_shot(self) -> Iterator[TrackedFace]:
         if self._pending:
@@ -216,9 +231,9 @@ class FaceTracker:
         costs = np.full((len(faces), len(self._active)), _UNLIKELY)
         for row, (face, vector) in enumerate(zip(faces, looks, strict=True)):
             for column, track in enumerate(self._active):
-                alike = float(np.dot(vector, track.looks))
-                if alike >= self.options.least_similarity:
-                    costs[row, column] = track.distance(face, time_s) + (1 - alike) * _LOOKS_WEIGHT
+                alike, away = float(np.dot(vector, track.looks)), track.distance(face, time_s)
+                if alike >= self.options.least_similarity + _FAR_SIMILARITY * away:
+                    costs[row, column] = away + (1 - alike) * _LOOKS_WEIGHT
         return assign_pairs(costs, _UNLIKELY)
 
     def _start_track(self) -> _Track:
@@ -253,8 +268,11 @@ _TIME_SLACK_S = 0.05
 _UNLIKELY = 1.6
 _LOOKS_WEIGHT = 2.0
 _LOOKS_RATE = 0.2
+_FAR_SIMILARITY = 0.3
 _REACH, _REACH_PER_S, _MOST_REACH = 0.5, 1.5, 1.75
 _MOST_GROWTH = 0.5
+_FAST_HEADS_PER_S = 1.0
+_CLOSE_HEADS = 1.5
 
 
 @dataclass(frozen=True)
@@ -283,6 +301,11 @@ class _Track:
     def last_s(self) -> float:
         """When the face was last detected."""
         return self.last.time_s if self.last else -np.inf
+
+    @property
+    def height_px(self) -> float:
+        """Height of the face when last detected, in pixels of the analysed frame."""
+        return self.last.face.height_px if self.last else 0.0
 
     def distance(self, face: Face, time_s: float) -> float:
         """Return how far a face lies from where this one should be by now: 0 there, 1 just in reach, else huge."""
