@@ -324,7 +324,7 @@ class _Track:
         else:
             elapsed_s = max(time_s - self.last.time_s, 1e-3)
             step = (_centre(face.box_px) - _centre(self.last.face.box_px)) / elapsed_s
-            self.velocity = 0.5 * (self.velocity + step)
+            self.velocity = step if self.detections == 1 else 0.5 * (self.velocity + step)
             self.looks = normalise((1 - _LOOKS_RATE) * self.looks + _LOOKS_RATE * looks)
         self.last = _Sighting(face, time_s)
         self.detections += 1
