@@ -489,9 +489,18 @@ class TestDescription:
         console = Console(width=120, record=True, file=(tmp_path / "out").open("w"))
         console.print(render_description(description, n_speakers=1))
         text = console.export_text()
-        assert "5 clips of 2 speakers" in text
+        assert "5 clips of 2 known speakers" in text
         assert "1 more" in text
         assert "unreadable: 1 of 5 files" in text
+
+    def test_hostile_names_cannot_steer_the_terminal(self, tmp_path):
+        touch(tmp_path, "angry/\x1b[2J[red].wav", "angry/a\nb.wav", "\x1b[31mloose.mp4")
+        console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
+        console.print(render_description(describe_corpus(read_corpus(tmp_path), check_media=True)))
+        text = console.export_text()
+        assert "\x1b" not in text
+        assert "\\x1b[31mloose.mp4" in text
+        assert "2 clips of 0 known speakers" in text
 
     def test_unknown_and_lone_speakers(self, tmp_path):
         touch(tmp_path, "angry/a.mp4", "sad/b.mp4")

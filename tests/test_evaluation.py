@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from moodreel.evaluation import (
     risk_coverage,
     score,
     student_quantile,
+    to_plain,
     unweighted_average_recall,
     weighted_average_recall,
 )
@@ -371,6 +373,14 @@ class TestOutcomes:
     def test_select_by_mask(self):
         o = random_outcomes()
         assert o.select(o.truth == 2).truth.tolist() == [2] * int((o.truth == 2).sum())
+
+
+def test_figures_are_strict_json():
+    o = random_outcomes(classes=(0, 3))
+    plain = to_plain(score(o, FAST))
+    json.dumps([plain, to_plain(measure_calibration(o, resampling=FAST))], allow_nan=False)
+    assert plain["classes"][1]["recall"]["value"] is None
+    assert plain["uar"]["low"] < plain["uar"]["value"]
 
 
 def test_the_base_install_is_enough():

@@ -14,6 +14,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from moodreel.container import printable
 from moodreel.corpora.files import group_problems
 from moodreel.corpora.sample import UNKNOWN_SPEAKER, Corpus, Problem, Sample, natural_key
 from moodreel.errors import MediaError
@@ -59,7 +60,8 @@ class CorpusDescription:
         root: where it was read from.
         layout: how the folder was understood.
         n_clips: labelled clips, unreadable ones included.
-        counts: clips by speaker, then by emotion, all of `EMOTIONS` in their order.
+        n_speakers: known speakers.
+        counts: clips by speaker (`UNKNOWN_SPEAKER` too), then by emotion, all of `EMOTIONS` in their order.
         splits: clips by side of the official split; empty where there is none.
         imbalance: clips of the largest class per clip of the smallest, of the classes present; 1 or more.
         durations: lengths; `None` where files were not opened or none states its length.
@@ -72,6 +74,7 @@ class CorpusDescription:
     root: Path
     layout: str
     n_clips: int
+    n_speakers: int
     counts: Mapping[str, Mapping[str, int]]
     splits: Mapping[str, int]
     imbalance: float
@@ -126,6 +129,7 @@ def describe_corpus(corpus: Corpus, check_media: bool = False, progress: Progres
         root=corpus.root,
         layout=corpus.layout,
         n_clips=len(corpus.samples),
+        n_speakers=len(corpus.speakers),
         counts=counts,
         splits=MappingProxyType(Counter(s.split for s in corpus.samples if s.split is not None)),
         imbalance=max(class_counts.values()) / min(class_counts.values()),
@@ -138,7 +142,8 @@ def describe_corpus(corpus: Corpus, check_media: bool = False, progress: Progres
 
 def _count(corpus: Corpus) -> Mapping[str, Mapping[str, int]]:
     counts = Counter((sample.speaker, sample.label) for sample in corpus.samples)
-    rows = {name: MappingProxyType({label: counts[name, label] for label in EMOTIONS}) for name in corpus.speakers}
+    names = sorted({speaker for speaker, _ in counts}, key=natural_key)
+    rows = {name: MappingProxyType({label: counts[name, label] for label in EMOTIONS}) for name in names}
     return MappingProxyType(rows)
 
 
@@ -149,7 +154,7 @@ def _open_all(samples: Sequence[Sample], progress: Progress | None) -> tuple[Dur
         try:
             lengths_s.append(_measure_s(sample))
         except MediaError as error:
-            failures.append((str(error).removeprefix(f"{sample.path}: "), sample.path))
+            failures.append((str(error).removeprefix(printable(f"{sample.path}: ")), sample.path))
         if progress is not None:
             progress(n_done, len(samples))
     return _summarise([length_s for length_s in lengths_s if length_s > 0]), group_problems(failures)
@@ -208,7 +213,7 @@ def render_description(description: CorpusDescription, n_speakers: int = 30) -> 
     Returns:
         What `rich.console.Console.print` takes.
     """
-    found = f"{_number(description.n_clips, 'clip')} of {_number(len(description.counts), 'speaker')}"
+    found = f"{_number(description.n_clips, 'clip')} of {_number(description.n_speakers, 'known speaker')}"
     lines = [f"{description.name}: {found} (layout {description.layout})"]
     if description.splits:
         lines.append("official split: " + ", ".join(f"{side} {n}" for side, n in description.splits.items()))
@@ -216,7 +221,7 @@ def render_description(description: CorpusDescription, n_speakers: int = 30) -> 
     lines += _describe_media(description)
     lines += [f"left out: {len(problem.paths)} × {problem}" for problem in description.problems]
     lines += [f"warning: {warning}" for warning in description.warnings]
-    return Group(_tabulate(description, n_speakers), *map(escape, lines))
+    return Group(_tabulate(description, n_speakers), *(escape(printable(line)) for line in lines))
 
 
 def _number(n: int, noun: str) -> str:
@@ -235,7 +240,7 @@ def _describe_media(description: CorpusDescription) -> list[str]:
 
 
 def _tabulate(description: CorpusDescription, n_speakers: int) -> Table:
-    table = Table(title=f"clips by speaker and emotion: {escape(str(description.root))}")
+    table = Table(title=f"clips by speaker and emotion: {escape(printable(str(description.root)))}")
     table.add_column("speaker")
     for label in (*EMOTIONS, "all"):
         table.add_column(label, justify="right")
@@ -246,5 +251,5 @@ def _tabulate(description: CorpusDescription, n_speakers: int) -> Table:
         rows.append((f"{len(rest)} more", {label: sum(row[label] for row in rest) for label in EMOTIONS}))
     rows.append(("all", description.class_counts))
     for name, row in rows:
-        table.add_row(escape(name), *(str(row[label] or "·") for label in EMOTIONS), str(sum(row.values())))
+        table.add_row(escape(printable(name)), *(str(row[label] or "·") for label in EMOTIONS), str(sum(row.values())))
     return table

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from moodreel.container import printable
+
 UNKNOWN_SPEAKER = "unknown"
 """What `Sample.speaker` says where the corpus does not tell who speaks."""
 
@@ -61,7 +63,7 @@ class Problem:
     def __str__(self) -> str:
         """One line: how many, why, and the first of them."""
         more = f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else ""
-        return f"{self.reason}: {self.paths[0]}{more}"
+        return f"{self.reason}: {printable(str(self.paths[0]))}{more}"
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ class Corpus:
 
     @property
     def speakers(self) -> tuple[str, ...]:
-        """The speakers in the order of their names, numbers counted as numbers."""
-        return tuple(sorted({sample.speaker for sample in self.samples}, key=natural_key))
+        """The known speakers in the order of their names, numbers counted as numbers."""
+        known = {sample.speaker for sample in self.samples} - {UNKNOWN_SPEAKER}
+        return tuple(sorted(known, key=natural_key))
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:

@@ -22,6 +22,7 @@ from moodreel.evaluation.calibration import (
 from moodreel.evaluation.comparison import Comparison, compare, holm, mcnemar_p_value
 from moodreel.evaluation.intervals import Interval, Resampling, bootstrap, group_clips, student_quantile
 from moodreel.evaluation.outcomes import Outcomes, make_outcomes
+from moodreel.evaluation.plain import to_plain
 from moodreel.evaluation.scores import (
     ClassScores,
     Scores,
@@ -66,6 +67,7 @@ __all__ = [
     "risk_coverage",
     "score",
     "student_quantile",
+    "to_plain",
     "unweighted_average_recall",
     "weighted_average_recall",
 ]

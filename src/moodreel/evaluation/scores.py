@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from moodreel.corpora import UNKNOWN_SPEAKER
 from moodreel.evaluation.intervals import (
     DEFAULT_RESAMPLING,
     Interval,
@@ -43,7 +44,7 @@ class Scores:
 
     Attributes:
         n_clips: clips scored.
-        n_speakers: different speakers among them.
+        n_speakers: different known speakers among them.
         uar: unweighted average recall over the classes present: the field's main figure; chance is 1 / classes present.
         war: weighted average recall, that is accuracy.
         macro_f1: mean of F1 over the classes present.
@@ -177,7 +178,7 @@ def score(outcomes: Outcomes, resampling: Resampling = DEFAULT_RESAMPLING) -> Sc
     clips = confusion.sum(axis=1)
     return Scores(
         n_clips=len(outcomes),
-        n_speakers=len(set(outcomes.speakers)),
+        n_speakers=len(set(outcomes.speakers) - {UNKNOWN_SPEAKER}),
         uar=intervals[0],
         war=intervals[1],
         macro_f1=intervals[2],
