@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from moodreel.labels import EMOTIONS, N_EMOTIONS
 from moodreel.training.ferplus import (
     FACE_SIDE,
-    NO_MAJORITY,
     UNKNOWN_LABEL,
     Augmentation,
     Faces,
@@ -178,6 +177,7 @@ class FaceGraph(nn.Module):
         self.net = net
         self.side = side
         self.ferplus_weight = ferplus_weight
+        self.luma: Tensor
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1))
 
     def forward(self, faces: Tensor) -> Tensor:
@@ -191,6 +191,10 @@ class FaceGraph(nn.Module):
         """
         grey = (faces * self.luma).sum(1, keepdim=True)
         fer2013, ferplus = self.net(enlarge(nn.functional.avg_pool2d(grey, CROP_SIDE // FACE_SIDE), self.side))
+        return self.mix(fer2013, ferplus)
+
+    def mix(self, fer2013: Tensor, ferplus: Tensor) -> Tensor:
+        """The exported logits, from those of the two heads; float32, shape (n, 7) each."""
         return (1 - self.ferplus_weight) * fer2013 + self.ferplus_weight * ferplus
 
 
@@ -313,8 +317,12 @@ class _Run:
         return cls(recipe, train.images, targets, Priors.of(targets), net, average, optimizer)
 
     def state(self) -> dict[str, Any]:
-        parts = {"net": self.net, "average": self.average, "optimizer": self.optimizer}
-        return {"epoch": self.epoch, **{name: part.state_dict() for name, part in parts.items()}}
+        return {
+            "epoch": self.epoch,
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.epoch = state["epoch"]
@@ -342,7 +350,7 @@ class _Run:
 
     def _batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         order = torch.randperm(len(self.images), generator=generator)
-        yield from order.split(self.recipe.batch)[: self._steps]
+        yield from torch.split(order, self.recipe.batch)[: self._steps]
 
     def _step(self, chosen: Tensor, generator: torch.Generator) -> float:
         side = self.recipe.side_at(self.epoch)
@@ -389,7 +397,7 @@ def predict_logits(net: FaceNet, images: Array, side: int, batch: int = 128) -> 
         Logits of the FER2013 and the FER+ head, float32, shape (n, 7) each.
     """
     pictures = torch.from_numpy(images).unsqueeze(1).float()
-    parts = [net(enlarge(part, side)) for part in pictures.split(batch)]
+    parts = [net(enlarge(part, side)) for part in torch.split(pictures, batch)]
     return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
@@ -575,7 +583,7 @@ def _write_scores(graph: FaceGraph, parts: Mapping[str, Faces], priors: Priors, 
 def mixed_logits(graph: FaceGraph, images: Array) -> Array:
     """The exported logits of FER2013 faces, which need no crop: float32, shape (n, 7)."""
     fer2013, ferplus = predict_logits(graph.net, images, graph.side)
-    return np.asarray(((1 - graph.ferplus_weight) * fer2013 + graph.ferplus_weight * ferplus).numpy())
+    return np.asarray(graph.mix(fer2013, ferplus).numpy())
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +79,7 @@ def read_faces(path: Path) -> Faces:
     try:
         with np.load(path, allow_pickle=False) as archive:
             faces = Faces(archive["images"], archive["votes"], archive["fer2013"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise CorpusError(f"{path}: not an archive of images, votes and fer2013: {error}") from error
     n_images = len(faces)
     shapes = (faces.images.shape, faces.votes.shape, faces.fer2013.shape)
