@@ -64,8 +64,8 @@ class Schedule:
     average: float = 0.98
 
 
-ADAPT = Schedule(epochs=2)
-TUNE = Schedule(epochs=4)
+ADAPT = Schedule(epochs=1)
+TUNE = Schedule(epochs=3)
 
 
 def pretrain_voice(

@@ -324,7 +324,8 @@ def measure_snr(pooling: Float32, speech: Float32, background: Float32) -> Float
         background: mel power, shape (80, n_frames).
     """
     powers = [np.maximum(pooling @ measure_tokens(part), 1e-15) for part in (speech, background)]
-    return np.clip(10 * np.log10(powers[0] / powers[1]), *SNR_RANGE_DB).astype(np.float32)
+    ratios_db = 10 * np.log10(powers[0] / powers[1])
+    return np.asarray(ratios_db.clip(*SNR_RANGE_DB), dtype=np.float32)
 
 
 def list_known(corpus: str) -> NDArray[np.bool_]:
@@ -365,7 +366,7 @@ def _join(powers: Sequence[Float32]) -> tuple[Float32, list[tuple[float, float]]
 
 def _draw_window(start_s: float, end_s: float, rng: Generator) -> tuple[float, float]:
     length_s = min(rng.uniform(*WINDOW_S), end_s - start_s)
-    first_s = rng.uniform(start_s, end_s - length_s)
+    first_s = start_s + rng.random() * (end_s - start_s - length_s)
     return first_s, first_s + length_s
 
 

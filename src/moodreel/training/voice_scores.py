@@ -152,7 +152,7 @@ def score(heard: Heard, row: int, known: NDArray[np.bool_]) -> dict[str, Any]:
     drawn = hits[:, rng.integers(hits.shape[1], size=(N_RESAMPLES, hits.shape[1]))].sum(axis=2)
     uar, war = _rate(hits.sum(axis=1))
     uars, wars = _rate(drawn)
-    recall = {name: round(float((predicted[label == i] == i).mean()), 3) for i, name in enumerate(EMOTIONS) if known[i]}
+    recall = {EMOTIONS[i]: round(float((predicted[label == i] == i).mean()), 3) for i in np.unique(label)}
     return {
         "n": int(kept.sum()),
         "uar": round(float(uar), 4),
