@@ -186,6 +186,15 @@ def test_a_flicker_is_nobody_but_a_still_is():
     assert person.share_on_screen == 1.0
 
 
+def test_a_brief_face_counts_unless_somebody_else_dominates():
+    brief = [[("A", draw_face(80, 90))] if number < 3 else [] for number in range(30)]
+    _, tracker = run(Script(brief))
+    assert len(people_of(tracker)) == 1
+    beside = [[*shown, ("B", draw_face(250, 60))] for shown in brief]
+    _, tracker = run(Script(beside))
+    assert len(people_of(tracker)) == 1
+
+
 def test_no_frames_nobody():
     seen, tracker = run(Script([]))
     assert (seen, tracker.tracks(), people_of(tracker)) == ([], (), ())

@@ -21,18 +21,21 @@ class GroupingOptions:
         margin: by how much the best person must beat the next.
         near_similarity: least cosine within a shot, where the face comes back to the place it left.
         near_s: longest absence that counts as coming back, in seconds.
-        least_detections: a person detected less often, in a clip with `long_clip_detections` or more, is no person.
-        least_score: the same for people seen briefly: least mean confidence, 0-1.
-        long_clip_detections: detections run from which a clip is long enough for these two rules.
+        long_clip_detections: detections run from which a clip is long enough to leave anybody out: some 2 s.
+        brief_frames: somebody seen in no more frames than these is left out if detected once only, or with less than
+            `brief_score`, or beside somebody seen `brief_ratio` times as long: 0.5 s at 6 Hz.
+        brief_score: mean confidence, 0-1.
+        brief_ratio: at least 1.
     """
 
     similarity: float = 0.85
     margin: float = 0.05
     near_similarity: float = 0.70
     near_s: float = 5.0
-    least_detections: int = 2
-    least_score: float = 0.60
     long_clip_detections: int = 6
+    brief_frames: int = 3
+    brief_score: float = 0.60
+    brief_ratio: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ def group_people(
             group = _Group()
             groups.append(group)
         group.add(track, vector)
-    kept = [group for group in groups if group.is_person(detection_count, options)]
+    most = max((group.frame_count for group in groups), default=0)
+    is_short = detection_count < options.long_clip_detections
+    kept = [group for group in groups if is_short or group.is_person(most, options)]
     people = [group.freeze(number, frame_count) for number, group in enumerate(kept, start=1)]
     return tuple(sorted(people, key=lambda person: (-person.share_on_screen, person.id)))
 
@@ -137,12 +142,17 @@ class _Group:
         away = np.hypot(*(new[:2] + new[2:] - old[:2] - old[2:]) / 2)
         return bool(away < old[3] - old[1])
 
-    def is_person(self, detection_count: int, options: GroupingOptions) -> bool:
-        """Tell whether the face was there long or clearly enough to be one."""
-        if detection_count < options.long_clip_detections:
+    @property
+    def frame_count(self) -> int:
+        """In how many frames the person was seen."""
+        return sum(len(track.times_s) for track in self.tracks)
+
+    def is_person(self, most: int, options: GroupingOptions) -> bool:
+        """Tell whether the face was there long or clearly enough to be one; `most` is the most present one's frames."""
+        if self.frame_count > options.brief_frames:
             return True
-        brief = self.weight <= options.least_detections
-        return self.weight >= options.least_detections and (not brief or self._score() >= options.least_score)
+        is_beside = most >= options.brief_ratio * self.frame_count
+        return self.weight > 1 and self._score() >= options.brief_score and not is_beside
 
     def _score(self) -> float:
         return sum(track.score * track.detections for track in self.tracks) / max(self.weight, 1)
