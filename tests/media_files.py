@@ -199,7 +199,7 @@ def write_wav(path: Path, samples: NDArray[np.float32], rate_hz: int = 16_000) -
 
 
 def write_image(path: Path, pixels: Pixels, *, codec: str, pix_fmt: str) -> Path:
-    """Write one picture: `png`, `mjpeg` (.jpg), `libwebp`, `gif`, `bmp`, … PyAV picks no container: bytes are the file."""
+    """Write one picture: `png`, `mjpeg` (.jpg), `libwebp`, `gif`, `bmp`, …."""
     if codec == "gif":
         size = (pixels.shape[1], pixels.shape[0])
         write_clip(

@@ -48,12 +48,12 @@ class Source:
     """A file as the decoder sees it: bytes to read and seek in, without a name, whose failures are kept, not raised.
 
     Attributes:
-        name: printable name for messages.
+        shown: printable name for messages; not called `name`, which PyAV would show to the decoder.
         failure: the first exception the underlying file raised, if any.
     """
 
     def __init__(self, file: IO[bytes], name: str, *, owned: bool) -> None:
-        self.name = name
+        self.shown = name
         self.failure: Exception | None = None
         self._file = file
         self._owned = owned
@@ -149,7 +149,7 @@ def open_container(source: Source) -> av.container.InputContainer:
     """
     start = source.peek_start()
     if source.seekable() and not start and not source.failure:
-        raise MediaError(f"{source.name}: is empty (0 bytes), expected {KNOWN_KINDS}; copy or record it again")
+        raise MediaError(f"{source.shown}: is empty (0 bytes), expected {KNOWN_KINDS}; copy or record it again")
     options = {"format_whitelist": FORMATS, "max_pixels": str(LARGEST_PICTURE_PX), "protocol_whitelist": "none"}
     try:
         return av.open(source, "r", options=options, metadata_errors="replace", io_open=_refuse_other_files)
@@ -160,13 +160,13 @@ def open_container(source: Source) -> av.container.InputContainer:
 def _explain_refusal(source: Source, start: bytes) -> str:
     if source.failure is not None:
         reason = printable(str(source.failure)) or type(source.failure).__name__
-        return f"{source.name}: cannot be read ({reason}); expected {KNOWN_KINDS}"
+        return f"{source.shown}: cannot be read ({reason}); expected {KNOWN_KINDS}"
     if start[4:8] == b"ftyp":
         return (
-            f"{source.name}: its index is missing or damaged, expected a whole MP4 or MOV; "
+            f"{source.shown}: its index is missing or damaged, expected a whole MP4 or MOV; "
             "the recording or copy was cut off: copy it again, or repair it with a tool such as untrunc"
         )
-    return f"{source.name}: is not media that moodreel reads, expected {KNOWN_KINDS}; convert it, e.g. with ffmpeg"
+    return f"{source.shown}: is not media that moodreel reads, expected {KNOWN_KINDS}; convert it, e.g. with ffmpeg"
 
 
 class Decoder:

@@ -103,7 +103,7 @@ class Clip:
     """
 
     def __init__(self, source: Source) -> None:
-        self.name = source.name
+        self.name = source.shown
         self.decoded_s = 0.0
         self.damaged = 0
         self._source = source
@@ -198,7 +198,8 @@ class Clip:
     def _measure(self) -> None:
         starts = [float(s.start_time * s.time_base) for s in self._streams() if s.start_time is not None]
         self._origin_s = min(starts, default=0.0)
-        duration_s = max(map(_declared_duration_s, self._streams())) or (self._container.duration or 0) / av.time_base
+        end_s = max(map(_declared_end_s, self._streams()))
+        duration_s = end_s - self._origin_s if end_s else (self._container.duration or 0) / av.time_base
         n_packets = self._picture.frames if self._picture is not None else 0
         if duration_s <= 0 and self._source.seekable():
             end_s, n_packets = measure_packets(self._container, self._streams())
@@ -315,8 +316,8 @@ class Clip:
             self._warn(f"ends after {self.decoded_s:.1f} s of {self.duration_s:.1f} s: truncated or damaged file")
 
 
-def _declared_duration_s(stream: Any) -> float:
-    return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+def _declared_end_s(stream: Any) -> float:
+    return float(((stream.start_time or 0) + stream.duration) * stream.time_base) if stream.duration else 0.0
 
 
 def _sane_rate(stream: Any) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-LONGEST_GAP_S = 10.0
+LONGEST_GAP_S = 30.0
 """A stamp further ahead than this is a jump, not a pause, unless another stream of the clip has got there too."""
 
 LONGEST_REPEAT_S = 0.5
