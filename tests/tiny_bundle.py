@@ -1,4 +1,4 @@
-"""A bundle of a few bytes whose answers can be foreseen: red faces are angry, and a voice is as it sounds in its mel."""
+"""A bundle of a few bytes whose answers can be foreseen: red faces are angry, and every voice is surprised."""
 
 import hashlib
 import json

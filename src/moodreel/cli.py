@@ -14,6 +14,8 @@ from moodreel.errors import MoodreelError
 if TYPE_CHECKING:
     from moodreel.output import Report
 
+TRAIN_MODULES = ("torch", "lightning", "onnx", "onnxscript", "sklearn", "scipy", "yaml", "tensorboard", "torchmetrics")
+
 app = typer.Typer(
     name="moodreel",
     help="Audio-visual emotion recognition: what the people in a clip feel, from face and voice, over time.",
@@ -34,6 +36,7 @@ class Format(StrEnum):
 
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A bundle's name, or its folder (RUN/bundle).")]
+ThreadsOption = Annotated[int, typer.Option(min=1, max=64, help="Processor threads that the networks may use.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done, on stderr.")]
 
@@ -50,7 +53,7 @@ def predict(
         Path | None, typer.Option(help="Write the clip as MP4 with faces and emotions drawn in.")
     ] = None,
     model: ModelOption = "default",
-    threads: Annotated[int, typer.Option(min=1, max=64, help="Processor threads that the networks may use.")] = 2,
+    threads: ThreadsOption = 2,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -102,6 +105,52 @@ def doctor() -> None:
     typer.echo(format_examination(examine()))
 
 
+pretrain = typer.Typer(help="Train the networks that the bundles are built of.", no_args_is_help=True)
+app.add_typer(pretrain, name="pretrain")
+
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; a stopped run goes on from it.")]
+FerplusOption = Annotated[Path, typer.Option(help="Folder with FER2013 + FER+ as train.npz and valid.npz.")]
+RavdessOption = Annotated[Path, typer.Option(help="Folder with RAVDESS's speech.")]
+NemoOption = Annotated[Path, typer.Option(help="Folder with nEMO: data.tsv and audio/.")]
+OriginOption = Annotated[Path | None, typer.Option(help="Folder with the origin's weights; fetched when not given.")]
+
+
+@pretrain.command("faces")
+def pretrain_faces(
+    data: FerplusOption, out: OutOption, origin: OriginOption = None, threads: ThreadsOption = 2
+) -> None:
+    """Fine-tune the face network on FER2013 and FER+."""
+    from moodreel.training import face, machine
+
+    machine.start(threads)
+    typer.echo(face.pretrain_faces(data, out, origin=origin))
+
+
+@pretrain.command("voice")
+def pretrain_voice(ravdess: RavdessOption, nemo: NemoOption, out: OutOption, threads: ThreadsOption = 2) -> None:
+    """Fine-tune the voice network on RAVDESS and nEMO."""
+    from moodreel.training import machine, voice
+
+    machine.start(threads)
+    voice.pretrain_voice(ravdess, nemo, out, threads=threads)
+    typer.echo(out / "voice.onnx")
+
+
+@pretrain.command("default")
+def pretrain_default(
+    ferplus: FerplusOption, ravdess: RavdessOption, nemo: NemoOption, out: OutOption, threads: ThreadsOption = 2
+) -> None:
+    """Rebuild the default bundle: both networks, their calibration and fusion, in OUT/default."""
+    from moodreel.training import assemble, face, machine, voice
+
+    machine.start(threads)
+    if not (out / "face" / "scores.json").exists():
+        face.pretrain_faces(ferplus, out / "face")
+    voice.pretrain_voice(ravdess, nemo, out / "voice", threads=threads)
+    rebuild = "moodreel pretrain default --ferplus FERPLUS --ravdess RAVDESS --nemo NEMO --out OUT"
+    typer.echo(assemble.assemble_bundle(out / "face", out / "voice", out / "default", rebuild))
+
+
 def _show_version(value: bool) -> None:
     if value:
         from moodreel import __version__
@@ -126,6 +175,14 @@ def main() -> None:
     except MoodreelError as error:
         typer.echo(f"moodreel: error: {error}", err=True)
         sys.exit(2)
+    except ModuleNotFoundError as error:
+        if error.name not in TRAIN_MODULES:
+            raise
+        typer.echo(f"moodreel: error: training needs {error.name}: pip install 'moodreel[train]'", err=True)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of our output has gone, as in `moodreel predict ... | head`
+        sys.stderr.close()
+        sys.exit(0)
     except KeyboardInterrupt:
         typer.echo("moodreel: interrupted", err=True)
         sys.exit(130)

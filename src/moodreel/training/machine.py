@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Literal
 
 import torch
@@ -14,3 +15,13 @@ def choose_precision() -> Literal["bf16-mixed", "32-true"]:
     """
     has_amx = bool(torch.cpu._is_amx_tile_supported())
     return "bf16-mixed" if has_amx else "32-true"
+
+
+def start(threads: int) -> None:
+    """Set the threads of torch and say on stderr how training goes.
+
+    Args:
+        threads: processor threads that torch may use.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    torch.set_num_threads(threads)

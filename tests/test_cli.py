@@ -1,0 +1,264 @@
+"""The predict command as a user types it: outputs, exit statuses, and one clear line for every bad input."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import chirp
+from media_files import damage, truncate, write_clip, write_sound
+from PIL import Image
+
+from moodreel import cli
+
+
+@pytest.fixture
+def run(tiny_bundle, capsys, monkeypatch):
+    """Run a command line in this process; returns status, stdout and stderr."""
+
+    def call(*arguments, model=tiny_bundle):
+        command, *rest = map(str, arguments)
+        extra = ["--model", str(model)] if command in ("predict", "demo") else []
+        monkeypatch.setattr(sys, "argv", ["moodreel", command, *extra, *rest])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+        out, err = capsys.readouterr()
+        return exit.value.code or 0, out, err
+
+    return call
+
+
+def one_error(err, *words):
+    """There is one error line, without a traceback, and it holds the words."""
+    lines = [line for line in err.splitlines() if "error:" in line]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    for word in words:
+        assert word in lines[0], f"{word!r} is not in {lines[0]!r}"
+
+
+def test_table(run, face_clip):
+    status, out, err = run("predict", face_clip)
+    assert status == 0 and err == ""
+    assert "face and voice.mp4" in out and "->" in out and "weight" in out
+
+
+def test_jsonl_writes_one_object_a_clip(run, face_clip, tmp_path):
+    sound = write_sound(tmp_path / "a.wav", sound=chirp)
+    status, out, _ = run("predict", face_clip, sound, "--format", "jsonl")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert status == 0 and [row["clip"] for row in rows] == [str(face_clip), str(sound)]
+
+
+def test_json_is_an_object_for_one_clip_and_a_list_for_several(run, tmp_path):
+    sounds = [write_sound(tmp_path / name, sound=chirp) for name in ("a.wav", "b.wav")]
+    assert isinstance(json.loads(run("predict", sounds[0], "-f", "json")[1]), dict)
+    assert [one["clip"] for one in json.loads(run("predict", *sounds, "-f", "json")[1])] == [str(s) for s in sounds]
+
+
+def test_csv_has_one_header(run, tmp_path):
+    sounds = [write_sound(tmp_path / name, 3, sound=chirp) for name in ("a.wav", "b.wav")]
+    rows = list(csv.DictReader(io.StringIO(run("predict", *sounds, "-f", "csv")[1])))
+    assert len(rows) == 4 and {row["clip_label"] for row in rows} == {"surprise"}
+
+
+def test_vtt_to_stdout_and_to_a_folder(run, tmp_path):
+    sounds = [write_sound(tmp_path / name, 2, sound=chirp) for name in ("a.wav", "b.wav")]
+    assert run("predict", sounds[0], "-f", "vtt")[1].startswith("WEBVTT")
+    status, _, err = run("predict", *sounds, "-f", "vtt")
+    assert status == 2
+    one_error(err, "--output")
+    assert run("predict", *sounds, "-f", "vtt", "-o", tmp_path / "cues")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "cues").iterdir()) == ["a.vtt", "b.vtt"]
+
+
+def test_folder_is_searched(run, tmp_path):
+    (tmp_path / "sub").mkdir()
+    write_sound(tmp_path / "sub" / "a.wav", sound=chirp)
+    (tmp_path / "notes.txt").write_text("not media")
+    status, out, err = run("predict", tmp_path, "-f", "jsonl")
+    assert status == 0 and err == "" and len(out.splitlines()) == 1
+
+
+def test_plot_and_overlay(run, face_clip, tmp_path):
+    plot, overlay = tmp_path / "t.png", tmp_path / "o.mp4"
+    assert run("predict", face_clip, "--plot", plot, "--overlay", overlay)[0] == 0
+    assert Image.open(plot).size == (1200, 620)
+    import av
+
+    with av.open(str(overlay)) as made:
+        assert made.streams.video[0].width == 320 and len(made.streams.audio) == 1
+        assert float(made.duration / 1e6) == pytest.approx(3.0, abs=0.3)
+        pixels = next(made.decode(video=0)).to_ndarray(format="rgb24")
+    assert pixels[-10:, :30].mean() < 128, "the emotions stand on black in the lower left corner"
+
+
+def test_several_plots_need_a_folder(run, tmp_path):
+    sounds = [write_sound(tmp_path / name, sound=chirp) for name in ("a.wav", "b.wav")]
+    status, _, err = run("predict", *sounds, "--plot", tmp_path / "one.png")
+    assert status == 2
+    one_error(err, "--plot", "folder")
+    assert run("predict", *sounds, "--plot", tmp_path / "plots")[0] == 0
+    assert len(list((tmp_path / "plots").iterdir())) == 2
+
+
+def test_overlay_of_a_sound_is_an_error_of_that_clip_alone(run, tmp_path):
+    sound = write_sound(tmp_path / "a.wav", sound=chirp)
+    status, _, err = run("predict", sound, "--overlay", tmp_path / "o.mp4")
+    assert status == 1
+    one_error(err, "no picture")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"], "nothing half-written stays"
+
+
+def bad_files(folder):
+    """Name and write every file that cannot be predicted."""
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("#EXTM3U\nhttp://example.com/x\n")
+    (folder / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
+    (folder / "archive.mp4").write_bytes(b"PK\x03\x04" + bytes(200))
+    return ["empty.mp4", "text.mp4", "noise.mp4", "archive.mp4", "missing.mp4"]
+
+
+def test_bad_clips_cost_themselves_alone(run, tmp_path):
+    names = bad_files(tmp_path)
+    good = write_sound(tmp_path / "good.wav", sound=chirp)
+    status, out, err = run("predict", *(tmp_path / name for name in names), good, "-f", "jsonl")
+    assert status == 1
+    assert [json.loads(line)["clip"] for line in out.splitlines()] == [str(good)]
+    for name in names:
+        assert sum(name in line for line in err.splitlines()) == 1, f"{name} is not named once in {err}"
+    assert "Traceback" not in err
+
+
+def test_folder_without_media(run, tmp_path):
+    status, out, err = run("predict", tmp_path)
+    assert status == 1 and out == ""
+    one_error(err, str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["with space.wav", "quote'\".wav", "new\nline.wav", "ünï-çødé-情.wav", "-dash.wav"])
+def test_odd_names(run, tmp_path, monkeypatch, name):
+    write_sound(tmp_path / "a.wav", sound=chirp).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("predict", "--format", "jsonl", "--", name)
+    assert (status, err) == (0, "")
+    assert json.loads(out)["clip"] == name
+
+
+def test_missing_file_with_a_newline_in_its_name_stays_on_one_line(run):
+    status, _, err = run("predict", "no\nsuch.mp4")
+    assert status == 1 and len(err.splitlines()) == 1
+
+
+def test_truncated_clip_is_predicted_with_a_warning(run, tmp_path):
+    path = tmp_path / "cut.mkv"
+    write_clip(path, 4, sound=chirp)
+    truncate(path, 0.5)
+    status, out, err = run("predict", path, "-f", "json")
+    assert status == 0 and "warning" in err
+    assert json.loads(out)["warnings"]
+
+
+def test_damaged_clip_is_predicted_with_a_warning(run, tmp_path):
+    path = tmp_path / "damaged.ts"
+    write_clip(path, 4, sound=chirp)
+    damage(path, 0.45, 0.55)
+    status, out, _ = run("predict", path, "-f", "json")
+    assert status == 0 and json.loads(out)["probabilities"]
+
+
+def test_nothing_usable_is_no_failure(run, tmp_path):
+    path = tmp_path / "dull.mp4"
+    write_clip(path, 1, audio_codec=None)
+    status, out, err = run("predict", path, "-f", "json")
+    answer = json.loads(out)
+    assert status == 0 and answer["abstained"] and answer["label"] is None
+    assert "warning" in err
+
+
+def test_quiet_says_nothing_but_errors(run, tmp_path):
+    path = tmp_path / "dull.mp4"
+    write_clip(path, 1, audio_codec=None)
+    assert run("predict", path, "--quiet")[2] == ""
+    one_error(run("predict", tmp_path / "missing.mp4", "--quiet")[2], "missing.mp4")
+
+
+def test_verbose_says_what_is_read(run, face_clip):
+    assert "reading" in run("predict", face_clip, "--verbose")[2]
+
+
+def test_output_file_is_written_whole(run, tmp_path):
+    sound = write_sound(tmp_path / "a.wav", sound=chirp)
+    status, out, _ = run("predict", sound, "-f", "json", "-o", tmp_path / "new" / "answer.json")
+    assert status == 0 and out == ""
+    assert json.loads((tmp_path / "new" / "answer.json").read_text())["label"] == "surprise"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["answer.json"]
+
+
+@pytest.mark.parametrize("option", ["--output", "--plot", "--overlay"])
+def test_output_that_cannot_be_written(run, face_clip, tmp_path, option):
+    (tmp_path / "file").write_text("in the way")
+    status, _, err = run("predict", face_clip, option, tmp_path / "file" / "x.png")
+    assert status in (1, 2)
+    one_error(err, "cannot be written")
+
+
+def test_damaged_bundle(run, face_clip, tmp_path):
+    (tmp_path / "bundle.json").write_text("{")
+    status, _, err = run("predict", face_clip, model=tmp_path)
+    assert status == 2
+    one_error(err, "bundle.json")
+    status, _, err = run("predict", face_clip, model="no-such")
+    assert status == 2
+    one_error(err, "no-such")
+
+
+@pytest.mark.parametrize("arguments", [["predict"], ["predict", "x", "--format", "xml"], ["frobnicate"]])
+def test_wrong_usage(run, arguments):
+    assert run(*arguments)[0] == 2
+
+
+def test_no_permission(run, tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    path = write_sound(tmp_path / "a.wav")
+    path.chmod(0)
+    status, _, err = run("predict", path)
+    assert status == 1
+    one_error(err, "a.wav", "permission")
+
+
+def test_demo_makes_a_clip_and_its_pictures(run, tmp_path):
+    status, out, _ = run("demo", "--output", tmp_path / "demo")
+    assert status == 0 and "demo.mp4" in out
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["demo-overlay.mp4", "demo.mp4", "demo.png"]
+
+
+def test_doctor_names_versions_bundles_and_size(run):
+    status, out, _ = run("doctor")
+    assert status == 0
+    for word in ("onnxruntime", "h264", "bundle", "default", "CPUExecutionProvider", "base install", "MB"):
+        assert word in out
+
+
+def test_version_and_help_need_no_heavy_import():
+    code = (
+        "import sys; sys.argv = ['moodreel', '--help']\n"
+        "from moodreel.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'av', 'numpy', 'onnxruntime', 'PIL', 'torch'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_progress_bar_only_on_a_terminal(run, face_clip, monkeypatch):
+    assert run("predict", face_clip)[2] == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert run("predict", face_clip)[0] == 0
