@@ -8,9 +8,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from media_files import write_clip
-from tiny_bundle import write_tiny_bundle
-
 from moodreel.demo import pan_portrait
+from tiny_bundle import write_tiny_bundle
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,10 @@ import json
 import shutil
 
 import pytest
-from tiny_bundle import write_tiny_bundle
 
 from moodreel.bundle import load_bundle
 from moodreel.errors import BundleError
+from tiny_bundle import write_tiny_bundle
 
 
 @pytest.fixture

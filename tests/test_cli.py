@@ -9,10 +9,10 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import chirp
-from media_files import damage, truncate, write_clip, write_sound
 from PIL import Image
 
+from conftest import chirp
+from media_files import damage, truncate, write_clip, write_sound
 from moodreel import cli
 
 
