@@ -29,6 +29,8 @@ from moodreel.training.whisper import fetch_origin, load_whisper
 
 N_BLOCKS = 2
 RAVDESS_COPIES = 1
+HEAD_STEPS = 60
+HEAD_PENALTY = 0.02
 NEMO_COPIES = 0
 """nEMO has enough takes of its own; degraded copies of it would cost more time than they bring."""
 
@@ -49,22 +51,24 @@ class Schedule:
         snr_weight: weight of the ratio's loss beside the emotion's.
         warmup: share of the steps in which the rate rises; it falls by half a cosine afterwards.
         average: decay of the running mean of the weights, which is what is kept.
+        start_heads: fit the heads to the untouched encoder first, so that training does not begin by unlearning.
     """
 
     epochs: int
-    nemo_share: float = 0.3
+    nemo_share: float = 0.25
     n_batch: int = 16
-    encoder_rate: float = 2e-4
+    encoder_rate: float = 3e-4
     block_decay: float = 0.7
-    head_rate: float = 2e-3
+    head_rate: float = 5e-4
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
     snr_weight: float = 0.1
     warmup: float = 0.1
     average: float = 0.98
+    start_heads: bool = True
 
 
-ADAPT = Schedule(epochs=1)
+ADAPT = Schedule(epochs=1, encoder_rate=2e-4, head_rate=2e-3, start_heads=False)
 TUNE = Schedule(epochs=3)
 
 
@@ -223,10 +227,12 @@ def fit(net: VoiceNet, takes: Sequence[data.Take], extra: Sequence[data.Take], s
     torch.manual_seed(seed)
     maker = data.ExampleMaker([*takes, *extra], data.make_backgrounds(seed))
     class_weights = weigh_classes(takes)
-    sample = [
-        maker.make(takes[int(index)], rng) for index in rng.choice(len(takes), min(256, len(takes)), replace=False)
-    ]
-    net.eval().standardise([collate(sample[start : start + 16]) for start in range(0, len(sample), 16)])
+    n_sample = len(takes) if schedule.start_heads else min(256, len(takes))
+    sample = [maker.make(takes[int(index)], rng) for index in rng.choice(len(takes), n_sample, replace=False)]
+    batches = [collate(sample[start : start + 16]) for start in range(0, len(sample), 16)]
+    net.eval().standardise(batches)
+    if schedule.start_heads:
+        start_heads(net, batches, class_weights, schedule)
     n_extra = min(round(schedule.nemo_share * len(takes)), len(extra))
     n_steps = schedule.epochs * -(-(len(takes) + n_extra) // schedule.n_batch)
     optimiser, scheduler = make_optimiser(net, schedule, n_steps)
@@ -296,8 +302,34 @@ def weigh_classes(takes: Sequence[data.Take]) -> Tensor:
 
 
 def measure_loss(net: VoiceNet, batch: Batch, class_weights: Tensor, schedule: Schedule) -> Tensor:
-    """Cross-entropy over the emotions the corpus knows, and the error of the ratio in tens of dB."""
+    """The loss of a batch's answers: see `_score_answers`."""
     logits, snr_db = net(batch.mel, batch.pooling, batch.real)
+    return _score_answers(logits, snr_db, batch, class_weights, schedule)
+
+
+def start_heads(net: VoiceNet, batches: Sequence[Batch], class_weights: Tensor, schedule: Schedule) -> None:
+    """Fit the heads, in place, to what the encoder gives now: a regularised linear model of all batches at once."""
+    with torch.no_grad():
+        statistics = [(net.pool(b.mel, b.pooling, b.real) - net.centre) / net.spread for b in batches]
+    heads = [*net.classifier.parameters(), *net.snr_estimator.parameters()]
+    optimiser = torch.optim.LBFGS(heads, max_iter=HEAD_STEPS, line_search_fn="strong_wolfe")
+
+    def measure() -> Tensor:
+        optimiser.zero_grad()
+        losses = [
+            _score_answers(*net.answer(rows), batch, class_weights, schedule)
+            for rows, batch in zip(statistics, batches, strict=True)
+        ]
+        penalty = sum((head.square().sum() for head in heads), torch.zeros(()))
+        loss: Tensor = torch.stack(losses).mean() + HEAD_PENALTY * penalty
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimiser.step(measure)  # type: ignore[arg-type]
+
+
+def _score_answers(logits: Tensor, snr_db: Tensor, batch: Batch, class_weights: Tensor, schedule: Schedule) -> Tensor:
+    """Cross-entropy over the emotions the corpus knows, and the error of the ratio in tens of dB."""
     known = batch.known[:, None, :].expand_as(logits)
     log_probabilities = logits.masked_fill(~known, -1e4).log_softmax(dim=-1)
     heard = batch.labels >= 0

@@ -102,7 +102,10 @@ class VoiceNet(nn.Module):
         Returns:
             Logits, shape (n, n_windows, 7), and the ratio in dB, shape (n, n_windows), within `SNR_RANGE_DB`.
         """
-        statistics = (self.pool(mel, pooling, real) - self.centre) / self.spread
+        return self.answer((self.pool(mel, pooling, real) - self.centre) / self.spread)
+
+    def answer(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and ratio in dB of standardised statistics of shape (n, n_windows, n_statistics)."""
         statistics = self.dropout(statistics)
         snr_db = self.snr_estimator(statistics).squeeze(-1) * _SNR_SPREAD_DB + _SNR_CENTRE_DB
         return self.classifier(statistics), snr_db.clamp(*SNR_RANGE_DB)
