@@ -11,6 +11,7 @@ import io
 import os
 import stat
 from collections.abc import Generator, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,7 +36,7 @@ KNOWN_KINDS = "a video, sound or picture such as MP4, MOV, MKV, WebM, AVI, WAV, 
 
 _MOST_READ_FAILURES = 8
 
-DecodeError = (av.error.FFmpegError, ValueError, OverflowError, MemoryError)
+DecodeError = (av.error.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError)
 """What PyAV raises on damaged data."""
 
 
@@ -138,7 +139,7 @@ def _open_file(path: str, shown: str) -> IO[bytes]:
 
 
 def _refuse_other_files(*_: Any) -> None:
-    raise PermissionError("a media file may not open other files")
+    raise ValueError("a media file may not open other files")
 
 
 def open_container(source: Source) -> av.container.InputContainer:
@@ -232,6 +233,11 @@ def measure_packets(container: av.container.InputContainer, streams: list[Any]) 
     with contextlib.suppress(*DecodeError):
         for packet in container.demux(streams):
             count += packet.stream is streams[0] and packet.size > 0
-            if packet.pts is not None and packet.time_base is not None:
-                end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.pts is not None:
+                end_s = max(end_s, to_seconds(packet.pts + (packet.duration or 0), packet.time_base) or 0.0)
     return end_s, count
+
+
+def to_seconds(ticks: int | None, time_base: Fraction | None) -> float | None:
+    """Return a time stamp in seconds, `None` where the file has none or counts in nothing."""
+    return None if ticks is None or not time_base else float(ticks * time_base)

@@ -28,6 +28,7 @@ from moodreel.container import (
     open_container,
     open_source,
     printable,
+    to_seconds,
 )
 from moodreel.errors import MediaError
 from moodreel.sampling import UPRIGHT, Frame, FrameSampler, Sound, SoundSampler, read_placement, shown_size
@@ -52,6 +53,7 @@ _DECLARING_FORMATS = frozenset({"mov", "matroska", "avi", "flv", "asf", "wav", "
 _MOST_PEEKED = 500
 _PLENTY = 4  # source frames for each sampled one, above which frames may be left out
 _LEFT_OUT_S = 0.25  # what such frames at the very end may amount to
+_SHORTEST_HOLE_S = 1.0
 _SLOW_HZ, _FAST_HZ = 5.0, 1000.0
 _NOT_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 
@@ -196,8 +198,8 @@ class Clip:
         return [stream for stream in (self._picture, self._voice) if stream is not None]
 
     def _measure(self) -> None:
-        starts = [float(s.start_time * s.time_base) for s in self._streams() if s.start_time is not None]
-        self._origin_s = min(starts, default=0.0)
+        starts = [to_seconds(stream.start_time, stream.time_base) for stream in self._streams()]
+        self._origin_s = min((start_s for start_s in starts if start_s is not None), default=0.0)
         end_s = max(map(_declared_end_s, self._streams()))
         duration_s = end_s - self._origin_s if end_s else (self._container.duration or 0) / av.time_base
         n_packets = self._picture.frames if self._picture is not None else 0
@@ -305,7 +307,7 @@ class Clip:
             if not sampler.count:
                 self._warn(f"the {sampler.kind} track holds nothing that can be decoded")
         if self.damaged:
-            self._warn(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
+            self._warn(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped{_describe_hole(samplers)}")
         if any(sampler.jumps for sampler in samplers):
             self._warn("time stamps jump or run back; the pieces are joined")
         elif samplers and self._container.format.name.split(",")[0] in _DECLARING_FORMATS:
@@ -316,8 +318,14 @@ class Clip:
             self._warn(f"ends after {self.decoded_s:.1f} s of {self.duration_s:.1f} s: truncated or damaged file")
 
 
+def _describe_hole(samplers: list[FrameSampler | SoundSampler]) -> str:
+    hole_s = max(sampler.gap_s for sampler in samplers)
+    return f"; up to {hole_s:.1f} s are missing in one place" if hole_s > _SHORTEST_HOLE_S else ""
+
+
 def _declared_end_s(stream: Any) -> float:
-    return float(((stream.start_time or 0) + stream.duration) * stream.time_base) if stream.duration else 0.0
+    end = (stream.start_time or 0) + stream.duration if stream.duration else None
+    return to_seconds(end, stream.time_base) or 0.0
 
 
 def _sane_rate(stream: Any) -> float:

@@ -173,6 +173,7 @@ class SoundSampler:
         count: samples yielded or held so far.
         damaged: decoded frames that could not be resampled.
         end_s: end of the last sample, in seconds.
+        gap_s: longest pause filled with zeros so far, in seconds.
     """
 
     kind = "sound"
@@ -186,6 +187,7 @@ class SoundSampler:
         self.count = 0
         self.damaged = 0
         self.end_s = 0.0
+        self.gap_s = 0.0
         self._rate_hz = rate_hz
         self._started = False
         self._start_s = 0.0
@@ -222,6 +224,7 @@ class SoundSampler:
 
     def _fill_until(self, time_s: float) -> Iterator[Sound]:
         pause_s = time_s - self.end_s
+        self.gap_s = max(self.gap_s, pause_s)
         n_missing = round(pause_s * self._rate_hz) if pause_s > _SHORTEST_PAUSE_S else 0
         while n_missing > 0:
             n_block = min(n_missing, self._rate_hz)
