@@ -311,6 +311,7 @@ def test_the_whole_run_writes_network_and_scores(tmp_path, monkeypatch):
     heldout = np.load(out / "heldout.npz")
     assert heldout["logits"].shape == (len(voice_scores.CONDITIONS), 32, N_EMOTIONS)
     assert heldout["fold"].tolist() == [0] * 16 + [1] * 16
+    assert voice_scores.Heard.load(out / "heldout.npz").label.shape == (32,)
     assert (out / "voice.onnx").stat().st_size < 1e6
     with pytest.raises(ValueError, match="unknown stage"):
         voice.pretrain_voice(tmp_path / "ravdess", tmp_path / "nemo", out, ["nothing"])
@@ -330,6 +331,17 @@ def test_score_counts_recall_by_emotion():
     assert result["war"] == 0.75
     assert result["recall"]["sad"] == 0.5
     assert result["uar_95"] == [0.5, 1.0]
+
+
+def test_emotions_never_taught_are_ruled_out():
+    logits = np.ones((1, 2, N_EMOTIONS), dtype=np.float32)
+    label = np.array([EMOTIONS.index("disgust"), SAD])
+    names = np.array(["0", "1"])
+    heard = voice_scores.Heard(np.array(["clean"]), logits, np.zeros((1, 2), np.float32), label, names, names)
+    left = heard.among(voice_data.list_known("nemo"))
+    assert left.label.tolist() == [SAD]
+    assert left.logits[0, 0, EMOTIONS.index("disgust")] == voice_scores.RULED_OUT
+    assert left.logits[0, 0, SAD] == 1
 
 
 # --- the origin's weights

@@ -156,7 +156,8 @@ class VoiceRun:
         net = self._new_net()
         fit(net, self._load_takes("nemo"), [], ADAPT, self.seed)
         save_state(net, self._state_path("adapted"))
-        hear(net, self.corpora.ravdess, ("clean",), self.seed).save(self.out / "nemo-to-ravdess.npz")
+        heard = hear(net, self.corpora.ravdess, ("clean",), self.seed)
+        heard.among(data.list_known("nemo")).save(self.out / "nemo-to-ravdess.npz")
 
     def _run_fold(self, fold: int) -> None:
         path = self.out / f"fold-{fold}.npz"

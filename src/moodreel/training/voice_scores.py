@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from moodreel.training.voice_net import VoiceNet
 CONDITIONS = ("clean", "babble 10 dB", "babble 0 dB", "music 10 dB", "music 0 dB", "laughter 0 dB")
 N_BABBLE = 4
 N_RESAMPLES = 2000
+RULED_OUT = -1000.0
+"""Logit of an emotion that is no answer."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,21 @@ class Heard:
 
     @classmethod
     def load(cls, path: Path) -> Heard:
-        """Read what `save` wrote."""
+        """Read what `save` wrote, and what `score_folds` keeps."""
         with np.load(path, allow_pickle=False) as stored:
-            return cls(**{name: stored[name] for name in stored.files})
+            return cls(**{field.name: stored[field.name] for field in fields(cls)})
+
+    def among(self, known: NDArray[np.bool_]) -> Heard:
+        """Leave out the recordings of emotions that the network was never taught, and rule those emotions out.
+
+        Args:
+            known: bool, shape (7,).
+        """
+        kept = known[self.label]
+        logits = np.where(known, self.logits[:, kept], np.float32(RULED_OUT))
+        return Heard(
+            self.conditions, logits, self.snr_db[:, kept], self.label[kept], self.speaker[kept], self.name[kept]
+        )
 
 
 def hear(net: VoiceNet, recordings: Sequence[Recording], conditions: Sequence[str] | None, seed: int) -> Heard:
@@ -144,9 +158,9 @@ def score(heard: Heard, row: int, known: NDArray[np.bool_]) -> dict[str, Any]:
     Returns:
         UAR and WAR, each with its 95 % interval from resampling speakers, recall by emotion, and the estimated ratio.
     """
-    kept = known[heard.label]
-    label, speaker = heard.label[kept], heard.speaker[kept]
-    predicted = np.where(known, heard.logits[row][kept], -np.inf).argmax(axis=1)
+    heard = heard.among(known)
+    label, speaker = heard.label, heard.speaker
+    predicted = heard.logits[row].argmax(axis=1)
     hits = _count_hits(label, predicted, speaker)
     rng = np.random.default_rng(0)
     drawn = hits[:, rng.integers(hits.shape[1], size=(N_RESAMPLES, hits.shape[1]))].sum(axis=2)
@@ -154,13 +168,13 @@ def score(heard: Heard, row: int, known: NDArray[np.bool_]) -> dict[str, Any]:
     uars, wars = _rate(drawn)
     recall = {EMOTIONS[i]: round(float((predicted[label == i] == i).mean()), 3) for i in np.unique(label)}
     return {
-        "n": int(kept.sum()),
+        "n": len(label),
         "uar": round(float(uar), 4),
         "uar_95": np.percentile(uars, (2.5, 97.5)).round(4).tolist(),
         "war": round(float(war), 4),
         "war_95": np.percentile(wars, (2.5, 97.5)).round(4).tolist(),
         "recall": recall,
-        "estimated_snr_db": np.percentile(heard.snr_db[row][kept], (10, 50, 90)).round(1).tolist(),
+        "estimated_snr_db": np.percentile(heard.snr_db[row], (10, 50, 90)).round(1).tolist(),
     }
 
 
