@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -315,13 +314,3 @@ def test_looks_tell_people_apart(detector, portrait, face):
     other = describe_face(other_picture, detector.detect(other_picture)[0])
     assert similarity(looks, same) > 0.93
     assert similarity(looks, other) < 0.7
-
-
-def test_alignment_is_quick(portrait, face):
-    align_face(portrait, face.landmarks_px, 96)
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        align_face(portrait, face.landmarks_px, 96, box_px=face.box_px)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.02

@@ -205,8 +205,8 @@ class FaceTracker:
         looks = [self._describe(frame.pixels, face) for face in faces]
         steps = self._carry_on(faces, looks, frame.time_s)
         self._detected_at_s = frame.time_s
+        moving = [(track, before, face) for track, before, face in steps if before is not None]
         for earlier in between:
-            moving = [(track, before, face) for track, before, face in steps if before is not None]
             for track, before, face in moving:
                 part = (earlier.time_s - before.time_s) / max(frame.time_s - before.time_s, 1e-6)
                 yield self._hand_out(track, blend_faces(before.face, face, part), earlier)
