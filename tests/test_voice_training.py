@@ -17,7 +17,7 @@ from moodreel.labels import EMOTIONS, N_EMOTIONS  # noqa: E402
 from moodreel.speech import RATE_HZ, extract_speech, measure_power, pool_windows  # noqa: E402
 from moodreel.training import augment, voice, voice_data, voice_scores, whisper  # noqa: E402
 from moodreel.training.voice_data import Recording, Take  # noqa: E402
-from moodreel.training.voice_net import VoiceNet, collate, export_voice  # noqa: E402
+from moodreel.training.voice_net import VoiceNet, collate, export_voice, raise_examples  # noqa: E402
 from moodreel.training.whisper import WhisperEncoder  # noqa: E402
 
 ANGRY, SAD = EMOTIONS.index("angry"), EMOTIONS.index("sad")
@@ -87,11 +87,11 @@ def test_padding_on_the_left_changes_nothing(backgrounds):
     rng = np.random.default_rng(0)
     examples = [maker.make(take, rng) for take in maker.takes]
     batch, net = collate(examples), make_net()
-    assert len({example.mel.shape[1] for example in examples}) > 1
+    assert len({example.features.shape[1] for example in examples}) > 1
     with torch.no_grad():
-        logits, snr_db = net(batch.mel, batch.pooling, batch.real)
+        logits, snr_db = net(batch.features, batch.pooling, batch.real)
         for row, example in enumerate(examples):
-            alone, alone_db = net(torch.from_numpy(example.mel)[None], torch.from_numpy(example.pooling)[None])
+            alone, alone_db = net(torch.from_numpy(example.features)[None], torch.from_numpy(example.pooling)[None])
             rows = len(example.labels)
             assert (logits[row, :rows] - alone[0]).abs().max() < 1e-5
             assert (snr_db[row, :rows] - alone_db[0]).abs().max() < 1e-4
@@ -134,14 +134,14 @@ def test_ratio_stays_in_its_range():
 # --- training
 
 
-def test_fitting_learns_and_is_deterministic():
+def test_fitting_learns_and_is_deterministic(backgrounds):
     takes = make_takes()
     schedule = voice.Schedule(epochs=8, n_batch=4, encoder_rate=2e-3, head_rate=1e-2, average=0.8)
     nets = []
     for _ in range(2):
         torch.manual_seed(0)
         net = VoiceNet(WhisperEncoder(n_blocks=2, width=16, n_heads=2, n_positions=400))
-        voice.fit(net, takes, [], schedule, seed=3)
+        voice.fit(net, voice.FreshExamples(voice_data.ExampleMaker(takes, backgrounds)), schedule, seed=3)
         nets.append(net)
     for one, other in zip(nets[0].state_dict().values(), nets[1].state_dict().values(), strict=True):
         assert torch.equal(one, other)
@@ -162,6 +162,31 @@ def test_what_a_corpus_cannot_name_is_not_unlearned(backgrounds):
     disgust = EMOTIONS.index("disgust")
     assert not net.classifier.weight.grad[disgust].any()
     assert net.classifier.weight.grad[ANGRY].any()
+
+
+def test_starting_from_kept_tokens_changes_nothing(tmp_path, backgrounds):
+    maker, net = voice_data.ExampleMaker(make_takes(6), backgrounds), make_net()
+    rng = np.random.default_rng(0)
+    examples = [maker.make(take, rng) for take in maker.takes]
+    voice_data.save_examples(raise_examples(net, examples, 1), tmp_path / "examples.npz")
+    raised = voice_data.load_examples(tmp_path / "examples.npz")
+    one, other = collate(examples), collate(raised)
+    assert torch.equal(one.pooling, other.pooling)
+    assert torch.equal(one.labels, other.labels)
+    with torch.no_grad():
+        logits, _ = net(one.features, one.pooling, one.real)
+        again, _ = net(other.features, other.pooling, other.real, first_block=1)
+    assert (logits - again).abs().max() < 0.02 * logits.abs().max()
+
+
+def test_lower_blocks_stay_as_they_are(backgrounds):
+    maker, net = voice_data.ExampleMaker(make_takes(6), backgrounds), make_net()
+    examples = raise_examples(net, [maker.make(take, np.random.default_rng(0)) for take in maker.takes], 1)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    voice.fit(net, voice.KeptExamples(examples), voice.Schedule(epochs=1, n_batch=4, first_block=1), seed=0)
+    changed = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
+    assert not any(name.startswith(("encoder.conv", "encoder.embed", "encoder.layers.0.")) for name in changed)
+    assert "encoder.layers.1.fc1.weight" in changed
 
 
 def test_state_is_kept_without_a_pickle(tmp_path):
@@ -190,11 +215,11 @@ def test_examples_hold_what_their_contract_says(backgrounds):
     examples = [maker.make(take, rng) for take in list(maker.takes) * 5]
     assert {len(example.labels) for example in examples} == {2, 4}
     for example in examples:
-        assert example.mel.shape == (80, 2 * example.pooling.shape[1])
-        assert example.mel.dtype == example.pooling.dtype == np.float32
+        assert example.features.shape == (80, 2 * example.pooling.shape[1])
+        assert example.features.dtype == example.pooling.dtype == np.float32
         assert np.allclose(example.pooling.sum(axis=1), 1, atol=1e-5)
         assert set(example.labels) <= {-1, ANGRY, SAD}
-        assert np.isfinite(example.mel).all()
+        assert np.isfinite(example.features).all()
     assert any((example.snr_db == voice_data.SNR_RANGE_DB[1]).all() for example in examples)
     assert any((example.snr_db < 20).all() for example in examples)
 
@@ -300,7 +325,7 @@ def test_the_whole_run_writes_network_and_scores(tmp_path, monkeypatch):
     write_corpora(tmp_path)
     monkeypatch.setattr(voice.VoiceRun, "_new_net", lambda self: make_net())
     monkeypatch.setattr(voice, "ADAPT", voice.Schedule(epochs=1))
-    monkeypatch.setattr(voice, "TUNE", voice.Schedule(epochs=1))
+    monkeypatch.setattr(voice, "TUNE", voice.Schedule(epochs=1, first_block=1))
     monkeypatch.setattr(voice_scores, "N_BABBLE", 2)
     out = tmp_path / "out"
     voice.pretrain_voice(tmp_path / "ravdess", tmp_path / "nemo", out)

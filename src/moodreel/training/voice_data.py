@@ -10,6 +10,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -81,14 +82,15 @@ class Example:
     """One chunk of a training step.
 
     Attributes:
-        mel: float32, shape (80, n_frames).
+        features: log-mel spectrum, float32, shape (80, n_frames); or, of an encoder whose lower blocks stay as they
+            are, the tokens they give, float16, shape (width, n_tokens).
         pooling: float32, shape (n_windows, n_tokens).
         labels: int64, shape (n_windows,); -1 where the window holds no speech.
         snr_db: float32, shape (n_windows,).
         known: bool, shape (7,): the emotions that the corpus of the chunk can name.
     """
 
-    mel: Float32
+    features: NDArray[np.floating[Any]]
     pooling: Float32
     labels: NDArray[np.int64]
     snr_db: Float32
@@ -216,6 +218,34 @@ def load_takes(recordings: Sequence[Recording], path: Path) -> list[Take]:
     return [Take(recording, tuple(copies[index])) for index, recording in enumerate(recordings)]
 
 
+def save_examples(examples: Sequence[Example], path: Path) -> None:
+    """Keep examples of tokens: all of a kind one behind the other, and where each ends."""
+    arrays = {
+        "features": np.concatenate([example.features for example in examples], axis=1),
+        "pooling": np.concatenate([example.pooling.ravel() for example in examples]),
+        "labels": np.concatenate([example.labels for example in examples]),
+        "snr_db": np.concatenate([example.snr_db for example in examples]),
+        "known": np.stack([example.known for example in examples]),
+        "shapes": np.array([example.pooling.shape for example in examples]),
+    }
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def load_examples(path: Path) -> list[Example]:
+    """Read what `save_examples` kept."""
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    n_windows, n_tokens = arrays["shapes"].T
+    features = np.split(arrays["features"], np.cumsum(n_tokens)[:-1], axis=1)
+    pooling = np.split(arrays["pooling"], np.cumsum(n_windows * n_tokens)[:-1])
+    labels, snr_db = (np.split(arrays[name], np.cumsum(n_windows)[:-1]) for name in ("labels", "snr_db"))
+    return [
+        Example(features[i], pooling[i].reshape(shape), labels[i], snr_db[i], arrays["known"][i])
+        for i, shape in enumerate(arrays["shapes"])
+    ]
+
+
 @dataclass(frozen=True)
 class Backgrounds:
     """Mel power of sounds to mix in, by kind, float32, shape (80, n_frames) each."""
@@ -335,7 +365,7 @@ def list_known(corpus: str) -> NDArray[np.bool_]:
 
 def group_batches(examples: Sequence[Example], n_batch: int, rng: Generator) -> Iterator[list[Example]]:
     """Batch examples of similar length, the batches in random order."""
-    order = sorted(range(len(examples)), key=lambda index: examples[index].mel.shape[1])
+    order = sorted(range(len(examples)), key=lambda index: examples[index].pooling.shape[1])
     batches = [order[start : start + n_batch] for start in range(0, len(order), n_batch)]
     for index in rng.permutation(len(batches)):
         yield [examples[place] for place in batches[index]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +32,7 @@ class Batch:
     """Examples padded on the left to one length; windows padded with rows that weigh nothing.
 
     Attributes:
-        mel: float32, shape (n, 80, n_frames), 0 where padded.
+        features: float32, shape (n, 80, n_frames) or (n, width, n_tokens), as in `Example`; 0 where padded.
         real: bool, shape (n, n_tokens), False where padded.
         pooling: float32, shape (n, n_windows, n_tokens).
         labels: int64, shape (n, n_windows); -1 for windows without speech and padding.
@@ -40,7 +40,7 @@ class Batch:
         known: bool, shape (n, 7).
     """
 
-    mel: Tensor
+    features: Tensor
     real: Tensor
     pooling: Tensor
     labels: Tensor
@@ -52,19 +52,21 @@ def collate(examples: Sequence[Example]) -> Batch:
     """Pad examples to a batch."""
     n, n_tokens = len(examples), max(example.pooling.shape[1] for example in examples)
     n_windows = max(len(example.labels) for example in examples)
-    mel = np.zeros((n, examples[0].mel.shape[0], 2 * n_tokens), dtype=np.float32)
+    n_channels, n_columns = examples[0].features.shape
+    per_token = n_columns // examples[0].pooling.shape[1]
+    features = np.zeros((n, n_channels, per_token * n_tokens), dtype=np.float32)
     real = np.zeros((n, n_tokens), dtype=np.bool_)
     pooling = np.zeros((n, n_windows, n_tokens), dtype=np.float32)
     labels = np.full((n, n_windows), -1, dtype=np.int64)
     snr_db = np.full((n, n_windows), np.nan, dtype=np.float32)
     for row, example in enumerate(examples):
         rows, length = example.pooling.shape
-        mel[row, :, 2 * (n_tokens - length) :] = example.mel
+        features[row, :, per_token * (n_tokens - length) :] = example.features
         real[row, n_tokens - length :] = True
         pooling[row, :rows, n_tokens - length :] = example.pooling
         labels[row, :rows], snr_db[row, :rows] = example.labels, example.snr_db
     known = np.stack([example.known for example in examples])
-    return Batch(*(torch.from_numpy(array) for array in (mel, real, pooling, labels, snr_db, known)))
+    return Batch(*(torch.from_numpy(array) for array in (features, real, pooling, labels, snr_db, known)))
 
 
 class VoiceNet(nn.Module):
@@ -91,18 +93,21 @@ class VoiceNet(nn.Module):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
 
-    def forward(self, mel: Tensor, pooling: Tensor, real: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, pooling: Tensor, real: Tensor | None = None, first_block: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """Answer for each window.
 
         Args:
-            mel: float32, shape (n, 80, n_frames).
+            features: log-mel, float32, shape (n, 80, n_frames); or what enters `first_block`, (n, width, n_tokens).
             pooling: float32, shape (n, n_windows, n_tokens), each row sums to 1.
             real: bool, shape (n, n_tokens), False for padding; None when there is none.
+            first_block: where to start; 0 takes the log-mel.
 
         Returns:
             Logits, shape (n, n_windows, 7), and the ratio in dB, shape (n, n_windows), within `SNR_RANGE_DB`.
         """
-        return self.answer((self.pool(mel, pooling, real) - self.centre) / self.spread)
+        return self.answer((self.pool(features, pooling, real, first_block) - self.centre) / self.spread)
 
     def answer(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and ratio in dB of standardised statistics of shape (n, n_windows, n_statistics)."""
@@ -110,21 +115,40 @@ class VoiceNet(nn.Module):
         snr_db = self.snr_estimator(statistics).squeeze(-1) * _SNR_SPREAD_DB + _SNR_CENTRE_DB
         return self.classifier(statistics), snr_db.clamp(*SNR_RANGE_DB)
 
-    def pool(self, mel: Tensor, pooling: Tensor, real: Tensor | None = None) -> Tensor:
+    def pool(self, features: Tensor, pooling: Tensor, real: Tensor | None = None, first_block: int = 0) -> Tensor:
         """Mean and deviation of each block's tokens over each window, shape (n, n_windows, n_statistics)."""
         statistics = []
-        for tokens in self.encoder(mel, real):
+        for tokens in self._encode(features, real, first_block):
             mean = pooling @ tokens
             variance = pooling @ tokens.square() - mean.square()
             statistics += [mean, variance.clamp_min(_VARIANCE_FLOOR).sqrt()]
         return torch.cat(statistics, dim=-1)
 
+    def _encode(self, features: Tensor, real: Tensor | None, first_block: int) -> list[Tensor]:
+        """The normed outputs of all blocks; those before `first_block` but the last must not be needed."""
+        if first_block == 0:
+            outputs: list[Tensor] = self.encoder(features, real)
+            return outputs
+        tokens = features.transpose(1, 2)
+        return [self.encoder.norms[first_block - 1](tokens), *self.encoder.run_blocks(tokens, real, first_block)[1]]
+
     @torch.no_grad()
-    def standardise(self, batches: Sequence[Batch]) -> None:
+    def standardise(self, batches: Sequence[Batch], first_block: int = 0) -> None:
         """Set the scale of the statistics by what the encoder gives now; done once, before training."""
-        rows = torch.cat([self.pool(b.mel, b.pooling, b.real)[b.labels >= 0] for b in batches])
+        rows = torch.cat([self.pool(b.features, b.pooling, b.real, first_block)[b.labels >= 0] for b in batches])
         self.centre.copy_(rows.mean(dim=0))
         self.spread.copy_(rows.std(dim=0).clamp_min(1e-3))
+
+
+@torch.no_grad()
+def raise_examples(net: VoiceNet, examples: Sequence[Example], stop: int) -> list[Example]:
+    """Replace the log-mel of examples by the tokens that leave the first `stop` blocks, to train the rest on."""
+    raised = []
+    for example in examples:
+        mel = torch.from_numpy(example.features)[None]
+        tokens = net.encoder.run_blocks(net.encoder.embed(mel), None, 0, stop)[0]
+        raised.append(replace(example, features=tokens[0].T.numpy().astype(np.float16)))
+    return raised
 
 
 class _OneChunk(nn.Module):

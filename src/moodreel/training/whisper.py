@@ -108,15 +108,33 @@ class WhisperEncoder(nn.Module):
         Returns:
             The normed output of each block, each of shape (n, n_tokens, width).
         """
+        return self.run_blocks(self.embed(mel, real), real)[1]
+
+    def embed(self, mel: Tensor, real: Tensor | None = None) -> Tensor:
+        """Compute what enters the first block, shape (n, n_tokens, width); arguments as in `forward`."""
         tokens = self._stem(mel, real)
-        n_tokens = tokens.shape[1]
-        tokens = tokens + self.embed_positions.weight[self.embed_positions.num_embeddings - n_tokens :]
+        return tokens + self.embed_positions.weight[self.embed_positions.num_embeddings - tokens.shape[1] :]
+
+    def run_blocks(
+        self, tokens: Tensor, real: Tensor | None = None, first: int = 0, stop: int | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run some of the blocks.
+
+        Args:
+            tokens: what enters the first of them, shape (n, n_tokens, width).
+            real: as in `forward`.
+            first: index of the first block to run.
+            stop: index behind the last; the last there is when None.
+
+        Returns:
+            What leaves the last of them, and the normed output of each.
+        """
         visible = None if real is None else real[:, None, None, :]
         outputs = []
-        for layer, norm in zip(self.layers, self.norms, strict=True):
+        for layer, norm in list(zip(self.layers, self.norms, strict=True))[first:stop]:
             tokens = layer(tokens, visible)
             outputs.append(norm(tokens))
-        return outputs
+        return tokens, outputs
 
     def _stem(self, mel: Tensor, real: Tensor | None) -> Tensor:
         """Two convolutions, frames to tokens; padding is kept at zero so that it acts like the edge of the sound."""
