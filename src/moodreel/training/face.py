@@ -92,12 +92,12 @@ class FaceRecipe:
     """
 
     seed: int = 2013
-    stages: tuple[Stage, ...] = (Stage(65, 4), Stage(97, 6))
+    stages: tuple[Stage, ...] = (Stage(65, 4), Stage(97, 4))
     batch: int = 32
     learning_rate: float = 5e-4
     layer_decay: float = 0.9
     weight_decay: float = 0.02
-    dropout: float = 0.3
+    dropout: float = 0.1
     averaging: float = 0.998
     warmup: int = 200
     holdout: float = 0.05

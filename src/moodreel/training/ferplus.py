@@ -225,7 +225,7 @@ class Augmentation:
     coarse: float = 0.2
     compressed: float = 0.15
     noise: float = 0.15
-    erased: float = 0.3
+    erased: float = 0.15
 
 
 def augment(images: Array, side: int, settings: Augmentation, generator: torch.Generator) -> Tensor:
