@@ -75,7 +75,7 @@ class Schedule:
 
 
 ADAPT = Schedule(epochs=1)
-TUNE = Schedule(epochs=6, encoder_rate=3e-4, first_block=1)
+TUNE = Schedule(epochs=5, encoder_rate=3e-4, first_block=1)
 
 
 def pretrain_voice(

@@ -18,7 +18,7 @@ from moodreel.training import augment
 from moodreel.training.voice_data import Recording, list_known, read_sound
 from moodreel.training.voice_net import VoiceNet
 
-CONDITIONS = ("clean", "babble 10 dB", "babble 0 dB", "music 10 dB", "music 0 dB", "laughter 0 dB")
+CONDITIONS = ("clean", "babble 10 dB", "babble 0 dB", "music 10 dB", "music 0 dB")
 N_BABBLE = 4
 N_RESAMPLES = 2000
 RULED_OUT = -1000.0
