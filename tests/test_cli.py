@@ -108,8 +108,8 @@ def test_several_plots_need_a_folder(run, tmp_path):
 
 def test_overlay_of_a_sound_is_an_error_of_that_clip_alone(run, tmp_path):
     sound = write_sound(tmp_path / "a.wav", sound=chirp)
-    status, _, err = run("predict", sound, "--overlay", tmp_path / "o.mp4")
-    assert status == 1
+    status, out, err = run("predict", sound, "--overlay", tmp_path / "o.mp4")
+    assert status == 1 and "surprise" in out, "the answer itself is there"
     one_error(err, "no picture")
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"], "nothing half-written stays"
 
@@ -197,6 +197,69 @@ def test_output_file_is_written_whole(run, tmp_path):
     assert status == 0 and out == ""
     assert json.loads((tmp_path / "new" / "answer.json").read_text())["label"] == "surprise"
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["answer.json"]
+
+
+@pytest.mark.parametrize("option", ["--output", "--plot", "--overlay"])
+def test_a_clip_is_never_overwritten(run, face_clip, tmp_path, option):
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(face_clip.read_bytes())
+    status, out, err = run("predict", clip, option, tmp_path / "." / "clip.mp4")
+    assert (status, out) == (2, "")
+    one_error(err, "clip.mp4")
+    assert clip.read_bytes() == face_clip.read_bytes()
+
+
+def test_overlays_do_not_go_among_their_clips(run, face_clip, tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(face_clip.read_bytes())
+    status, _, err = run("predict", tmp_path, "--overlay", tmp_path)
+    assert status == 2
+    one_error(err, "a.mp4")
+
+
+def test_clips_of_one_name_get_pictures_and_cues_of_their_own(run, tmp_path):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        write_sound(tmp_path / folder / "a.wav", sound=chirp)
+    assert run("predict", tmp_path, "-f", "vtt", "-o", tmp_path / "cues", "--plot", tmp_path / "cues")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "cues").iterdir()) == ["a-2.png", "a-2.vtt", "a.png", "a.vtt"]
+
+
+def test_output_to_a_device_is_refused_and_the_device_stays(run, face_clip, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    status, _, err = run("predict", face_clip, "-o", tmp_path / "pipe")
+    assert status == 2
+    one_error(err, "pipe or device")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_output_through_a_link_leaves_the_link(run, tmp_path):
+    sound = write_sound(tmp_path / "a.wav", sound=chirp)
+    (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
+    assert run("predict", sound, "-o", tmp_path / "link.txt")[0] == 0
+    assert (tmp_path / "link.txt").is_symlink() and "surprise" in (tmp_path / "real.txt").read_text()
+
+
+def test_nothing_predicted_leaves_an_older_answer_alone(run, tmp_path):
+    (tmp_path / "answer.json").write_text("older")
+    assert run("predict", tmp_path / "missing.mp4", "-f", "json", "-o", tmp_path / "answer.json")[0] == 1
+    assert (tmp_path / "answer.json").read_text() == "older"
+
+
+def test_name_that_is_not_utf8(run, tmp_path):
+    path = os.fsencode(tmp_path) + b"/b\xff.wav"
+    write_sound(tmp_path / "a.wav", sound=chirp).rename(os.fsdecode(path))
+    status, out, err = run("predict", os.fsdecode(path), "-f", "json")
+    assert (status, err) == (0, "") and os.fsencode(json.loads(out)["clip"]) == path
+    assert run("predict", os.fsdecode(path), "-f", "json", "-o", tmp_path / "x.json")[0] == 0
+
+
+def test_reader_that_goes_away_is_no_error(tiny_bundle, face_clip):
+    code = "import sys; sys.argv[0] = 'moodreel'; from moodreel.cli import main; main()"
+    command = [sys.executable, "-c", code, "predict", "-m", str(tiny_bundle), str(face_clip), "-f", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 0)
 
 
 @pytest.mark.parametrize("option", ["--output", "--plot", "--overlay"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,12 +71,12 @@ def _predict_clips(report: Report, clips: list[str], model: str, threads: int) -
     from moodreel.recognizer import Recognizer
 
     recognizer = Recognizer.load(model, threads=threads)
-    paths: list[Path] = []
+    found: dict[Path, None] = {}  # a set that keeps its order
     for clip in clips:
         with report.guard():
-            paths.extend(path for path in find_media([clip]) if path not in paths)
-    with report.open(n_clips=len(paths)):
-        for path in paths:
+            found.update(dict.fromkeys(find_media([clip])))
+    with suppress(BrokenPipeError), report.open(list(found)):
+        for path in found:
             with report.guard():
                 report.add(path, recognizer.predict(path, progress=report.progress(path)))
     return report.exit_status
@@ -170,6 +172,9 @@ def _root(
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one line on stderr and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except MoodreelError as error:
@@ -180,9 +185,6 @@ def main() -> None:
             raise
         typer.echo(f"moodreel: error: training needs {error.name}: pip install 'moodreel[train]'", err=True)
         sys.exit(2)
-    except BrokenPipeError:  # the reader of our output has gone, as in `moodreel predict ... | head`
-        sys.stderr.close()
-        sys.exit(0)
     except KeyboardInterrupt:
         typer.echo("moodreel: interrupted", err=True)
         sys.exit(130)

@@ -5,21 +5,22 @@ Files appear whole or not at all: each is written beside its place under a tempo
 
 from __future__ import annotations
 
-import json
 import os
+import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moodreel.container import printable
 from moodreel.errors import MoodreelError, OutputError
 from moodreel.prediction import Prediction, format_csv, format_vtt
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 SUFFIXES = {"table": ".txt", "json": ".json", "jsonl": ".jsonl", "csv": ".csv", "vtt": ".vtt"}
 
@@ -44,10 +45,11 @@ class Report:
     quiet: bool
     verbose: bool
     n_failed: int = field(default=0, init=False)
-    _n_clips: int = field(default=0, init=False)
-    _n_printed: int = field(default=0, init=False)
-    _predictions: list[Prediction] = field(default_factory=list, init=False)
+    _names: dict[Path, str] = field(default_factory=dict, init=False)
+    _n_answers: int = field(default=0, init=False)
+    _texts: list[str] = field(default_factory=list, init=False)
     _progress: Progress | None = field(default=None, init=False)
+    _task: TaskID | None = field(default=None, init=False)
 
     @property
     def exit_status(self) -> int:
@@ -64,25 +66,37 @@ class Report:
             self._say(f"error: {error}")
 
     @contextmanager
-    def open(self, n_clips: int) -> Iterator[None]:
+    def open(self, clips: Sequence[Path]) -> Iterator[None]:
         """Show progress while answers come in; write what is written at the end.
 
+        Args:
+            clips: the clips whose answers are to come.
+
         Raises:
-            OutputError: the targets do not fit several clips, or cannot be written.
+            OutputError: the targets do not fit several clips, would overwrite a clip, or cannot be written.
         """
-        self._n_clips = n_clips
+        self._names = name_apart(clips)
         self._check_targets()
         with self._show_progress():
             yield
         self._write_collected()
 
+    @property
+    def _is_several(self) -> bool:
+        return len(self._names) > 1
+
     def progress(self, path: Path) -> Callable[[float], None] | None:
         """Return what to call with the done share (0-1) of a clip, `None` where no progress is shown."""
         if self.verbose:
-            self._say(f"reading {one_line(str(path))}")
+            self._say(f"reading {printable(str(path))}")
         if self._progress is None:
             return None
-        bar, task = self._progress, self._progress.add_task(one_line(path.name), total=1.0)
+        from rich.markup import escape
+
+        bar, description = self._progress, escape(printable(path.name))
+        if self._task is not None:
+            bar.remove_task(self._task)
+        task = self._task = bar.add_task(description, total=1.0)
         return lambda share: bar.update(task, completed=min(share, 1.0))
 
     def add(self, path: Path, prediction: Prediction) -> None:
@@ -92,19 +106,20 @@ class Report:
             OutputError: something cannot be written.
         """
         for warning in () if self.quiet else prediction.warnings:
-            self._say(f"warning: {one_line(prediction.clip)}: {warning}")
-        self._draw(path, prediction)
+            self._say(f"warning: {printable(prediction.clip)}: {warning}")
         self._print_or_collect(path, prediction)
+        self._draw(path, prediction)
 
     def _print_or_collect(self, path: Path, prediction: Prediction) -> None:
+        text = format_one(prediction, self.format, first=self._n_answers == 0)
+        self._n_answers += 1
         folder = self._folder_for_vtt()
         if folder is not None:
-            write_text(folder / f"{path.stem}.vtt", format_vtt(prediction))
+            write_text(folder / f"{self._names[path]}.vtt", text)
         elif self.output is None and self.format in ("jsonl", "table", "csv"):
-            self._print(format_one(prediction, self.format, first=self._n_printed == 0))
-            self._n_printed += 1
+            self._print(text)
         else:
-            self._predictions.append(prediction)
+            self._texts.append(text)
 
     def _draw(self, path: Path, prediction: Prediction) -> None:
         from moodreel import render
@@ -117,28 +132,52 @@ class Report:
                 render.write_overlay(path, prediction, temporary)
 
     def _target(self, place: Path, clip: Path, suffix: str) -> Path:
-        return place / f"{clip.stem}{suffix}" if self._n_clips > 1 or place.is_dir() else place
+        return place / f"{self._names[clip]}{suffix}" if self._is_several or _is_folder(place) else place
 
     def _check_targets(self) -> None:
         for option, place in (("--plot", self.plot), ("--overlay", self.overlay)):
-            if place is not None and self._n_clips > 1 and (place.suffix or place.is_file()):
-                raise OutputError(f"{option} {str(place)!r}: {self._n_clips} clips were given; name a folder instead")
-        if self.format == "vtt" and self._n_clips > 1 and self._folder_for_vtt() is None:
+            if place is not None and self._is_several and not _may_be_folder(place):
+                shown = printable(str(place))
+                raise OutputError(f"{option} {shown}: {len(self._names)} clips were given; name a folder instead")
+        if self.format == "vtt" and self._is_several and self._folder_for_vtt() is None:
             raise OutputError("--format vtt: several clips need a folder each cue file goes to: add --output FOLDER")
-        if self.output is not None and self._folder_for_vtt() is None:
-            check_writable(self.output)
+        taken = {os.path.realpath(clip) for clip in self._names}
+        for target in self._targets():
+            if os.path.realpath(target) in taken:
+                raise OutputError(
+                    f"{printable(str(target))}: is a clip to read or asked for twice; choose another place"
+                )
+            taken.add(os.path.realpath(target))
+        for target in self._targets(most=1):
+            check_writable(target)
+
+    def _targets(self, most: int | None = None) -> Iterator[Path]:
+        """Yield the files to be written, of all clips or of the first `most` ones."""
+        clips, folder = list(self._names)[:most], self._folder_for_vtt()
+        if self.output is not None and folder is None:
+            yield self.output
+        for clip in clips:
+            if folder is not None:
+                yield folder / f"{self._names[clip]}.vtt"
+            if self.plot is not None:
+                yield self._target(self.plot, clip, ".png")
+            if self.overlay is not None:
+                yield self._target(self.overlay, clip, ".mp4")
 
     def _folder_for_vtt(self) -> Path | None:
-        several = self._n_clips > 1 and self.output is not None and not self.output.suffix
-        return self.output if self.format == "vtt" and several else None
+        if self.format != "vtt" or self.output is None:
+            return None
+        return self.output if _is_folder(self.output) or (self._is_several and not self.output.suffix) else None
 
     def _write_collected(self) -> None:
-        if self._folder_for_vtt() is not None:
+        if not self._texts:
             return
-        if self.output is not None:
-            write_text(self.output, format_all(self._predictions, self.format, several=self._n_clips > 1))
-        elif self.format in ("json", "vtt") and self._predictions:
-            self._print(format_all(self._predictions, self.format, several=self._n_clips > 1))
+        is_list = self.format == "json" and self._is_several
+        text = join_texts(self._texts, is_list=is_list)
+        if self.output is None:
+            self._print(text)
+        else:
+            write_text(self.output, text)
 
     @contextmanager
     def _show_progress(self) -> Iterator[None]:
@@ -150,11 +189,18 @@ class Report:
 
         with Progress(console=Console(stderr=True), transient=True) as self._progress:
             yield
-        self._progress = None
+        self._progress = self._task = None
 
     def _print(self, text: str) -> None:
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(join_texts([text], is_list=False))
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader has gone, as in `moodreel predict ... | head`: no error of ours
+            drop_stdout()
+            raise
+        except OSError as error:
+            drop_stdout()
+            raise OutputError(f"the answer cannot be written to stdout ({error.strerror})") from None
 
     def _say(self, text: str) -> None:
         if self._progress is not None:
@@ -178,22 +224,59 @@ def format_one(prediction: Prediction, format: str, *, first: bool) -> str:
     return format_table(prediction)
 
 
-def format_all(predictions: list[Prediction], format: str, *, several: bool) -> str:
-    """Write all answers as one text; JSON becomes a list where several clips were asked for."""
-    if format == "json" and several:
-        return json.dumps([one.to_dict() for one in predictions], indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    texts = [format_one(one, format, first=index == 0) for index, one in enumerate(predictions)]
+def join_texts(texts: Sequence[str], *, is_list: bool) -> str:
+    """Join answers to one text that ends in a newline; `is_list` makes a JSON list of them."""
+    if is_list:
+        return "[\n" + ",\n".join(text.strip() for text in texts) + "\n]\n"
     return "".join(text if text.endswith("\n") else text + "\n" for text in texts)
+
+
+def name_apart(clips: Sequence[Path]) -> dict[Path, str]:
+    """Give each clip a name for the files made of it: its stem, numbered where an earlier clip has it already.
+
+    Args:
+        clips: paths, each once.
+    """
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for clip in clips:
+        name, number = clip.stem, 1
+        while name.casefold() in taken:  # file systems may ignore case
+            number += 1
+            name = f"{clip.stem}-{number}"
+        taken.add(name.casefold())
+        names[clip] = name
+    return names
+
+
+def drop_stdout() -> None:
+    """Send what is still to come on stdout nowhere, so that leaving the program does not fail on it again."""
+    with Path(os.devnull).open("wb") as nowhere, suppress(OSError, ValueError):
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _is_folder(place: Path) -> bool:
+    return stat.S_ISDIR(_mode(place))
+
+
+def _may_be_folder(place: Path) -> bool:
+    return _is_folder(place) or not (place.suffix or _mode(place))
+
+
+def _mode(place: Path) -> int:
+    """Return what kind of file stands there, 0 for none; unlike `Path.is_dir`, also for a name that cannot be."""
+    try:
+        return place.stat().st_mode
+    except (OSError, ValueError):
+        return 0
 
 
 def check_writable(path: Path) -> None:
     """Refuse a path that cannot be written, before any work is done.
 
     Raises:
-        OutputError: the path is a folder, or its folder cannot be made or written.
+        OutputError: the path is a folder, pipe or device, or its folder cannot be made or written.
     """
-    if path.is_dir():
-        raise OutputError(f"{one_line(str(path))}: is a folder; name a file to write")
     with whole_file(path, discard=True):
         pass
 
@@ -210,6 +293,10 @@ def whole_file(path: Path, *, discard: bool = False) -> Iterator[Path]:
         OutputError: the place cannot be written.
     """
     temporary: Path | None = None
+    shown, path = printable(str(path)), Path(os.path.realpath(path))  # a link stays, what it leads to is replaced
+    if _mode(path) and not stat.S_ISREG(_mode(path)):
+        kind = "folder" if _is_folder(path) else "pipe or device"
+        raise OutputError(f"{shown}: is a {kind}; name a file to write")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".moodreel-", suffix=path.suffix, dir=path.parent)
@@ -221,7 +308,7 @@ def whole_file(path: Path, *, discard: bool = False) -> Iterator[Path]:
             temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputError(f"{one_line(str(path))}: cannot be written ({reason}); choose another place") from None
+        raise OutputError(f"{shown}: cannot be written ({reason}); choose another place") from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -234,12 +321,8 @@ def write_text(path: Path, text: str) -> None:
         OutputError: the place cannot be written.
     """
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def one_line(text: str) -> str:
-    """Return a name on one line: control characters are escaped."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+        # Names of files may hold bytes that are no UTF-8; the escape that stands for them is valid JSON too.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _umask() -> int:
