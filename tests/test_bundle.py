@@ -1,11 +1,16 @@
 """Bundles: a damaged or foreign one is refused in one line, and nothing in it can run or reach out."""
 
+import hashlib
 import json
+import os
 import shutil
 
+import numpy as np
+import onnx
 import pytest
 
-from moodreel.bundle import load_bundle
+from moodreel import Recognizer
+from moodreel.bundle import load_bundle, run_network
 from moodreel.errors import BundleError
 from tiny_bundle import write_tiny_bundle
 
@@ -76,8 +81,6 @@ def test_missing_network_file(bundle):
 
 
 def test_network_that_is_no_onnx(bundle):
-    import hashlib
-
     (bundle / "face.onnx").write_bytes(b"not a network")
     sha256 = hashlib.sha256(b"not a network").hexdigest()
     change(bundle, networks={"face": {"file": "face.onnx", "sha256": sha256}})
@@ -95,3 +98,62 @@ def test_missing_key_is_named(bundle, key):
 def test_folder_that_vanished(bundle):
     shutil.rmtree(bundle)
     refused(bundle, "no such bundle")
+
+
+@pytest.mark.parametrize("name", ["a" * 400, "nul\0byte", "line\nbreak"])
+def test_name_that_no_bundle_can_have(name):
+    refused(name, "no such bundle")
+
+
+def test_network_that_is_a_pipe_is_not_waited_for(bundle):
+    (bundle / "face.onnx").unlink()
+    os.mkfifo(bundle / "face.onnx")
+    refused(bundle, "face.onnx", "no regular file")
+
+
+@pytest.mark.parametrize("place", ["weights.bin", "/etc/passwd", "../weights.bin"])
+def test_network_cannot_read_other_files(bundle, monkeypatch, place):
+    """ONNX Runtime would resolve a tensor's external data against the working directory."""
+    monkeypatch.chdir(bundle)
+    (bundle / "weights.bin").write_bytes(bytes(4096))
+    graph = onnx.load(bundle / "face.onnx")
+    tensor = next(one for one in graph.graph.initializer if one.name == "weights")
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", place), ("length", str(3 * 7 * 4))):
+        tensor.external_data.add(key=key, value=value)
+    (bundle / "face.onnx").write_bytes(graph.SerializeToString())
+    sha256 = hashlib.sha256(graph.SerializeToString()).hexdigest()
+    change(bundle, networks={"face": {"file": "face.onnx", "sha256": sha256}})
+    refused(bundle, "face.onnx", "not a network")
+
+
+@pytest.mark.parametrize("side_px", ["96", None, -5, 0, float("nan"), 10**9, 10**400, [96], True, 64])
+def test_absurd_side_is_refused_before_a_clip_is_read(bundle, side_px):
+    networks = json.loads((bundle / "bundle.json").read_text())["networks"]
+    change(bundle, networks={**networks, "face": {**networks["face"], "side_px": side_px}})
+    with pytest.raises(BundleError):
+        Recognizer.load(bundle)
+
+
+def test_swapped_networks_are_refused_before_a_clip_is_read(bundle):
+    networks = json.loads((bundle / "bundle.json").read_text())["networks"]
+    change(bundle, networks={"face": {**networks["voice"], "side_px": 32}, "voice": networks["face"]})
+    with pytest.raises(BundleError, match="cannot be run"):
+        Recognizer.load(bundle)
+
+
+class Network:
+    """A stand-in that gives the same outputs whatever comes in."""
+
+    def __init__(self, **outputs):
+        self.outputs = outputs
+
+    def run(self, names, inputs):
+        return [self.outputs[name] for name in names]
+
+
+@pytest.mark.parametrize("logits", [np.zeros((2, 7)), np.zeros(7), np.full((1, 7), np.nan), [0.0]])
+def test_outputs_of_a_foreign_network_are_refused(logits):
+    with pytest.raises(BundleError, match="logits"):
+        run_network(Network(logits=logits), {}, {"logits": (1, 7)})

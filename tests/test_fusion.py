@@ -80,6 +80,11 @@ def test_read_fusion_round_trip():
         {"abstain_below": float("nan")},
         {"face_weight": "much"},
         {"voice_trust": None},
+        {"voice_trust": [-5.0, 9.0]},
+        {"face_temperature": 1e-320},
+        {"voice_temperature": 10**400},
+        {"voice_weight": 1e308},
+        {"abstain_below": -3},
     ],
 )
 def test_malformed_fusion_is_refused_in_one_line(change):

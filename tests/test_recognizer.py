@@ -53,6 +53,10 @@ def test_label_is_the_likeliest_emotion_in_the_fixed_order(recognizer, tmp_path)
     assert prediction.probabilities[6] == pytest.approx(np.exp(2) / (np.exp(2) + 6))
 
 
+def test_sound_too_short_for_a_syllable_is_not_called_silent(recognizer, tmp_path):
+    assert recognizer.predict(write_sound(tmp_path / "a.wav", 0.05, sound=chirp)).voice.state == "no_speech"
+
+
 def test_sound_alone(recognizer, tmp_path):
     prediction = check(recognizer.predict(write_sound(tmp_path / "a.wav", 2, sound=chirp)))
     assert (prediction.face.state, prediction.voice.state) == ("no_video_track", "ok")

@@ -13,7 +13,7 @@ from moodreel.labels import EMOTIONS
 from moodreel.people import TrackedPerson
 from moodreel.prediction import UNIFORM, Box, Modality, Person, Prediction, Window
 from moodreel.timeline import count_windows, window_times
-from moodreel.voice import Voice, VoiceWindow
+from moodreel.voice import MIN_CHUNK_S, Voice, VoiceWindow
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Evidence:
         model: name and version of the bundle.
         has_video: whether it holds a picture.
         has_sound: whether it holds sound.
+        frame_count: how many of its pictures could be read.
         people: the people seen, most present first.
         voice: the voice network's answers.
         no_speech_below_db: below this estimated speech-to-background ratio nobody is taken to speak.
@@ -50,6 +51,7 @@ class Evidence:
     model: str
     has_video: bool
     has_sound: bool
+    frame_count: int
     people: Sequence[SeenPerson]
     voice: Voice
     no_speech_below_db: float
@@ -186,6 +188,8 @@ def _modality(state: str, log_probabilities: FloatArray | None, weights: tuple[f
 def _face_state(evidence: Evidence) -> str:
     if not evidence.has_video:
         return "no_video_track"
+    if not evidence.frame_count:
+        return "undecodable"
     return "ok" if evidence.people else "no_face"
 
 
@@ -194,7 +198,9 @@ def _voice_state(evidence: Evidence, heard: _Heard | None) -> str:
         return "no_audio_track"
     if heard is not None:
         return "ok"
-    return "no_speech" if evidence.voice.utterances else "silent"
+    if not evidence.voice.heard_s:
+        return "undecodable"
+    return "no_speech" if evidence.voice.utterances or evidence.voice.heard_s < MIN_CHUNK_S else "silent"
 
 
 def _warnings(evidence: Evidence, fused: FloatArray | None) -> list[str]:

@@ -10,10 +10,14 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from moodreel.errors import BundleError
 from moodreel.labels import EMOTIONS
@@ -62,6 +66,27 @@ class Bundle:
         """
         section: Mapping[str, Any] = _expect(self.manifest, name, Mapping, self.path)
         return section
+
+    def number(self, network: str, key: str, default: float, least: float, most: float) -> float:
+        """Return a parameter of one network.
+
+        Args:
+            network: its name in `bundle.json`.
+            key: the parameter's name.
+            default: its value where the bundle states none.
+            least: least value that makes sense.
+            most: greatest value that makes sense.
+
+        Raises:
+            BundleError: the parameter is no number or out of range.
+        """
+        value = self.networks.get(network, {}).get(key, default)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not least <= value <= most:
+            raise BundleError(
+                f"{self.path}: bundle.json: {network}: {key!r} must be a number from {least:g} to {most:g}"
+            )
+        return float(value)
 
     def session(self, network: str, threads: int) -> onnxruntime.InferenceSession:
         """Open one network for computing on the CPU.
@@ -118,7 +143,7 @@ def open_session(graph: bytes, where: str, threads: int) -> onnxruntime.Inferenc
     """Open an ONNX graph held in memory.
 
     Args:
-        graph: the serialised graph; held in memory, it cannot pull in other files.
+        graph: the serialised graph; it cannot pull in other files.
         where: what to name in an error.
         threads: threads that one run may use.
 
@@ -131,10 +156,39 @@ def open_session(graph: bytes, where: str, threads: int) -> onnxruntime.Inferenc
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a family of its own without a common base
         raise BundleError(f"{where}: not a network that ONNX Runtime can run ({_first_line(error)})") from None
+
+
+def run_network(
+    session: onnxruntime.InferenceSession,
+    inputs: Mapping[str, npt.NDArray[np.float32]],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> list[npt.NDArray[np.float32]]:
+    """Run a network and check what comes out of it.
+
+    Args:
+        session: the opened network.
+        inputs: its inputs by name.
+        shapes: the shape expected of each of its outputs, by name.
+
+    Returns:
+        The outputs in the order of `shapes`, finite.
+
+    Raises:
+        BundleError: the network takes other inputs, fails, or gives other or not finite outputs.
+    """
+    try:
+        outputs: list[npt.NDArray[np.float32]] = session.run(list(shapes), dict(inputs))
+    except Exception as error:  # ONNX Runtime raises a family of its own without a common base
+        raise BundleError(f"a network of the bundle cannot be run ({_first_line(error)})") from None
+    for (name, shape), output in zip(shapes.items(), outputs, strict=True):
+        if getattr(output, "shape", None) != shape or not np.isfinite(output).all():
+            raise BundleError(f"a network of the bundle gives no finite {name!r} of shape {shape}; export it anew")
+    return outputs
 
 
 def read_network(folder: Path, entry: Mapping[str, Any]) -> bytes:
@@ -145,6 +199,8 @@ def read_network(folder: Path, entry: Mapping[str, Any]) -> bytes:
     """
     path = folder / str(entry["file"])
     try:
+        if path.exists() and not path.is_file():
+            raise BundleError(f"{path}: is no regular file; install or export the bundle anew")
         if path.stat().st_size > MAX_NETWORK_BYTES:
             raise BundleError(f"{path}: larger than {MAX_NETWORK_BYTES} bytes, which no moodreel network is")
         graph = path.read_bytes()
@@ -157,13 +213,15 @@ def read_network(folder: Path, entry: Mapping[str, Any]) -> bytes:
 
 def _locate(name_or_path: str | os.PathLike[str]) -> Path:
     path = Path(name_or_path)
-    if (path / "bundle.json").is_file():
-        return path
+    with suppress(OSError, ValueError):  # a name that no file can have
+        if (path / "bundle.json").is_file():
+            return path
     shipped = find_bundles()
     if str(name_or_path) in shipped:
         return bundles_folder() / str(name_or_path)
-    problem = "the folder holds no bundle.json" if path.is_dir() else "no such bundle"
-    raise BundleError(f"{str(name_or_path)!r}: {problem}; expected a bundle's folder or one of: {', '.join(shipped)}")
+    problem = "the folder holds no bundle.json" if os.path.lexists(path) else "no such bundle"
+    names = ", ".join(shipped) or "none is installed"
+    raise BundleError(f"{str(name_or_path)!r}: {problem}; expected a bundle's folder or one of: {names}")
 
 
 def _read_manifest(path: Path) -> Mapping[str, Any]:
@@ -195,7 +253,7 @@ def _check_schema(manifest: Mapping[str, Any], path: Path) -> None:
 def _check_network(entry: Mapping[str, Any], path: Path) -> None:
     file = _expect(entry, "file", str, path)
     _expect(entry, "sha256", str, path)
-    if Path(file).name != file or not file.endswith(".onnx"):
+    if Path(file).name != file or not file.endswith(".onnx") or not file.isprintable():
         raise BundleError(f"{path}: network file {file!r} must be a plain name ending in .onnx")
 
 

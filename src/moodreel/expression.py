@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from moodreel.bundle import run_network
 from moodreel.labels import N_EMOTIONS
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class ExpressionReader:
         if not self._waiting:
             return
         crops = np.stack([face.crop for face in self._waiting]).transpose(0, 3, 1, 2)
-        (logits,) = self.session.run(["logits"], {"faces": np.ascontiguousarray(crops, dtype=np.float32)})
+        logits = read_faces(self.session, np.ascontiguousarray(crops, dtype=np.float32))
         for face, row in zip(self._waiting, logits, strict=True):
             self._times_s.setdefault(face.track_id, array("d")).append(face.time_s)
             self._logits.setdefault(face.track_id, array("f")).extend(float(value) for value in row)
@@ -74,6 +75,22 @@ class ExpressionReader:
     def _collect(self, track: int) -> Expressions:
         logits = np.frombuffer(self._logits[track], dtype=np.float32).reshape(-1, N_EMOTIONS)
         return Expressions(np.frombuffer(self._times_s[track]), logits)
+
+
+def read_faces(session: onnxruntime.InferenceSession, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Run the face network.
+
+    Args:
+        session: the opened network.
+        crops: aligned faces, RGB 0-255, shape (n, 3, side, side).
+
+    Returns:
+        Logits, shape (n, 7).
+
+    Raises:
+        BundleError: it is no face network.
+    """
+    return run_network(session, {"faces": crops}, {"logits": (len(crops), N_EMOTIONS)})[0]
 
 
 def join_expressions(parts: Iterable[Expressions]) -> Expressions:

@@ -21,6 +21,9 @@ from moodreel.labels import N_EMOTIONS
 
 FloatArray = npt.NDArray[np.float64]
 
+_LEAST_TEMPERATURE = 1e-3
+_MOST_WEIGHT = 1e3
+
 
 @dataclass(frozen=True)
 class Fusion:
@@ -107,7 +110,7 @@ def read_fusion(section: Mapping[str, Any]) -> Fusion:
             voice_trust=tuple(float(value) for value in section["voice_trust"]),
             abstain_below=float(section["abstain_below"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BundleError(f"bundle.json: fusion: missing or malformed {error}; export the bundle anew") from None
     _check(fusion)
     return fusion
@@ -116,15 +119,20 @@ def read_fusion(section: Mapping[str, Any]) -> Fusion:
 def _check(fusion: Fusion) -> None:
     knots, trust = np.array(fusion.voice_trust_db), np.array(fusion.voice_trust)
     numbers = [fusion.face_temperature, fusion.voice_temperature, fusion.face_weight, fusion.voice_weight]
-    sound = (
+    temperatures, weights = numbers[:2], numbers[2:]
+    is_sound = (
         bool(np.isfinite([*numbers, fusion.abstain_below, *knots, *trust]).all())
-        and min(fusion.face_temperature, fusion.voice_temperature) > 0
-        and min(fusion.face_weight, fusion.voice_weight) >= 0
+        and all(_LEAST_TEMPERATURE <= value <= 1 / _LEAST_TEMPERATURE for value in temperatures)
+        and all(0 <= value <= _MOST_WEIGHT for value in weights)
+        and 0 <= fusion.abstain_below <= 1
         and len(knots) == len(trust) >= 1
-        and bool((np.diff(knots) > 0).all())
+        and bool((np.diff(knots) > 0).all() and (trust >= 0).all() and (trust <= 1).all())
     )
-    if not sound:
-        raise BundleError("bundle.json: fusion: temperatures above 0, weights from 0, rising voice_trust_db expected")
+    if not is_sound:
+        raise BundleError(
+            f"bundle.json: fusion: expected temperatures of {_LEAST_TEMPERATURE:g}-{1 / _LEAST_TEMPERATURE:g}, weights "
+            f"of 0-{_MOST_WEIGHT:g}, rising voice_trust_db with a voice_trust of 0-1 each, abstain_below of 0-1"
+        )
 
 
 def log_softmax(values: npt.ArrayLike) -> FloatArray:

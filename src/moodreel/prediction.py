@@ -97,9 +97,9 @@ class Prediction:
         clip: the clip as the user named it.
         duration_s: length of the clip in seconds; 0 for a still image.
         model: name and version of the bundle.
-        label: the likeliest emotion; `None` when abstained.
+        label: the likeliest emotion, also when abstained; `None` with nothing usable.
         probabilities: seven values in the order of `EMOTIONS`, summing to 1; uniform with nothing usable.
-        abstained: whether the evidence was too weak to name an emotion.
+        abstained: whether the evidence is too weak to rely on the label.
         person: id of the person the answer speaks for, the most present one; `None` without a face.
         face: what the face said.
         voice: what the voice said.

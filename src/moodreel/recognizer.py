@@ -12,7 +12,7 @@ import numpy as np
 from moodreel.answer import Evidence, SeenPerson, answer
 from moodreel.bundle import Bundle, load_bundle
 from moodreel.errors import BundleError
-from moodreel.expression import ExpressionReader, Expressions, join_expressions
+from moodreel.expression import ExpressionReader, Expressions, join_expressions, read_faces
 from moodreel.faces import FaceDetector
 from moodreel.fusion import read_fusion
 from moodreel.media import Clip, open_clip
@@ -20,7 +20,7 @@ from moodreel.people import group_people
 from moodreel.prediction import Prediction
 from moodreel.sampling import Frame, Sound
 from moodreel.tracking import ANALYSIS_LONG_SIDE_PX, ANALYSIS_RATE_HZ, FaceTracker, TrackingOptions
-from moodreel.voice import VoiceListener
+from moodreel.voice import VoiceListener, read_voice
 
 Media = str | os.PathLike[str] | bytes | IO[bytes]
 Progress = Callable[[float], None]
@@ -46,8 +46,18 @@ class Recognizer:
         self._face_session = bundle.session("face", threads)
         self._voice_session = bundle.session("voice", threads)
         self._detector = FaceDetector()
-        self._tracking = TrackingOptions(side_px=int(bundle.networks["face"].get("side_px", 96)))
-        self._no_speech_below_db = float(bundle.networks["voice"].get("no_speech_below_db", -np.inf))
+        self._tracking = TrackingOptions(side_px=int(bundle.number("face", "side_px", 96, 16, 512)))
+        self._no_speech_below_db = bundle.number("voice", "no_speech_below_db", -200, -200, 200)
+        self._try_networks()
+
+    def _try_networks(self) -> None:
+        """Run both networks once on next to nothing, so that a foreign one is refused before any clip is read."""
+        side_px = self._tracking.side_px
+        try:
+            read_faces(self._face_session, np.zeros((1, 3, side_px, side_px), np.float32))
+            read_voice(self._voice_session, np.zeros((80, 50), np.float32), np.full((1, 25), 1 / 25, np.float32))
+        except BundleError as error:
+            raise BundleError(f"{self.bundle.path}: {error}") from None
 
     @classmethod
     def load(cls, model: str | os.PathLike[str] = "default", *, threads: int = 2) -> Recognizer:
@@ -89,6 +99,7 @@ class Recognizer:
                 model=self.bundle.title,
                 has_video=clip.video is not None,
                 has_sound=clip.sound is not None,
+                frame_count=tracker.frame_count,
                 people=_group(tracker, expressions),
                 voice=voice,
                 no_speech_below_db=self._no_speech_below_db,

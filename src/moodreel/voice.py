@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from moodreel.bundle import Bundle
+from moodreel.bundle import run_network
+from moodreel.labels import N_EMOTIONS
 from moodreel.sampling import Sound
 from moodreel.speech import CHUNK_S, RATE_HZ, Speech, extract_speech, pool_windows
 from moodreel.timeline import HOP_S, WINDOW_S, count_windows, window_times
@@ -25,8 +26,6 @@ ADVANCE_S = 6.0
 """Seconds between the starts of two chunks: chunk length less one window."""
 MIN_CHUNK_S = 0.1
 """Sound shorter than this holds no syllable."""
-_LEAD_S = 0.02
-"""Silence before the first block is filled up in steps of one token."""
 
 assert ADVANCE_S + WINDOW_S <= CHUNK_S and ADVANCE_S % HOP_S == 0, "every window must lie inside one chunk"
 
@@ -93,8 +92,10 @@ class VoiceListener:
         """
         if not self._started:
             self._started = True
-            for _ in range(round(sound.start_s / _LEAD_S)):
-                self._append(np.zeros(round(_LEAD_S * RATE_HZ), np.float32))
+            n_missing = round(max(sound.start_s, 0.0) * RATE_HZ)
+            while n_missing > 0:
+                self._append(np.zeros(min(n_missing, RATE_HZ), np.float32))
+                n_missing -= RATE_HZ
         self._append(sound.samples)
 
     def _append(self, samples: npt.NDArray[np.float32]) -> None:
@@ -123,8 +124,7 @@ class VoiceListener:
 
     def _run(self, speech: Speech, times: list[tuple[float, float]]) -> list[VoiceWindow]:
         pooling = pool_windows(speech.active, times)
-        inputs = {"mel": speech.mel[None], "pooling": pooling.weights}
-        logits, snr_db = self.session.run(["logits", "snr_db"], inputs)
+        logits, snr_db = read_voice(self.session, speech.mel, pooling.weights)
         return [
             VoiceWindow(
                 start_s=self._chunk_start_s + start_s,
@@ -137,10 +137,22 @@ class VoiceListener:
         ]
 
 
-def open_listener(bundle: Bundle, threads: int) -> VoiceListener:
-    """Start listening to a clip with a bundle's voice network.
+def read_voice(
+    session: onnxruntime.InferenceSession, mel: npt.NDArray[np.float32], pooling: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Run the voice network.
+
+    Args:
+        session: the opened network.
+        mel: log-mel spectrum of one chunk, shape (80, n_frames).
+        pooling: weights of its tokens for each window, shape (n_windows, n_frames / 2).
+
+    Returns:
+        Logits, shape (n_windows, 7), and speech-to-background ratios in dB, shape (n_windows,).
 
     Raises:
-        BundleError: the bundle holds no voice network that runs.
+        BundleError: it is no voice network.
     """
-    return VoiceListener(bundle.session("voice", threads))
+    shapes = {"logits": (len(pooling), N_EMOTIONS), "snr_db": (len(pooling),)}
+    logits, snr_db = run_network(session, {"mel": mel[None], "pooling": pooling}, shapes)
+    return logits, snr_db
