@@ -94,7 +94,8 @@ def measure_base_install() -> dict[str, float]:
             distribution = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
-        sizes[name] = _size_mb(distribution)
+        own_mb = _folder_mb(Path(__file__).parent) if name == "moodreel" else 0.0
+        sizes[name] = max(_size_mb(distribution), own_mb)  # an editable install lists no files of its own
         required = {_normalise(entry) for entry in distribution.requires or () if "extra ==" not in entry}
         waiting.extend(required - sizes.keys() - set(waiting))
     return sizes
@@ -111,6 +112,7 @@ def format_examination(examination: Examination) -> str:
         f"decoders     {', '.join(name for name, there in examination.decoders if there)}",
         *([f"  missing    {', '.join(missing)}"] if missing else []),
         *(_format_bundle(bundle) for bundle in examination.bundles),
+        *([] if examination.bundles else ["bundle       none found: reinstall moodreel, or name a bundle's folder"]),
         f"base install {examination.installed_mb:.0f} MB (largest, MB: {sizes})",
     ]
     return "\n".join(lines)
@@ -154,3 +156,7 @@ def _normalise(requirement: str) -> str:
 def _size_mb(distribution: metadata.Distribution) -> float:
     places = (Path(str(distribution.locate_file(file))) for file in distribution.files or ())
     return sum(place.stat().st_size for place in places if place.is_file()) / 1e6
+
+
+def _folder_mb(folder: Path) -> float:
+    return sum(place.stat().st_size for place in folder.rglob("*") if place.is_file()) / 1e6

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from moodreel.container import printable
 from moodreel.errors import MediaError
 from moodreel.labels import EMOTIONS
 from moodreel.prediction import Box, Person, Prediction, Window
@@ -72,7 +73,7 @@ def write_overlay(clip: Path, prediction: Prediction, path: Path) -> None:
         path: the MP4 file to write: h264 at up to 960 pixels and 25 frames a second, aac mono at 16 kHz.
 
     Raises:
-        MediaError: the clip holds no picture.
+        MediaError: the clip holds no picture, or the overlay cannot be encoded.
         OSError: the file cannot be written.
     """
     import av
@@ -81,10 +82,17 @@ def write_overlay(clip: Path, prediction: Prediction, path: Path) -> None:
 
     with open_clip(clip) as source:
         if source.video is None:
-            raise MediaError(f"{prediction.clip!r}: has no picture to draw an overlay on; use --plot instead")
+            raise MediaError(f"{printable(prediction.clip)}: has no picture to draw an overlay on; use --plot instead")
         stream = source.stream(longest_side_px=OVERLAY_SIDE_PX, frames_rate_hz=OVERLAY_HZ, sound_rate_hz=SOUND_HZ)
-        with av.open(str(path), "w", format="mp4") as container:
-            _OverlayWriter(container, prediction, has_sound=source.sound is not None).write(stream)
+        try:
+            with av.open(str(path), "w", format="mp4") as container:
+                _OverlayWriter(container, prediction, has_sound=source.sound is not None).write(stream)
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            raise MediaError(
+                f"{printable(prediction.clip)}: its overlay cannot be encoded ({error.strerror})"
+            ) from None
 
 
 class _OverlayWriter:
@@ -247,14 +255,19 @@ def _draw_legend(draw: ImageDraw.ImageDraw, prediction: Prediction, left: int) -
 
 
 def _title(prediction: Prediction) -> str:
-    name = Path(prediction.clip).name.replace("\n", " ")
+    name = printable(Path(prediction.clip).name)
     short = name if len(name) <= 48 else f"{name[:45]}..."
     return f"{short}: {prediction.label or 'no answer'}{' (abstained)' if prediction.abstained else ''}"
 
 
 def _window_at(windows: Sequence[Window], time_s: float) -> Window | None:
-    """Return the window whose middle is nearest to an instant."""
-    return min(windows, key=lambda window: abs((window.start_s + window.end_s) / 2 - time_s), default=None)
+    """Return the window whose middle is nearest to an instant; windows come in the order of time."""
+    at = bisect_right(windows, time_s, key=_middle_s)
+    return min(windows[max(at - 1, 0) : at + 1], key=lambda window: abs(_middle_s(window) - time_s), default=None)
+
+
+def _middle_s(window: Window) -> float:
+    return (window.start_s + window.end_s) / 2
 
 
 def _fit(pixels: Pixels, height: int, width: int) -> Pixels:

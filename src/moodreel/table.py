@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from moodreel.container import printable
 from moodreel.prediction import Modality, Prediction, join_windows, named_probabilities
 
 BAR_COLUMNS = 30
@@ -35,10 +36,10 @@ def format_table(prediction: Prediction) -> str:
 
 
 def _headline(prediction: Prediction) -> str:
-    name = prediction.clip.replace("\n", "\\n")
+    name = printable(prediction.clip)
     answer = prediction.label or "no answer"
     weak = ", abstained: the evidence is weak" if prediction.abstained and prediction.label else ""
-    return f"{name}  {prediction.duration_s:.1f} s  ->  {answer}{weak}  (model {prediction.model})"
+    return f"{name}  {prediction.duration_s:.1f} s  ->  {answer}{weak}  (model {printable(prediction.model)})"
 
 
 def _bars(probabilities: Sequence[float]) -> list[str]:
