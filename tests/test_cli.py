@@ -154,6 +154,12 @@ def test_missing_file_with_a_newline_in_its_name_stays_on_one_line(run):
     assert status == 1 and len(err.splitlines()) == 1
 
 
+def test_name_longer_than_any_file_has(run):
+    status, _, err = run("predict", "a" * 300 + ".mp4")
+    assert status == 1
+    one_error(err, "cannot be opened")
+
+
 def test_truncated_clip_is_predicted_with_a_warning(run, tmp_path):
     path = tmp_path / "cut.mkv"
     write_clip(path, 4, sound=chirp)

@@ -6,6 +6,7 @@ are never converted, and sound comes in blocks of at most a second.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections import deque
@@ -374,12 +375,18 @@ def find_media(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """
     found: dict[str, Path] = {}
     for path in map(Path, paths):
-        files = _walk(path) if path.is_dir() else [path]
+        files = _walk(path) if _is_folder(path) else [path]
         if not files:
             raise MediaError(f"{printable(str(path))}: folder without media; expected files such as .mp4, .wav or .jpg")
         for file in files:
             found.setdefault(os.path.realpath(file), file)
     return list(found.values())
+
+
+def _is_folder(path: Path) -> bool:
+    with contextlib.suppress(OSError, ValueError):  # a name no file can have; opening it says so
+        return path.is_dir()
+    return False
 
 
 def _walk(folder: Path) -> list[Path]:
