@@ -192,6 +192,8 @@ class Report:
         self._progress = self._task = None
 
     def _print(self, text: str) -> None:
+        if sys.stdout is None:
+            raise OutputError("stdout is closed; add --output FILE")
         try:
             sys.stdout.write(join_texts([text], is_list=False))
             sys.stdout.flush()
