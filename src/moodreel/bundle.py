@@ -212,13 +212,12 @@ def read_network(folder: Path, entry: Mapping[str, Any]) -> bytes:
 
 
 def _locate(name_or_path: str | os.PathLike[str]) -> Path:
-    path = Path(name_or_path)
+    path, shipped = Path(name_or_path), find_bundles()
+    if str(name_or_path) in shipped:
+        return bundles_folder() / str(name_or_path)
     with suppress(OSError, ValueError):  # a name that no file can have
         if (path / "bundle.json").is_file():
             return path
-    shipped = find_bundles()
-    if str(name_or_path) in shipped:
-        return bundles_folder() / str(name_or_path)
     problem = "the folder holds no bundle.json" if os.path.lexists(path) else "no such bundle"
     names = ", ".join(shipped) or "none is installed"
     raise BundleError(f"{str(name_or_path)!r}: {problem}; expected a bundle's folder or one of: {names}")

@@ -52,7 +52,7 @@ def predict(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of stdout.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the timeline as PNG; a folder with several clips.")] = None,
     overlay: Annotated[
-        Path | None, typer.Option(help="Write the clip as MP4 with faces and emotions drawn in.")
+        Path | None, typer.Option(help="Draw faces and emotions into the clip, as MP4; a folder with several clips.")
     ] = None,
     model: ModelOption = "default",
     threads: ThreadsOption = 2,
@@ -68,14 +68,16 @@ def predict(
 
 def _predict_clips(report: Report, clips: list[str], model: str, threads: int) -> int:
     from moodreel.media import find_media
+    from moodreel.output import is_folder
     from moodreel.recognizer import Recognizer
 
     recognizer = Recognizer.load(model, threads=threads)
+    is_list = len(clips) > 1 or is_folder(Path(clips[0]))
     found: dict[Path, None] = {}  # a set that keeps its order
     for clip in clips:
         with report.guard():
             found.update(dict.fromkeys(find_media([clip])))
-    with suppress(BrokenPipeError), report.open(list(found)):
+    with suppress(BrokenPipeError), report.open(list(found), is_list=is_list):
         for path in found:
             with report.guard():
                 report.add(path, recognizer.predict(path, progress=report.progress(path)))

@@ -124,6 +124,7 @@ def _check(fusion: Fusion) -> None:
         bool(np.isfinite([*numbers, fusion.abstain_below, *knots, *trust]).all())
         and all(_LEAST_TEMPERATURE <= value <= 1 / _LEAST_TEMPERATURE for value in temperatures)
         and all(0 <= value <= _MOST_WEIGHT for value in weights)
+        and weights[0] > 0  # else a face beside a voice that is not trusted would leave nothing to answer with
         and 0 <= fusion.abstain_below <= 1
         and len(knots) == len(trust) >= 1
         and bool((np.diff(knots) > 0).all() and (trust >= 0).all() and (trust <= 1).all())

@@ -34,6 +34,7 @@ class Report:
         output: file for all answers; for `vtt` and several clips a folder with one file a clip; `None` is stdout.
         plot: PNG of the timeline; a folder with several clips.
         overlay: MP4 with faces and emotions drawn in; a folder with several clips.
+            A place without a suffix is a folder, for all three.
         quiet: nothing on stderr but errors.
         verbose: say what is being done.
     """
@@ -46,6 +47,7 @@ class Report:
     verbose: bool
     n_failed: int = field(default=0, init=False)
     _names: dict[Path, str] = field(default_factory=dict, init=False)
+    _is_list: bool = field(default=False, init=False)
     _n_answers: int = field(default=0, init=False)
     _texts: list[str] = field(default_factory=list, init=False)
     _progress: Progress | None = field(default=None, init=False)
@@ -66,16 +68,18 @@ class Report:
             self._say(f"error: {error}")
 
     @contextmanager
-    def open(self, clips: Sequence[Path]) -> Iterator[None]:
+    def open(self, clips: Sequence[Path], *, is_list: bool) -> Iterator[None]:
         """Show progress while answers come in; write what is written at the end.
 
         Args:
             clips: the clips whose answers are to come.
+            is_list: whether JSON is a list, as when a folder or several clips were named, however many there are.
 
         Raises:
             OutputError: the targets do not fit several clips, would overwrite a clip, or cannot be written.
         """
         self._names = name_apart(clips)
+        self._is_list = is_list and self.format == "json"
         self._check_targets()
         with self._show_progress():
             yield
@@ -132,7 +136,7 @@ class Report:
                 render.write_overlay(path, prediction, temporary)
 
     def _target(self, place: Path, clip: Path, suffix: str) -> Path:
-        return place / f"{self._names[clip]}{suffix}" if self._is_several or _is_folder(place) else place
+        return place / f"{self._names[clip]}{suffix}" if _may_be_folder(place) else place
 
     def _check_targets(self) -> None:
         for option, place in (("--plot", self.plot), ("--overlay", self.overlay)):
@@ -167,13 +171,12 @@ class Report:
     def _folder_for_vtt(self) -> Path | None:
         if self.format != "vtt" or self.output is None:
             return None
-        return self.output if _is_folder(self.output) or (self._is_several and not self.output.suffix) else None
+        return self.output if _may_be_folder(self.output) else None
 
     def _write_collected(self) -> None:
         if not self._texts:
             return
-        is_list = self.format == "json" and self._is_several
-        text = join_texts(self._texts, is_list=is_list)
+        text = join_texts(self._texts, is_list=self._is_list)
         if self.output is None:
             self._print(text)
         else:
@@ -257,16 +260,17 @@ def drop_stdout() -> None:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
-def _is_folder(place: Path) -> bool:
+def is_folder(place: Path) -> bool:
+    """Return whether a folder stands there; unlike `Path.is_dir`, also for a name that no file can have."""
     return stat.S_ISDIR(_mode(place))
 
 
 def _may_be_folder(place: Path) -> bool:
-    return _is_folder(place) or not (place.suffix or _mode(place))
+    return is_folder(place) or not (place.suffix or _mode(place))
 
 
 def _mode(place: Path) -> int:
-    """Return what kind of file stands there, 0 for none; unlike `Path.is_dir`, also for a name that cannot be."""
+    """Return what kind of file stands there, 0 for none."""
     try:
         return place.stat().st_mode
     except (OSError, ValueError):
@@ -297,7 +301,7 @@ def whole_file(path: Path, *, discard: bool = False) -> Iterator[Path]:
     temporary: Path | None = None
     shown, path = printable(str(path)), Path(os.path.realpath(path))  # a link stays, what it leads to is replaced
     if _mode(path) and not stat.S_ISREG(_mode(path)):
-        kind = "folder" if _is_folder(path) else "pipe or device"
+        kind = "folder" if is_folder(path) else "pipe or device"
         raise OutputError(f"{shown}: is a {kind}; name a file to write")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

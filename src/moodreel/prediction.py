@@ -13,8 +13,8 @@ from moodreel.labels import EMOTIONS, N_EMOTIONS
 
 SCHEMA_VERSION = 1
 
-FACE_STATES = ("ok", "no_video_track", "no_face", "undecodable")
-VOICE_STATES = ("ok", "no_audio_track", "silent", "no_speech", "undecodable")
+FACE_STATES = ("ok", "no_video_track", "no_face", "undecodable", "unused")
+VOICE_STATES = ("ok", "no_audio_track", "silent", "no_speech", "undecodable", "unused")
 
 UNIFORM: tuple[float, ...] = (1.0 / N_EMOTIONS,) * N_EMOTIONS
 
@@ -46,7 +46,8 @@ class Modality:
 
     Attributes:
         state: `ok`, or the reason why there is nothing: one of `FACE_STATES` or `VOICE_STATES`.
-        probabilities: seven calibrated values in the order of `EMOTIONS`; `None` unless `state` is `ok`.
+        probabilities: seven calibrated values in the order of `EMOTIONS`; `None` unless `state` is `ok`, and where a
+            joint network answers for both modalities at once.
         weight: share of this modality in the clip's answer, 0-1; the two shares sum to 1 unless both are absent.
     """
 

@@ -19,7 +19,7 @@ from moodreel.prediction import Box, Person, Prediction, Window
 if TYPE_CHECKING:
     import av.container
 
-    from moodreel.media import Frame, Sound
+    from moodreel.media import Clip, Frame, Sound, VideoTrack
 
 COLOURS: dict[str, str] = {
     "angry": "#d55e00",
@@ -86,7 +86,7 @@ def write_overlay(clip: Path, prediction: Prediction, path: Path) -> None:
         stream = source.stream(longest_side_px=OVERLAY_SIDE_PX, frames_rate_hz=OVERLAY_HZ, sound_rate_hz=SOUND_HZ)
         try:
             with av.open(str(path), "w", format="mp4") as container:
-                _OverlayWriter(container, prediction, has_sound=source.sound is not None).write(stream)
+                _OverlayWriter(container, prediction, source).write(stream)
         except av.error.FFmpegError as error:
             if isinstance(error, OSError):
                 raise
@@ -98,25 +98,30 @@ def write_overlay(clip: Path, prediction: Prediction, path: Path) -> None:
 class _OverlayWriter:
     """Draws frames and muxes them with the sound."""
 
-    def __init__(self, container: av.container.OutputContainer, prediction: Prediction, *, has_sound: bool) -> None:
+    def __init__(self, container: av.container.OutputContainer, prediction: Prediction, source: Clip) -> None:
+        assert source.video is not None
         self._container = container
         self._prediction = prediction
         self._starts = {person.id: [box.time_s for box in person.boxes] for person in prediction.people}
-        self._video: av.VideoStream | None = None
-        self._sound = container.add_stream("aac", rate=SOUND_HZ, layout="mono") if has_sound else None
+        self._video = self._open_video(source.video)
+        self._sound = container.add_stream("aac", rate=SOUND_HZ, layout="mono") if source.sound is not None else None
         self._last_pts = -1
 
     def write(self, stream: Iterator[Frame | Sound]) -> None:
+        """Write all frames and sound of a stream.
+
+        Raises:
+            MediaError: there was no frame to draw on.
+        """
         from moodreel.media import Frame
 
-        pending: list[Sound] = []  # the muxer wants every stream declared before the first packet
         for item in stream:
             if isinstance(item, Frame):
                 self._write_frame(item)
             else:
-                pending.append(item)
-            while pending and self._video is not None:
-                self._write_sound(pending.pop(0))
+                self._write_sound(item)
+        if self._last_pts < 0:
+            raise MediaError(f"{printable(self._prediction.clip)}: no frame of its picture can be read to draw on")
         for encoder in (self._video, self._sound):
             if encoder is not None:
                 self._container.mux(encoder.encode(None))
@@ -124,19 +129,18 @@ class _OverlayWriter:
     def _write_frame(self, frame: Frame) -> None:
         import av
 
-        pixels = self._draw(frame)
-        if self._video is None:
-            self._video = self._open_video(pixels)
-        picture = av.VideoFrame.from_ndarray(_fit(pixels, self._video.height, self._video.width), format="rgb24")
+        pixels = _fit(self._draw(frame), self._video.height, self._video.width)
+        picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
         picture.pts = max(self._last_pts + 1, round(frame.time_s * OVERLAY_HZ))
         self._last_pts = picture.pts
         self._container.mux(self._video.encode(picture))
 
-    def _open_video(self, pixels: Pixels) -> av.VideoStream:
-        video = self._container.add_stream(
-            "libx264", rate=round(OVERLAY_HZ), options={"crf": "23", "preset": "veryfast"}
-        )
-        video.height, video.width = (max(2, side + side % 2) for side in pixels.shape[:2])
+    def _open_video(self, track: VideoTrack) -> av.VideoStream:
+        options = {"crf": "23", "preset": "veryfast"}
+        video = self._container.add_stream("libx264", rate=round(OVERLAY_HZ), options=options)
+        scale = min(1.0, OVERLAY_SIDE_PX / max(track.width_px, track.height_px))
+        width, height = (round(side * scale) for side in (track.width_px, track.height_px))
+        video.width, video.height = max(2, width + width % 2), max(2, height + height % 2)
         video.pix_fmt = "yuv420p"  # what every player shows; it needs even sides
         return video
 

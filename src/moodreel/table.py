@@ -17,6 +17,7 @@ STATE_WORDS = {
     "silent": "silent",
     "no_speech": "no speech heard",
     "undecodable": "cannot be decoded",
+    "unused": "not used by this model",
 }
 
 
@@ -51,7 +52,8 @@ def _bars(probabilities: Sequence[float]) -> list[str]:
 
 def _modality(name: str, modality: Modality) -> str:
     if modality.probabilities is None:
-        return f"  {name:<6} {STATE_WORDS.get(modality.state, modality.state)}"
+        said = "read together with the other" if modality.state == "ok" else STATE_WORDS[modality.state]
+        return f"  {name:<6} {said}"
     emotion, value = next(iter(named_probabilities(modality.probabilities).items()))
     return f"  {name:<6} {emotion} {value:.0%}, weight {modality.weight:.0%}"
 

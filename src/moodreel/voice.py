@@ -7,6 +7,7 @@ The network runs once a chunk; its tokens are pooled for every window of the tim
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from moodreel.bundle import run_network
 from moodreel.labels import N_EMOTIONS
 from moodreel.sampling import Sound
 from moodreel.speech import CHUNK_S, RATE_HZ, Speech, extract_speech, pool_windows
-from moodreel.timeline import HOP_S, WINDOW_S, count_windows, window_times
+from moodreel.timeline import HOP_S, TAIL_S, WINDOW_S
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -109,12 +110,15 @@ class VoiceListener:
         """Read what is left and return the whole voice."""
         left_s = len(self._buffer) / RATE_HZ
         if left_s >= MIN_CHUNK_S:
-            self._read_chunk(self._buffer, n_windows=count_windows(left_s), own_s=left_s)
+            # The picture may go on after the sound: what is spoken in the last second starts a window of its own.
+            n_windows = max(1, math.ceil((left_s - TAIL_S) / HOP_S))
+            self._read_chunk(self._buffer, n_windows=n_windows, own_s=left_s)
         return Voice(self._chunk_start_s + left_s, tuple(self._utterances), tuple(self._windows))
 
     def _read_chunk(self, samples: npt.NDArray[np.float32], n_windows: int, own_s: float) -> None:
         length_s = len(samples) / RATE_HZ
-        times = [(0.0, own_s), *(window_times(index, length_s) for index in range(n_windows))]
+        starts_s = [index * HOP_S for index in range(n_windows)]
+        times = [(0.0, own_s), *((start_s, min(start_s + WINDOW_S, length_s)) for start_s in starts_s)]
         speech = extract_speech(samples)
         if not speech.active.any():
             return

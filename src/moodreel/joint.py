@@ -1,0 +1,200 @@
+"""Predicting with a joint network: a clip is read in stretches, each of which the network answers as a whole.
+
+A joint network sees face and voice together, so it cannot say what each of them said: a prediction then states which
+were there, and their shares are even.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from moodreel.bundle import Bundle
+from moodreel.errors import BundleError
+from moodreel.features import ANALYSIS_SIDE_PX, Features, InputSpec, build_features, spec_from_dict
+from moodreel.fusion import FloatArray, log_softmax
+from moodreel.labels import EMOTIONS, N_EMOTIONS
+from moodreel.media import Clip
+from moodreel.prediction import UNIFORM, Modality, Prediction, Window
+from moodreel.sampling import Frame, Sound
+from moodreel.speech import RATE_HZ
+
+LEAST_STRETCH_S = 0.5
+"""A rest shorter than this at the end of a clip is left out, unless it is all there is."""
+
+
+@dataclass
+class _Stretch:
+    """A part of a clip while it is being read."""
+
+    start_s: float
+    frames: list[Frame] = field(default_factory=list)
+    sound: list[npt.NDArray[np.float32]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """What the network said of a stretch: log-probabilities, shape (7,), `None` with nothing to go by."""
+
+    start_s: float
+    end_s: float
+    log_probabilities: FloatArray | None
+    features: Features
+
+
+class JointReader:
+    """Tells the emotion of clips with a joint network."""
+
+    def __init__(self, bundle: Bundle, *, threads: int) -> None:
+        """Open the network of a joint bundle.
+
+        Args:
+            bundle: the opened bundle.
+            threads: processor threads that the network may use.
+
+        Raises:
+            BundleError: the bundle lacks the network, or what it reads is not stated soundly.
+        """
+        self._bundle = bundle
+        self._spec: InputSpec = spec_from_dict(bundle.section("inputs"))
+        self._session = bundle.session("joint", threads)
+        self._wanted = {given.name for given in self._session.get_inputs()}
+
+    def read(self, clip: Clip, name: str, progress: Callable[[float], None] | None) -> Prediction:
+        """Tell the emotion of an opened clip.
+
+        Args:
+            clip: the clip.
+            name: the clip as the user named it.
+            progress: called now and then with the share done, 0-1.
+
+        Raises:
+            MediaError: nothing in the clip can be decoded.
+        """
+        answers = [self._answer(stretch, end_s, clip) for stretch, end_s in self._cut(clip, progress)]
+        return _write(
+            name, clip, self._bundle.title, answers, uses=("frames" in self._wanted, "functionals" in self._wanted)
+        )
+
+    def _cut(self, clip: Clip, progress: Callable[[float], None] | None) -> Iterator[tuple[_Stretch, float]]:
+        """Yield the clip's stretches and their ends, each as long as the network reads at once but the last."""
+        spec, stretch = self._spec, _Stretch(0.0)
+        rate_hz = spec.frames.rate_hz if spec.frames else 0.0
+        hears = spec.functionals or spec.speech
+        for item in clip.stream(
+            longest_side_px=ANALYSIS_SIDE_PX, frames_rate_hz=rate_hz, sound_rate_hz=RATE_HZ if hears else 0
+        ):
+            if progress is not None and clip.duration_s > 0:
+                progress(min(1.0, clip.decoded_s / clip.duration_s))
+            time_s = item.time_s if isinstance(item, Frame) else item.start_s
+            # Sound and picture are interleaved within a second or so: the stretch is closed once both are past its end.
+            if time_s >= stretch.start_s + spec.longest_s + _INTERLEAVED_S:
+                end_s = stretch.start_s + spec.longest_s
+                done, stretch = _divide(stretch, end_s)
+                yield done, end_s
+            _add(stretch, item)
+        while clip.decoded_s > stretch.start_s + spec.longest_s + LEAST_STRETCH_S:
+            end_s = stretch.start_s + spec.longest_s
+            done, stretch = _divide(stretch, end_s)
+            yield done, end_s
+        yield stretch, clip.decoded_s
+
+    def _answer(self, stretch: _Stretch, end_s: float, clip: Clip) -> _Answered:
+        sound = np.concatenate([np.zeros(0, np.float32), *stretch.sound])
+        features = build_features(
+            stretch.frames, sound, self._spec, has_video=clip.video is not None, has_sound=clip.sound is not None
+        )
+        sees, hears = self._uses(features)
+        log_probabilities = log_softmax(self._run(features)) if sees or hears else None
+        return _Answered(stretch.start_s, end_s, log_probabilities, features)
+
+    def _uses(self, features: Features) -> tuple[bool, bool]:
+        return features.has_face and "frames" in self._wanted, features.has_voice and "functionals" in self._wanted
+
+    def _run(self, features: Features) -> FloatArray:
+        side_px = self._spec.frames.side_px if self._spec.frames else 1
+        black = np.zeros((1, side_px, side_px, 3), np.uint8)
+        given = {
+            "frames": features.frames if features.has_face else black,
+            "has_face": np.array([features.has_face], np.float32),
+            "functionals": features.functionals,
+            "has_voice": np.array([features.has_voice], np.float32),
+        }
+        try:
+            (logits,) = self._session.run(["logits"], {name: given[name] for name in self._wanted})
+        except Exception as error:  # ONNX Runtime raises a family of its own without a common base
+            raise BundleError(
+                f"{self._bundle.path}: the joint network cannot read this clip's inputs ({error})"
+            ) from None
+        if logits.shape != (N_EMOTIONS,) or not np.isfinite(logits).all():
+            raise BundleError(
+                f"{self._bundle.path}: the joint network gave {logits.shape} values, expected 7 finite ones"
+            )
+        return np.asarray(logits, dtype=np.float64)
+
+
+_INTERLEAVED_S = 1.5
+
+
+def _add(stretch: _Stretch, item: Frame | Sound) -> None:
+    if isinstance(item, Frame):
+        stretch.frames.append(item)
+        return
+    if not stretch.sound and item.start_s > stretch.start_s:
+        stretch.sound.append(np.zeros(round((item.start_s - stretch.start_s) * RATE_HZ), np.float32))
+    stretch.sound.append(item.samples)
+
+
+def _divide(stretch: _Stretch, end_s: float) -> tuple[_Stretch, _Stretch]:
+    """Cut what was read at an instant."""
+    sound = np.concatenate([np.zeros(0, np.float32), *stretch.sound])
+    n_before = round((end_s - stretch.start_s) * RATE_HZ)
+    before = _Stretch(stretch.start_s, [one for one in stretch.frames if one.time_s < end_s], [sound[:n_before]])
+    after = _Stretch(end_s, [one for one in stretch.frames if one.time_s >= end_s])
+    if len(sound) > n_before:
+        after.sound.append(sound[n_before:])
+    return before, after
+
+
+def _write(name: str, clip: Clip, model: str, answers: list[_Answered], uses: tuple[bool, bool]) -> Prediction:
+    known = [
+        (one.log_probabilities, one.end_s - one.start_s + 1e-3) for one in answers if one.log_probabilities is not None
+    ]
+    pooled = None
+    if known:
+        rows, lengths_s = zip(*known, strict=True)
+        pooled = np.exp(log_softmax(np.average(np.stack(rows), axis=0, weights=lengths_s)))
+    face_state = _best_state([one.features.face_state for one in answers]) if uses[0] else "unused"
+    voice_state = _best_state([one.features.voice_state for one in answers]) if uses[1] else "unused"
+    n_there = (face_state == "ok") + (voice_state == "ok")
+    warnings = [*clip.warnings] + (
+        [] if known else ["no face seen and no voice heard: nothing to tell an emotion from"]
+    )
+    return Prediction(
+        clip=name,
+        duration_s=clip.decoded_s,
+        model=model,
+        label=None if pooled is None else EMOTIONS[int(np.argmax(pooled))],
+        probabilities=UNIFORM if pooled is None else tuple(float(value) for value in pooled),
+        abstained=pooled is None,
+        person=None,
+        face=Modality(face_state, None, (face_state == "ok") / max(n_there, 1)),
+        voice=Modality(voice_state, None, (voice_state == "ok") / max(n_there, 1)),
+        people=(),
+        timeline=tuple(_window(one) for one in answers),
+        warnings=tuple(warnings),
+    )
+
+
+def _window(answered: _Answered) -> Window:
+    if answered.log_probabilities is None:
+        return Window(answered.start_s, answered.end_s, None, UNIFORM)
+    probabilities = tuple(float(value) for value in np.exp(answered.log_probabilities))
+    return Window(answered.start_s, answered.end_s, EMOTIONS[int(np.argmax(probabilities))], probabilities)
+
+
+def _best_state(states: list[str]) -> str:
+    return "ok" if "ok" in states else states[0]

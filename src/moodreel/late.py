@@ -1,0 +1,100 @@
+"""Predicting with a late bundle: one network for the face, one for the voice, fused afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from moodreel.answer import Evidence, SeenPerson, answer
+from moodreel.bundle import Bundle
+from moodreel.errors import BundleError
+from moodreel.expression import ExpressionReader, Expressions, join_expressions, read_faces
+from moodreel.faces import FaceDetector
+from moodreel.fusion import read_fusion
+from moodreel.media import Clip
+from moodreel.people import group_people
+from moodreel.prediction import Prediction
+from moodreel.sampling import Frame, Sound
+from moodreel.tracking import ANALYSIS_LONG_SIDE_PX, ANALYSIS_RATE_HZ, FaceTracker, TrackingOptions
+from moodreel.voice import VoiceListener, read_voice
+
+
+class LateReader:
+    """Reads a clip once: listens to its voice, watches its faces, and adds both."""
+
+    def __init__(self, bundle: Bundle, *, threads: int) -> None:
+        """Open the networks of a late bundle.
+
+        Args:
+            bundle: the opened bundle.
+            threads: processor threads that a network may use.
+
+        Raises:
+            BundleError: the bundle lacks a network or a number that predicting needs.
+        """
+        self._bundle = bundle
+        self._fusion = read_fusion(bundle.section("fusion"))
+        self._face_session = bundle.session("face", threads)
+        self._voice_session = bundle.session("voice", threads)
+        self._detector = FaceDetector()
+        self._tracking = TrackingOptions(side_px=int(bundle.number("face", "side_px", 96, 16, 512)))
+        self._no_speech_below_db = bundle.number("voice", "no_speech_below_db", -200, -200, 200)
+        self._try_networks()
+
+    def _try_networks(self) -> None:
+        """Run both networks once on next to nothing, so that a foreign one is refused before any clip is read."""
+        side_px = self._tracking.side_px
+        try:
+            read_faces(self._face_session, np.zeros((1, 3, side_px, side_px), np.float32))
+            read_voice(self._voice_session, np.zeros((80, 50), np.float32), np.full((1, 25), 1 / 25, np.float32))
+        except BundleError as error:
+            raise BundleError(f"{self._bundle.path}: {error}") from None
+
+    def read(self, clip: Clip, name: str, progress: Callable[[float], None] | None) -> Prediction:
+        """Tell the emotion of an opened clip.
+
+        Args:
+            clip: the clip.
+            name: the clip as the user named it.
+            progress: called now and then with the share done, 0-1.
+
+        Raises:
+            MediaError: nothing in the clip can be decoded.
+        """
+        tracker = FaceTracker(self._detector, self._tracking)
+        reader, listener = ExpressionReader(self._face_session), VoiceListener(self._voice_session)
+        stream = clip.stream(longest_side_px=ANALYSIS_LONG_SIDE_PX, frames_rate_hz=ANALYSIS_RATE_HZ)
+        for face in tracker.track(_listen_in_passing(stream, listener, clip, progress)):
+            reader.read(face)
+        evidence = Evidence(
+            clip=name,
+            duration_s=clip.decoded_s,
+            model=self._bundle.title,
+            has_video=clip.video is not None,
+            has_sound=clip.sound is not None,
+            frame_count=tracker.frame_count,
+            people=_group(tracker, reader.finish()),
+            voice=listener.finish(),
+            no_speech_below_db=self._no_speech_below_db,
+            warnings=clip.warnings,
+        )
+        return answer(evidence, self._fusion)
+
+
+def _listen_in_passing(
+    stream: Iterator[Frame | Sound], listener: VoiceListener, clip: Clip, progress: Callable[[float], None] | None
+) -> Iterator[Frame]:
+    """Hand the sound of a stream to the listener and yield its frames, so that the clip is decoded once."""
+    for item in stream:
+        if progress is not None and clip.duration_s > 0:
+            progress(min(1.0, clip.decoded_s / clip.duration_s))
+        if isinstance(item, Frame):
+            yield item
+        else:
+            listener.listen(item)
+
+
+def _group(tracker: FaceTracker, expressions: dict[int, Expressions]) -> tuple[SeenPerson, ...]:
+    people = group_people(tracker.tracks(), tracker.frame_count, tracker.detection_count)
+    return tuple(SeenPerson(one, join_expressions(expressions[track] for track in one.track_ids)) for one in people)
