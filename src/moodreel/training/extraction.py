@@ -17,7 +17,7 @@ import numpy as np
 
 from moodreel.cache import Cache, hash_file, make_key
 from moodreel.corpora import Sample, read_feature_file
-from moodreel.errors import CorpusError, MediaError
+from moodreel.errors import CorpusError, MediaError, OutputError
 from moodreel.features import FEATURES_VERSION, Features, InputSpec, extract_features, spec_to_dict
 from moodreel.functionals import N_FUNCTIONALS
 from moodreel.media import open_clip
@@ -45,19 +45,35 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Extraction:
-    """The features of a corpus.
+    """The features of a corpus, in the cache.
 
     Attributes:
         samples: the clips that could be read, in the order given.
-        features: their features.
-        unreadable: the others.
-        n_extracted: how many clips were really read; the rest came out of the cache.
+        keys: where the features of each stand in the cache.
+        cache: the cache.
+        source: where functionals come from.
+        unreadable: the clips that could not be read.
+        n_extracted: how many clips were really read; the rest stood in the cache.
     """
 
     samples: tuple[Sample, ...]
-    features: tuple[Features, ...]
+    keys: tuple[str, ...]
+    cache: Cache
+    source: FunctionalsSource
     unreadable: tuple[Unreadable, ...]
     n_extracted: int
+
+    def load(self, index: int) -> Features:
+        """Return the features of one clip.
+
+        Raises:
+            OutputError: the cache lost the entry since it was written.
+            CorpusError: the clip came without a feature file, or one of another dimension than 1582.
+        """
+        features = _from_cache(self.cache, self.keys[index])
+        if features is None:
+            raise OutputError(f"{self.cache.folder}: an entry vanished or was damaged; start again to make it anew")
+        return _with_corpus_functionals(features, self.samples[index]) if self.source == "corpus" else features
 
 
 def extract_corpus(
@@ -84,23 +100,24 @@ def extract_corpus(
         OutputError: the cache cannot be written.
         MoodreelError: openSMILE is needed and not installed.
     """
-    read = partial(_read_one, spec=spec, cache=cache, source=functionals_source)
-    kept: list[tuple[Sample, Features]] = []
+    read = partial(_read_one, spec=spec, cache=cache)
+    kept: list[tuple[Sample, str]] = []
     unreadable: list[Unreadable] = []
     n_extracted = 0
     for sample, (outcome, is_new) in zip(samples, _report(_map(read, samples, workers), len(samples)), strict=True):
         n_extracted += is_new
-        if isinstance(outcome, Features):
+        if isinstance(outcome, str):
             kept.append((sample, outcome))
         else:
             unreadable.append(outcome)
             logger.warning("left out %s: %s", outcome.clip_id, outcome.reason)
     _check_share(unreadable, len(samples), allow_unreadable)
-    clips, features = zip(*kept, strict=True)
-    return Extraction(clips, features, tuple(unreadable), n_extracted)
+    clips, keys = zip(*kept, strict=True)
+    return Extraction(clips, keys, cache, functionals_source, tuple(unreadable), n_extracted)
 
 
-Outcome = tuple[Features | Unreadable, bool]
+Outcome = tuple[str | Unreadable, bool]
+"""The key of a clip's features or why there are none, and whether the clip was really read."""
 
 
 def _map(read: Callable[[Sample], Outcome], samples: Sequence[Sample], workers: int) -> Iterator[Outcome]:
@@ -128,20 +145,16 @@ def _report(outcomes: Iterator[Outcome], n_clips: int) -> Iterator[Outcome]:
         yield outcome
 
 
-def _read_one(sample: Sample, spec: InputSpec, cache: Cache, source: FunctionalsSource) -> Outcome:
+def _read_one(sample: Sample, spec: InputSpec, cache: Cache) -> Outcome:
     """Read one clip; runs in the worker."""
     try:
         key = make_key(FEATURES_VERSION, hash_file(sample.path), spec_to_dict(spec), sample.start_s, sample.end_s)
-        features = _from_cache(cache, key)
-        is_new = features is None
-        if features is None:
-            features = _extract(sample, spec)
-            cache.write(key, features.to_arrays())
+        if _from_cache(cache, key) is not None:
+            return key, False
+        cache.write(key, _extract(sample, spec).to_arrays())
     except (MediaError, ValueError) as error:
         return Unreadable(sample.clip_id, str(error)), False
-    if source == "corpus" and spec.functionals:
-        features = _with_corpus_functionals(features, sample)
-    return features, is_new
+    return key, True
 
 
 def _from_cache(cache: Cache, key: str) -> Features | None:
