@@ -31,7 +31,9 @@ CALM = ferplus.Augmentation(3.0, 0.02, 0.01, 0.05, 0.1, 0.1, 0.1, 0.1)
 
 def tiny_recipe(epochs: int = 2, **changes: object) -> face.FaceRecipe:
     settings = {"architecture": TINY, "augmentation": CALM, "stages": (face.Stage(33, epochs),), "warmup": 5}
-    return face.FaceRecipe(**{**settings, "dropout": 0.0, "learning_rate": 5e-3, "batch": 16, **changes})
+    return face.FaceRecipe(
+        **{**settings, "dropout": 0.0, "learning_rate": 5e-3, "head_rate": 5e-3, "batch": 16, **changes}
+    )
 
 
 def votes_for(column: int, n: int = 1) -> np.ndarray:

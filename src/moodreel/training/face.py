@@ -62,6 +62,16 @@ class Stage:
     side: int
     epochs: int
 
+    @classmethod
+    def parse(cls, text: str) -> Stage:
+        """Read a stage written as `97x4`: side 97, four epochs.
+
+        Raises:
+            ValueError: the text is not of that form.
+        """
+        side, epochs = text.split("x")
+        return cls(int(side), int(epochs))
+
 
 @dataclass(frozen=True)
 class FaceRecipe:
@@ -71,8 +81,9 @@ class FaceRecipe:
         seed: of the shuffles, the augmentation and the holdout.
         stages: picture sizes from small to large; the last is what ships.
         batch: faces a step.
-        learning_rate: highest rate of the last layer.
-        layer_decay: factor on the rate from one block to the block below.
+        head_rate: highest rate of the two heads, which start from nothing.
+        learning_rate: highest rate of the trunk's last block.
+        layer_decay: factor on the trunk's rate from one block to the block below.
         weight_decay: of AdamW.
         dropout: probability before the heads.
         averaging: decay of the moving average of the weights; the average is what ships.
@@ -86,7 +97,8 @@ class FaceRecipe:
     seed: int = 2013
     stages: tuple[Stage, ...] = (Stage(65, 4), Stage(97, 4))
     batch: int = 32
-    learning_rate: float = 5e-4
+    head_rate: float = 5e-4
+    learning_rate: float = 4.5e-4
     layer_decay: float = 0.9
     weight_decay: float = 0.02
     dropout: float = 0.1
@@ -289,9 +301,9 @@ class _Run:
 
 def _parameter_groups(net: FaceNet, recipe: FaceRecipe) -> list[dict[str, Any]]:
     """One group a block, the rate falling from the heads to the stem: low layers are general already."""
-    groups = [{"params": [*net.fer2013.parameters(), *net.ferplus.parameters()], "highest_rate": recipe.learning_rate}]
+    groups = [{"params": [*net.fer2013.parameters(), *net.ferplus.parameters()], "highest_rate": recipe.head_rate}]
     for index, layer in enumerate(reversed(net.trunk.layers)):
-        rate = recipe.learning_rate * recipe.layer_decay ** (1 + index // 2)
+        rate = recipe.learning_rate * recipe.layer_decay ** (index // 2)
         groups.append({"params": list(layer.parameters()), "highest_rate": rate})
     return groups
 
@@ -456,10 +468,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--origin", type=Path)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stages", type=Stage.parse, nargs="+", metavar="SIDExEPOCHS", default=FaceRecipe.stages)
+    parser.add_argument("--rate", type=float, default=FaceRecipe.learning_rate)
+    parser.add_argument("--head-rate", type=float, default=FaceRecipe.head_rate)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    pretrain_faces(arguments.data, arguments.out, origin=arguments.origin)
+    recipe = FaceRecipe(stages=tuple(arguments.stages), learning_rate=arguments.rate, head_rate=arguments.head_rate)
+    pretrain_faces(arguments.data, arguments.out, recipe, arguments.origin)
 
 
 if __name__ == "__main__":
