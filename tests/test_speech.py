@@ -13,6 +13,7 @@ from moodreel.speech import (
     mel_filters,
     pool_windows,
     prepare_speech,
+    trim_silence,
 )
 
 
@@ -143,6 +144,25 @@ def test_windows_weigh_their_speech_alike():
     assert np.flatnonzero(pooling.weights[1]).tolist() == list(range(20, 30))
     assert np.allclose(pooling.speech_share, [0.2, 0.2, 0.0])
     assert np.allclose(pooling.weights[2, 50:], 1 / 50)
+
+
+def test_silence_around_the_speech_is_trimmed():
+    pause = (1e-4 * np.random.default_rng(1).standard_normal(2 * RATE_HZ)).astype(np.float32)
+    speech = extract_speech(np.concatenate([pause, make_voice(1.0), pause]))
+    pooling = pool_windows(speech.active, [(0.0, 5.0), (2.0, 2.5), (0.0, 1.0)])
+    mel, weights = trim_silence(speech, pooling)
+    assert mel.shape == (1, 80, 2 * weights.shape[1])
+    assert 1.0 < weights.shape[1] * TOKEN_S < 1.7
+    assert np.allclose(weights.sum(axis=1), 1, atol=1e-5)
+    assert (weights[0] > 0).sum() == speech.active.sum()
+    assert np.ptp(weights[2]) == 0
+
+
+def test_silence_alone_is_left_as_it_is():
+    speech = extract_speech(np.zeros(RATE_HZ, dtype=np.float32))
+    mel, weights = trim_silence(speech, pool_windows(speech.active, [(0.0, 1.0)]))
+    assert mel.shape == (1, 80, 100)
+    assert weights.shape == (1, 50)
 
 
 def test_a_window_outside_the_sound_is_refused():

@@ -32,6 +32,8 @@ ACTIVITY_RANGE_DB = 30.0
 ACTIVITY_RISE = 0.25
 """Speech stands out of the background by at least this share of the way from the quiet to the loud tokens."""
 HANGOVER_TOKENS = 2
+SILENCE_S = 0.2
+"""Silence that is left before and behind the speech of a chunk."""
 SILENT_DBFS = -70.0
 """A chunk whose loud tokens stay below this level holds no speech."""
 
@@ -158,6 +160,29 @@ def pool_windows(active: NDArray[np.bool_], windows_s: Sequence[tuple[float, flo
         chosen = chosen if chosen.any() else inside
         rows.append(chosen / chosen.sum())
     return Pooling(np.asarray(rows, dtype=np.float32), np.asarray(shares, dtype=np.float32))
+
+
+def trim_silence(speech: Speech, pooling: Pooling) -> tuple[Float32, Float32]:
+    """Cut what lies well before the first and behind the last speech of a chunk: the network's two inputs.
+
+    The network learned from speech with at most 0.4 s of silence around it; longer silence draws its attention away.
+
+    Args:
+        speech: from `extract_speech`.
+        pooling: from `pool_windows`, of the same chunk.
+
+    Returns:
+        `mel`, shape (1, 80, n_frames), and `pooling`, shape (n_windows, n_tokens), rows summing to 1. A window without
+        speech weighs all that is left alike; what the network says of it should not be used.
+    """
+    spoken = np.flatnonzero(speech.active)
+    if not len(spoken):
+        return speech.mel[None], pooling.weights
+    margin = round(SILENCE_S / TOKEN_S)
+    first, last = max(int(spoken[0]) - margin, 0), int(spoken[-1]) + 1 + margin
+    weights = pooling.weights[:, first:last] * (pooling.speech_share > 0)[:, None]
+    weights = np.where(weights.any(axis=1, keepdims=True), weights, np.float32(1 / weights.shape[1]))
+    return speech.mel[None, :, FRAMES_PER_TOKEN * first : FRAMES_PER_TOKEN * last], weights
 
 
 @cache

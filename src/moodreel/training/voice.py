@@ -200,7 +200,11 @@ class VoiceRun:
         if path.exists():
             return
         net = self._adapted_net()
-        fit(net, KeptExamples(self._load_examples(without=fold)), TUNE, self.seed)
+        if (state := self._state_path(f"net-{fold}")).exists():
+            load_state(net, state)
+        else:
+            fit(net, KeptExamples(self._load_examples(without=fold)), TUNE, self.seed)
+            save_state(net, state)
         unseen = data.split_folds(self.corpora.ravdess)[fold]
         hear(net, [r for r in self.corpora.ravdess if r.speaker in unseen], None, self.seed).save(path)
 

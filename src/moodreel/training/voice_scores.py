@@ -13,7 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from moodreel.labels import EMOTIONS, N_EMOTIONS
-from moodreel.speech import CHUNK_S, RATE_HZ, Float32, extract_speech, pool_windows
+from moodreel.speech import CHUNK_S, RATE_HZ, Float32, extract_speech, pool_windows, trim_silence
 from moodreel.training import augment
 from moodreel.training.voice_data import Recording, list_known, read_sound
 from moodreel.training.voice_net import VoiceNet
@@ -116,7 +116,8 @@ def cover(sound: Float32, condition: str, others: Sequence[Float32], rng: Genera
 def _hear_one(net: VoiceNet, sound: Float32) -> tuple[Float32, float]:
     speech = extract_speech(sound)
     pooling = pool_windows(speech.active, [(0.0, CHUNK_S)])
-    logits, snr_db = net(torch.from_numpy(speech.mel)[None], torch.from_numpy(pooling.weights)[None])
+    mel, weights = trim_silence(speech, pooling)
+    logits, snr_db = net(torch.from_numpy(mel), torch.from_numpy(weights)[None])
     return logits[0, 0].numpy(), float(snr_db[0, 0])
 
 
