@@ -1,0 +1,275 @@
+"""`moodreel train`: a corpus and a recipe to a run folder with checkpoints, curves, scores and a bundle."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from moodreel.cache import Cache
+from moodreel.corpora import Corpus, Sample, read_corpus
+from moodreel.errors import OutputError, RecipeError
+from moodreel.evaluation import make_outcomes, score, to_plain
+from moodreel.labels import EMOTIONS
+from moodreel.splits import Split, clip_folds, make_split, official_split, speaker_folds, speaker_split
+from moodreel.training.curves import plot_curves
+from moodreel.training.data import ClipItem, Material, fit_maps, make_items
+from moodreel.training.export import ClipNetwork, TrainingFacts, export_bundle
+from moodreel.training.extraction import default_cache, extract_corpus
+from moodreel.training.fit import Fitted, Sides, build, fit_network, predict_log_probabilities
+from moodreel.training.networks import JointNetwork, ResNetEncoder
+from moodreel.training.recipe import Recipe, format_recipe, load_recipe
+from moodreel.training.resnet import ResNet20, load_checkpoint, load_shipped
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_LICENCE = "unknown: the licence of the training data binds these weights"
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What `moodreel train` is told beside corpus, recipe and run folder.
+
+    Attributes:
+        max_epochs: overrides the recipe's.
+        fold: train on all folds of speakers but this one, from 1, and score it; `None` for the corpus's own split, or
+            all clips where it has none.
+        resume: go on with the run in the folder.
+        devices: processes that share each batch.
+        workers: processes that read clips.
+        changes: `key=value` changes of the recipe.
+        layout: of the corpus; found out by default.
+        speaker_regex: see `read_corpus`.
+        speakers_csv: see `read_corpus`.
+        allow_shared_speakers: accept clips of one speaker, or unknown ones, on several sides; the report says so.
+        allow_unreadable: go on with more than 5 % of the clips unreadable.
+        cache: where features are kept; the user's cache by default.
+        licence: of the weights, as the bundle will state it.
+    """
+
+    max_epochs: int | None = None
+    fold: int | None = None
+    resume: bool = False
+    devices: int = 1
+    workers: int = 1
+    changes: tuple[str, ...] = ()
+    layout: str | None = None
+    speaker_regex: str | None = None
+    speakers_csv: Path | None = None
+    allow_shared_speakers: bool = False
+    allow_unreadable: bool = False
+    cache: Path | None = None
+    licence: str = UNKNOWN_LICENCE
+
+
+def train(corpus_path: Path, recipe_name: str, out: Path, options: TrainOptions | None = None) -> dict[str, Any]:
+    """Train a recipe on a corpus.
+
+    Args:
+        corpus_path: the corpus's folder or manifest.
+        recipe_name: a shipped recipe or a YAML file.
+        out: the run folder: `recipe.yaml`, `curves.png`, `predictions.csv`, `scores.json`, checkpoints, `bundle/`.
+        options: see `TrainOptions`.
+
+    Returns:
+        What `scores.json` holds.
+
+    Raises:
+        CorpusError: the corpus cannot be used.
+        RecipeError: the recipe cannot be used, or the run folder holds another recipe's run.
+        OutputError: the run folder cannot be written, or already holds a run and `resume` was not asked for.
+        MoodreelError: training diverged; names clips and step.
+    """
+    options = options or TrainOptions()
+    recipe = load_recipe(recipe_name, options.changes)
+    if options.max_epochs is not None:
+        recipe = replace(recipe, fit=replace(recipe.fit, epochs=options.max_epochs))
+    _prepare_run(out, recipe, resume=options.resume)
+    corpus = read_corpus(corpus_path, options.layout, options.speaker_regex, options.speakers_csv)
+    split = make_run_split(corpus, recipe, options)
+    material = prepare_material(corpus, recipe, options)
+    return _Run(material, split, recipe, out, options).finish()
+
+
+def _prepare_run(out: Path, recipe: Recipe, *, resume: bool) -> None:
+    path = out / "recipe.yaml"
+    if path.exists() and not resume:
+        raise OutputError(f"{out}: holds a run already; go on with --resume, or name another folder")
+    if path.exists() and load_recipe(str(path)) != recipe:
+        raise RecipeError(f"{out}: holds a run of another recipe ({path} differs); name another folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(format_recipe(recipe), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error.strerror})") from error
+
+
+def make_run_split(corpus: Corpus, recipe: Recipe, options: TrainOptions) -> Split:
+    """Part a corpus into clips to train on, to choose by and to score.
+
+    With a fold: its speakers are scored, and of the others some are set aside to choose by. Without: the corpus's own
+    split where it has one, else nothing is scored.
+
+    Raises:
+        CorpusError: see `moodreel.splits`.
+    """
+    samples = corpus.samples
+    if options.fold is not None:
+        return _fold_split(samples, recipe, options)
+    if all(sample.split is not None for sample in samples):
+        return official_split(samples, allow_shared_speakers=options.allow_shared_speakers)
+    if options.allow_shared_speakers:
+        split = clip_folds(samples, round(1 / recipe.valid_share), recipe.seed, allow_shared_speakers=True)[0]
+        return replace(split, valid=split.test, test=())
+    return speaker_split(samples, recipe.valid_share, recipe.seed)
+
+
+def _fold_split(samples: Sequence[Sample], recipe: Recipe, options: TrainOptions) -> Split:
+    assert options.fold is not None
+    shared = options.allow_shared_speakers
+    folds = (
+        clip_folds(samples, recipe.folds, recipe.seed, allow_shared_speakers=True)
+        if shared
+        else speaker_folds(samples, recipe.folds)
+    )
+    if not 1 <= options.fold <= len(folds):
+        raise RecipeError(f"fold {options.fold}: expected 1 to {len(folds)}")
+    outer = folds[options.fold - 1]
+    if shared:
+        inner = clip_folds(outer.train, round(1 / recipe.valid_share), recipe.seed, allow_shared_speakers=True)[0]
+        return make_split(outer.name, inner.train, inner.test, outer.test, allow_shared_speakers=True)
+    inner = speaker_split(outer.train, recipe.valid_share, recipe.seed)
+    return make_split(outer.name, inner.train, inner.valid, outer.test)
+
+
+def prepare_material(corpus: Corpus, recipe: Recipe, options: TrainOptions) -> Material:
+    """Read and encode a corpus's clips, through the cache.
+
+    Raises:
+        CorpusError: see `extract_corpus`.
+    """
+    extraction = extract_corpus(
+        corpus.samples,
+        recipe.inputs,
+        Cache(options.cache) if options.cache else default_cache(),
+        workers=options.workers,
+        functionals_source=recipe.audio.source if recipe.audio else "opensmile",
+        allow_unreadable=options.allow_unreadable,
+    )
+    return Material(extraction, recipe, make_encoder(recipe))
+
+
+def make_encoder(recipe: Recipe) -> ResNetEncoder | None:
+    """Return the recipe's frame encoder, `None` for a network without eyes."""
+    if recipe.video is None:
+        return None
+    torch.manual_seed(recipe.seed)
+    return ResNetEncoder(_load_weights(recipe.video.weights), recipe.video.cells)
+
+
+def _load_weights(weights: str) -> ResNet20:
+    if weights == "cifar10":
+        return load_shipped()
+    return ResNet20() if weights == "none" else load_checkpoint(Path(weights))
+
+
+class _Run:
+    """One run: networks fitted on a split of the material, scored and exported."""
+
+    def __init__(self, material: Material, split: Split, recipe: Recipe, out: Path, options: TrainOptions) -> None:
+        self.material = material
+        self.split = split
+        self.recipe = recipe
+        self.out = out
+        self.options = options
+        self.rows = {side: material.index_of(getattr(split, side)) for side in ("train", "valid", "test")}
+        self.maps = fit_maps(material, self.rows["train"])
+
+    def finish(self) -> dict[str, Any]:
+        """Fit, draw, score, export."""
+        fitted = [self._fit(member) for member in range(self.recipe.fit.ensemble)]
+        plot_curves([one.curve for one in fitted], self.out / "curves.png")
+        scores = self._score(fitted)
+        (self.out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+        self._export(fitted, scores)
+        return scores
+
+    def _fit(self, member: int) -> Fitted:
+        sides = Sides(self._items("train"), self._items("valid"))
+        seed = self.recipe.seed + member
+        torch.manual_seed(seed)
+        return fit_network(
+            self._build(sides),
+            self.material,
+            sides,
+            self.recipe,
+            self.out / f"network-{member}",
+            seed=seed,
+            resume=self.options.resume,
+            devices=self.options.devices,
+        )
+
+    def _items(self, side: str) -> tuple[ClipItem, ...]:
+        return make_items(self.material, self.rows[side], self.maps, training=side == "train")
+
+    def _build(self, sides: Sides) -> JointNetwork:
+        first = sides.train[0]
+        if isinstance(first.sequence, torch.Tensor):
+            return build(self.recipe, first.sequence.shape[1], len(first.vector), None)
+        return build(self.recipe, self._encoder_width(), len(first.vector), make_encoder(self.recipe))
+
+    def _encoder_width(self) -> int:
+        assert self.material.encoder is not None and self.recipe.frames is not None
+        return self.material.encoder.width(self.recipe.frames.side_px)
+
+    def _score(self, fitted: Sequence[Fitted]) -> dict[str, Any]:
+        scores: dict[str, Any] = {
+            "split": self.split.name,
+            "speaker_independent": self.split.speaker_independent,
+            "warnings": list(self.split.warnings),
+            "n_clips": {side: len(rows) for side, rows in self.rows.items()},
+            "n_unreadable": len(self.material.extraction.unreadable),
+            "learning_rates": [one.learning_rate for one in fitted],
+        }
+        networks = [one.network for one in fitted]
+        for side in ("valid", "test"):
+            if len(self.rows[side]):
+                log_probabilities = predict_log_probabilities(networks, self.material, self._items(side))
+                scores[side] = self._score_side(side, np.exp(log_probabilities))
+        return scores
+
+    def _score_side(self, side: str, probabilities: npt.NDArray[np.float64]) -> Any:
+        samples = [self.material.extraction.samples[row] for row in self.rows[side]]
+        write_predictions(samples, probabilities, self.out / f"{side}-predictions.csv")
+        ids, speakers, labels = zip(*((s.clip_id, s.speaker, s.label) for s in samples), strict=True)
+        return to_plain(score(make_outcomes(ids, speakers, labels, probabilities)))
+
+    def _export(self, fitted: Sequence[Fitted], scores: dict[str, Any]) -> None:
+        networks = [one.network for one in fitted]
+        encoder = networks[0].encoder or self.material.encoder
+        speakers = {sample.speaker for sample in self.split.train}
+        facts = TrainingFacts(
+            training_data=f"{self.material.extraction.samples[0].corpus}: {len(self.rows['train'])} clips of "
+            f"{len(speakers)} speakers ({self.split.name})",
+            licence=self.options.licence,
+            command=f"moodreel train CORPUS --recipe {self.recipe.name}",
+            scores=scores,
+        )
+        export_bundle(ClipNetwork(networks, self.maps, encoder), self.recipe, self.out / "bundle", facts)
+
+
+def write_predictions(samples: Sequence[Sample], probabilities: npt.NDArray[np.float64], path: Path) -> None:
+    """Write one row a clip: name, speaker, true label and the seven probabilities."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["clip", "speaker", "label", *EMOTIONS])
+        for sample, row in zip(samples, probabilities, strict=True):
+            writer.writerow([sample.clip_id, sample.speaker, sample.label, *(f"{value:.6f}" for value in row)])

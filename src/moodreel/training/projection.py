@@ -1,0 +1,251 @@
+"""Linear maps fitted before training: scaling, principal components, and Linear Discriminant Analysis.
+
+LDA is the paper's: S_B w = lambda S_W w (Fisher 1936; Rao 1948). With C classes S_B has rank C-1, so that at most C-1
+directions have an eigenvalue above zero; every further one is an arbitrary vector of the null space of S_B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+import torch
+from torch import Tensor, nn
+
+Float64 = npt.NDArray[np.float64]
+Shrinkage = Literal["none", "ledoit_wolf"]
+
+_ROUNDING = 1e-8
+"""Share of the mean variance put on the diagonal of a singular scatter: without it there is no answer at all."""
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """`clip((x - mean) / deviation, -limit, limit) @ matrix + offset`.
+
+    Attributes:
+        mean: shape (n_in,).
+        deviation: shape (n_in,), above zero.
+        matrix: shape (n_in, n_out).
+        offset: shape (n_out,).
+        limit: scaled features are held within +-limit, so that one wild feature cannot decide; `inf` for no limit.
+    """
+
+    mean: Float64
+    deviation: Float64
+    matrix: Float64
+    offset: Float64
+    limit: float = float("inf")
+
+    def apply(self, features: npt.ArrayLike) -> Float64:
+        """Map features of shape (n, n_in) to (n, n_out)."""
+        return np.asarray(self.scale(features) @ self.matrix + self.offset)
+
+    def scale(self, features: npt.ArrayLike) -> Float64:
+        """Return scaled and limited features of shape (n, n_in)."""
+        scaled = (np.asarray(features, np.float64) - self.mean) / self.deviation
+        return np.asarray(np.clip(scaled, -self.limit, self.limit))
+
+
+@dataclass(frozen=True)
+class Discriminants:
+    """What LDA found.
+
+    Attributes:
+        projection: the map to the subspace.
+        eigenvalues: ratio of the scatter between classes to that within them along each direction, falling.
+        rank_within: numerical rank of the within-class scatter, before shrinkage.
+        shrinkage: share of the scatter replaced by a multiple of the identity, 0-1.
+    """
+
+    projection: LinearMap
+    eigenvalues: Float64
+    rank_within: int
+    shrinkage: float
+
+
+class Projection(nn.Module):
+    """A `LinearMap` as a layer that is not trained."""
+
+    mean: Tensor
+    deviation: Tensor
+    matrix: Tensor
+    offset: Tensor
+
+    def __init__(self, linear_map: LinearMap) -> None:
+        super().__init__()
+        self.limit = linear_map.limit
+        for name in ("mean", "deviation", "matrix", "offset"):
+            self.register_buffer(name, torch.as_tensor(getattr(linear_map, name), dtype=torch.float32))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (..., n_in) to (..., n_out)."""
+        scaled = (features - self.mean) / self.deviation
+        if self.limit != float("inf"):
+            scaled = scaled.clamp(-self.limit, self.limit)
+        return scaled @ self.matrix + self.offset
+
+
+def fit_scaling(features: npt.ArrayLike, limit: float = float("inf")) -> LinearMap:
+    """Fit a map to mean 0 and deviation 1.
+
+    Args:
+        features: shape (n, d); a feature that never changes is centred alone.
+        limit: see `LinearMap`.
+    """
+    values = np.asarray(features, np.float64)
+    mean, deviation = _scale_of(values)
+    width = values.shape[1]
+    return LinearMap(mean, deviation, np.eye(width), np.zeros(width), limit)
+
+
+def fit_components(features: npt.ArrayLike, n_components: int, *, scale: bool = True) -> LinearMap:
+    """Fit a map to the leading principal components, each brought to deviation 1 (Pearson 1901).
+
+    Args:
+        features: shape (n, d).
+        n_components: how many; fewer where there are fewer.
+        scale: whether features are brought to deviation 1 first.
+    """
+    values = np.asarray(features, np.float64)
+    mean, deviation = _scale_of(values, scale=scale)
+    scaled = (values - mean) / deviation
+    variances, axes = scipy.linalg.eigh(scaled.T @ scaled / len(scaled))
+    kept = np.argsort(-variances)[: min(n_components, len(scaled))]
+    matrix = axes[:, kept] / np.sqrt(np.maximum(variances[kept], _ROUNDING))
+    return LinearMap(mean, deviation, matrix, np.zeros(len(kept)))
+
+
+def fit_lda(
+    features: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    n_directions: int,
+    *,
+    shrinkage: Shrinkage = "none",
+    scale: bool = False,
+    limit: float = float("inf"),
+) -> Discriminants:
+    """Solve S_B w = lambda S_W w and keep the leading directions.
+
+    Args:
+        features: shape (n, d).
+        labels: class of each, whole numbers, shape (n,).
+        n_directions: how many, at most d; beyond the number of classes less one they are arbitrary.
+        shrinkage: `none` adds only what rounding needs for an answer; `ledoit_wolf` blends S_W with a multiple of the
+            identity by the rule of Ledoit & Wolf 2004.
+        scale: whether features are brought to mean 0 and deviation 1 first.
+        limit: see `LinearMap`; only with `scale`.
+
+    Raises:
+        ValueError: fewer than two classes, or more directions than features.
+    """
+    values, classes = np.asarray(features, np.float64), np.asarray(labels)
+    if len(np.unique(classes)) < 2 or n_directions > values.shape[1]:
+        raise ValueError(
+            f"LDA to {n_directions} of {values.shape[1]} features needs two classes and no more directions"
+        )
+    mean, deviation = _scale_of(values, scale=scale)
+    limit = limit if scale else float("inf")
+    scaled = np.clip((values - mean) / deviation, -limit, limit)
+    within, between, residuals = _scatters(scaled, classes)
+    rank = int(np.linalg.matrix_rank(within, hermitian=True))
+    within, share = _make_invertible(within, residuals, shrinkage, float(np.trace(within + between)) / len(within))
+    eigenvalues, directions = scipy.linalg.eigh(between, within)
+    order = np.argsort(-eigenvalues)[:n_directions]
+    projection = LinearMap(mean, deviation, directions[:, order], np.zeros(len(order)), limit)
+    return Discriminants(projection, eigenvalues[order], rank, share)
+
+
+def class_scores(found: Discriminants, features: npt.ArrayLike, labels: npt.ArrayLike, n_classes: int) -> LinearMap:
+    """Turn LDA's subspace into one score a class: how near a clip lies to the class's mean (Fisher's discriminants).
+
+    Unlike the directions, whose order and sign are arbitrary, scores of several fits can stand for each other.
+
+    Args:
+        found: from `fit_lda`.
+        features: what it was fitted on, shape (n, d).
+        labels: class of each, shape (n,).
+        n_classes: how many classes there are; one without clips scores -1 everywhere.
+    """
+    coordinates, classes = found.projection.apply(features), np.asarray(labels)
+    present = [label for label in range(n_classes) if (classes == label).any()]
+    matrix, offset = np.zeros((coordinates.shape[1], n_classes)), np.full(n_classes, -1.0)
+    for label in present:
+        centre = coordinates[classes == label].mean(axis=0)
+        matrix[:, label], offset[label] = centre, -0.5 * centre @ centre
+    base = found.projection
+    return LinearMap(base.mean, base.deviation, base.matrix @ matrix, offset, base.limit)
+
+
+def _scale_of(values: Float64, *, scale: bool = True) -> tuple[Float64, Float64]:
+    deviation = values.std(axis=0) if scale else np.ones(values.shape[1])
+    return values.mean(axis=0), np.where(deviation > _ROUNDING, deviation, 1.0)
+
+
+def _scatters(scaled: Float64, classes: npt.NDArray[np.int_]) -> tuple[Float64, Float64, Float64]:
+    residuals = scaled.copy()
+    between = np.zeros((scaled.shape[1], scaled.shape[1]))
+    for label in np.unique(classes):
+        members = classes == label
+        centre = scaled[members].mean(axis=0)
+        residuals[members] -= centre
+        between += members.mean() * np.outer(centre, centre)
+    return residuals.T @ residuals / len(scaled), between, residuals
+
+
+def _make_invertible(
+    within: Float64, residuals: Float64, shrinkage: Shrinkage, variance: float
+) -> tuple[Float64, float]:
+    share = _ROUNDING
+    if shrinkage == "ledoit_wolf":
+        from sklearn.covariance import ledoit_wolf_shrinkage
+
+        share = max(float(ledoit_wolf_shrinkage(residuals, assume_centered=True)), _ROUNDING)
+    blended = (1 - share) * within
+    blended[np.diag_indices_from(blended)] += share * variance
+    return blended, share
+
+
+def out_of_fold(
+    features: Float64,
+    labels: npt.NDArray[np.int_],
+    groups: Sequence[str],
+    n_parts: int,
+    n_classes: int,
+    *,
+    n_directions: int,
+    shrinkage: Shrinkage = "none",
+    scale: bool = False,
+    limit: float = float("inf"),
+) -> Float64:
+    """Score every clip with an LDA that was fitted without the clip's group (its speaker).
+
+    Scores of the one LDA fitted on all training clips would be far surer on those than on any other clip, and what
+    learns from them would trust them too much (Wolpert 1992, "Stacked generalization").
+
+    Args:
+        features: shape (n, d).
+        labels: shape (n,).
+        groups: who speaks, n names.
+        n_parts: the groups are parted into so many; each part is scored by a fit on the others.
+        n_classes: how many classes there are.
+        n_directions: see `fit_lda`; so for the rest.
+        shrinkage: see there.
+        scale: see there.
+        limit: see there.
+
+    Returns:
+        Class scores, shape (n, n_classes).
+    """
+    names = {name: index for index, name in enumerate(sorted(set(groups)))}
+    part = np.array([names[name] for name in groups]) % min(n_parts, len(names))
+    scores = np.zeros((len(features), n_classes))
+    for held in np.unique(part):
+        seen = part != held
+        found = fit_lda(features[seen], labels[seen], n_directions, shrinkage=shrinkage, scale=scale, limit=limit)
+        scores[~seen] = class_scores(found, features[seen], labels[seen], n_classes).apply(features[~seen])
+    return scores
