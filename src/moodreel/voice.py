@@ -17,7 +17,7 @@ import numpy.typing as npt
 from moodreel.bundle import run_network
 from moodreel.labels import N_EMOTIONS
 from moodreel.sampling import Sound
-from moodreel.speech import CHUNK_S, RATE_HZ, Speech, extract_speech, pool_windows
+from moodreel.speech import CHUNK_S, RATE_HZ, Speech, extract_speech, pool_windows, trim_silence
 from moodreel.timeline import HOP_S, TAIL_S, WINDOW_S
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ class VoiceListener:
 
     def _run(self, speech: Speech, times: list[tuple[float, float]]) -> list[VoiceWindow]:
         pooling = pool_windows(speech.active, times)
-        logits, snr_db = read_voice(self.session, speech.mel, pooling.weights)
+        mel, weights = trim_silence(speech, pooling)
+        logits, snr_db = read_voice(self.session, mel[0], weights)
         return [
             VoiceWindow(
                 start_s=self._chunk_start_s + start_s,

@@ -83,6 +83,7 @@ class FaceRecipe:
         batch: faces a step.
         head_rate: highest rate of the two heads, which start from nothing.
         learning_rate: highest rate of the trunk's last block.
+        frozen_layers: layers of the trunk, counted from the stem, that stay as the origin has them.
         layer_decay: factor on the trunk's rate from one block to the block below.
         weight_decay: of AdamW.
         dropout: probability before the heads.
@@ -99,6 +100,7 @@ class FaceRecipe:
     batch: int = 32
     head_rate: float = 5e-4
     learning_rate: float = 4.5e-4
+    frozen_layers: int = 0
     layer_decay: float = 0.9
     weight_decay: float = 0.02
     dropout: float = 0.1
@@ -235,6 +237,7 @@ class _Run:
     def start(cls, recipe: FaceRecipe, train: Faces, origin: Mapping[str, Tensor]) -> _Run:
         net = FaceNet(recipe.architecture, recipe.dropout)
         net.trunk.load_state_dict(origin)
+        net.trunk.freeze(recipe.frozen_layers)
         average = FaceNet(recipe.architecture)
         average.load_state_dict(net.state_dict())
         targets = Targets.of(train)
@@ -302,7 +305,7 @@ class _Run:
 def _parameter_groups(net: FaceNet, recipe: FaceRecipe) -> list[dict[str, Any]]:
     """One group a block, the rate falling from the heads to the stem: low layers are general already."""
     groups = [{"params": [*net.fer2013.parameters(), *net.ferplus.parameters()], "highest_rate": recipe.head_rate}]
-    for index, layer in enumerate(reversed(net.trunk.layers)):
+    for index, layer in enumerate(reversed(net.trunk.layers[recipe.frozen_layers :])):
         rate = recipe.learning_rate * recipe.layer_decay ** (index // 2)
         groups.append({"params": list(layer.parameters()), "highest_rate": rate})
     return groups

@@ -2,7 +2,8 @@
 
 The encoder is first adapted to emotion on nEMO alone. Its lower block stays so; the upper one and the heads are then
 trained on RAVDESS and a part of nEMO: for each fold on sixteen actors, for what ships on all twenty. Since the lower
-block is common to them, what it gives is computed once for a few degraded variants of each take, and kept.
+block is common to them, what it gives is computed once for a few degraded variants of each take, and kept. Beside the
+tuned block stands the untuned one, under a linear head: see `voice_plain`.
 
 Every stage writes its result into the output folder and is skipped when it is there already, so that a stopped run goes
 on where it stopped.
@@ -29,6 +30,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from moodreel.labels import EMOTIONS, N_EMOTIONS
 from moodreel.training import voice_data as data
 from moodreel.training.voice_net import Batch, VoiceNet, collate, export_voice, raise_examples
+from moodreel.training.voice_plain import Statistics, VoicePair, fit_plain, measure_statistics
 from moodreel.training.voice_scores import hear, score_folds, score_transfer
 from moodreel.training.whisper import fetch_origin, load_whisper
 
@@ -75,7 +77,7 @@ class Schedule:
 
 
 ADAPT = Schedule(epochs=1)
-TUNE = Schedule(epochs=5, encoder_rate=3e-4, first_block=1)
+TUNE = Schedule(epochs=8, encoder_rate=3e-4, first_block=1)
 
 
 def pretrain_voice(
@@ -125,7 +127,7 @@ class VoiceRun:
     def list_stages(self) -> list[str]:
         """Name the stages in order."""
         folds = [f"fold-{index}" for index in range(len(data.split_folds(self.corpora.ravdess)))]
-        return ["takes", "adapt", *self._list_parts(), *folds, "from-ravdess", "final", "scores"]
+        return ["takes", "adapt", "statistics", *self._list_parts(), *folds, "from-ravdess", "final", "scores"]
 
     def run(self, stage: str) -> None:
         """Run one stage, unless its result is there.
@@ -143,6 +145,7 @@ class VoiceRun:
         stages = {
             "takes": self._make_takes,
             "adapt": self._adapt,
+            "statistics": self._measure_statistics,
             "from-ravdess": self._train_on_ravdess,
             "final": self._train_final,
             "scores": self._write_scores,
@@ -199,14 +202,30 @@ class VoiceRun:
         path = self.out / f"fold-{fold}.npz"
         if path.exists():
             return
-        net = self._adapted_net()
-        if (state := self._state_path(f"net-{fold}")).exists():
-            load_state(net, state)
-        else:
-            fit(net, KeptExamples(self._load_examples(without=fold)), TUNE, self.seed)
-            save_state(net, state)
         unseen = data.split_folds(self.corpora.ravdess)[fold]
-        hear(net, [r for r in self.corpora.ravdess if r.speaker in unseen], None, self.seed).save(path)
+        tuned = self._tune(f"net-{fold}", without=fold)
+        pair = self._pair(tuned, unseen)
+        hear(pair, [r for r in self.corpora.ravdess if r.speaker in unseen], None, self.seed).save(path)
+
+    def _tune(self, name: str, without: int | None = None) -> VoiceNet:
+        """Train the upper block on all parts but the one of a fold's actors, unless that was done before."""
+        net = self._adapted_net()
+        if (state := self._state_path(name)).exists():
+            load_state(net, state)
+            return net.eval()
+        fit(net, KeptExamples(self._load_examples(without)), TUNE, self.seed)
+        save_state(net, state)
+        return net
+
+    def _pair(self, tuned: VoiceNet, unseen: Sequence[str] = ()) -> VoicePair:
+        """Put the untuned network beside the tuned one, its head fitted without the unseen actors."""
+        plain = fit_plain(self._adapted_net(), Statistics.load(self._statistics_path()).without(unseen))
+        return VoicePair(tuned, plain, TUNE.first_block).eval()
+
+    def _measure_statistics(self) -> None:
+        if not self._statistics_path().exists():
+            net = self._adapted_net().eval()
+            measure_statistics(net, self.corpora.ravdess, self.seed).save(self._statistics_path())
 
     def _train_on_ravdess(self) -> None:
         """Train on RAVDESS alone, from the origin's encoder, and test on nEMO."""
@@ -223,10 +242,7 @@ class VoiceRun:
     def _train_final(self) -> None:
         if (self.out / "voice.onnx").exists():
             return
-        net = self._adapted_net()
-        fit(net, KeptExamples(self._load_examples()), TUNE, self.seed)
-        save_state(net, self._state_path("final"))
-        export_voice(net, self.out / "voice.onnx")
+        export_voice(self._pair(self._tune("final")), self.out / "voice.onnx")
 
     def _write_scores(self) -> None:
         folds = [self.out / f"fold-{index}.npz" for index in range(len(data.split_folds(self.corpora.ravdess)))]
@@ -252,6 +268,9 @@ class VoiceRun:
 
     def _takes_path(self, name: str) -> Path:
         return self.out / f"takes-{name}-{self.seed}.npz"
+
+    def _statistics_path(self) -> Path:
+        return self.out / f"statistics-{self.seed}.npz"
 
     def _state_path(self, name: str) -> Path:
         return self.out / f"{name}.npz"

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from moodreel.labels import N_EMOTIONS
+from moodreel.speech import N_MELS
 from moodreel.training.voice_data import SNR_RANGE_DB, Example
 from moodreel.training.whisper import WhisperEncoder
 
@@ -154,7 +155,7 @@ def raise_examples(net: VoiceNet, examples: Sequence[Example], stop: int) -> lis
 class _OneChunk(nn.Module):
     """The network as it is exported: one chunk, any number of windows."""
 
-    def __init__(self, net: VoiceNet) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
@@ -163,7 +164,7 @@ class _OneChunk(nn.Module):
         return logits[0], snr_db[0]
 
 
-def export_voice(net: VoiceNet, path: Path, storage: Literal["int8", "float16", "float32"] = "int8") -> None:
+def export_voice(net: nn.Module, path: Path, storage: Literal["int8", "float16", "float32"] = "int8") -> None:
     """Write the network as ONNX.
 
     Inputs are `mel` (1, 80, n_frames), n_frames even and at most 800, and `pooling` (n_windows, n_tokens), n_tokens =
@@ -176,7 +177,7 @@ def export_voice(net: VoiceNet, path: Path, storage: Literal["int8", "float16", 
     """
     chunk = _OneChunk(net).eval()
     n_tokens = 100
-    example = (torch.zeros(1, net.encoder.conv1.in_channels, 2 * n_tokens), torch.full((2, n_tokens), 1 / n_tokens))
+    example = (torch.zeros(1, N_MELS, 2 * n_tokens), torch.full((2, n_tokens), 1 / n_tokens))
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from torch import nn
 
 from moodreel.labels import EMOTIONS, N_EMOTIONS
 from moodreel.speech import CHUNK_S, RATE_HZ, Float32, extract_speech, pool_windows, trim_silence
 from moodreel.training import augment
 from moodreel.training.voice_data import Recording, list_known, read_sound
-from moodreel.training.voice_net import VoiceNet
 
 CONDITIONS = ("clean", "babble 10 dB", "babble 0 dB", "music 10 dB", "music 0 dB")
 N_BABBLE = 4
@@ -69,7 +69,7 @@ class Heard:
         )
 
 
-def hear(net: VoiceNet, recordings: Sequence[Recording], conditions: Sequence[str] | None, seed: int) -> Heard:
+def hear(net: nn.Module, recordings: Sequence[Recording], conditions: Sequence[str] | None, seed: int) -> Heard:
     """Run a network over whole recordings, silence before and after the speech included.
 
     Args:
@@ -113,7 +113,7 @@ def cover(sound: Float32, condition: str, others: Sequence[Float32], rng: Genera
 
 
 @torch.no_grad()
-def _hear_one(net: VoiceNet, sound: Float32) -> tuple[Float32, float]:
+def _hear_one(net: nn.Module, sound: Float32) -> tuple[Float32, float]:
     speech = extract_speech(sound)
     pooling = pool_windows(speech.active, [(0.0, CHUNK_S)])
     mel, weights = trim_silence(speech, pooling)
