@@ -58,6 +58,7 @@ def test_weights_name_who_speaks():
     assert FUSION.weights(None, has_face=True) == (1.0, 0.0)
     assert FUSION.weights(0.0, has_face=False) == (0.0, 1.0), "a voice alone answers at full weight, noise or not"
     assert FUSION.weights(10.0, has_face=True) == (1.0, 0.25), "half way between the trust's knots"
+    assert FUSION.weights(20.0, has_face=True, speaker_share=0.5) == (1.0, 0.25), "of two people one speaks"
     assert FUSION.fuse(None, None, None) is None
 
 

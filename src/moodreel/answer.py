@@ -79,8 +79,10 @@ def answer(evidence: Evidence, fusion: Fusion) -> Prediction:
     faces = [fusion.face_log_probabilities(seen.expressions.logits) for seen in evidence.people]
     face = pool_log_probabilities(faces[0]) if faces else None
     heard = _hear(_spoken(evidence, evidence.voice.utterances), fusion)
-    fused = _fuse(face, heard, fusion)
-    weights = fusion.weights(heard.snr_db if heard else None, has_face=face is not None)
+    speaker_share = _speaker_share(evidence)
+    fused = _fuse(face, heard, fusion, speaker_share)
+    snr_db = heard.snr_db if heard else None
+    weights = fusion.weights(snr_db, has_face=face is not None, speaker_share=speaker_share)
     people = tuple(_describe_person(seen, face, evidence) for seen, face in zip(evidence.people, faces, strict=True))
     return Prediction(
         clip=evidence.clip,
@@ -124,19 +126,27 @@ def _hear(windows: Sequence[VoiceWindow], fusion: Fusion) -> _Heard | None:
     return _Heard(pool_log_probabilities(frames, speech_s), snr_db)
 
 
-def _fuse(face: FloatArray | None, heard: _Heard | None, fusion: Fusion) -> FloatArray | None:
-    return fusion.fuse(face, heard.log_probabilities if heard else None, heard.snr_db if heard else None)
+def _speaker_share(evidence: Evidence) -> float:
+    """How likely the voice is the most present person's: that person's part of all faces' time on screen, 0-1."""
+    shares = [seen.tracked.share_on_screen for seen in evidence.people]
+    return shares[0] / sum(shares) if shares else 1.0
+
+
+def _fuse(face: FloatArray | None, heard: _Heard | None, fusion: Fusion, speaker_share: float) -> FloatArray | None:
+    voice, snr_db = (heard.log_probabilities, heard.snr_db) if heard else (None, None)
+    return fusion.fuse(face, voice, snr_db, speaker_share)
 
 
 def _timeline(evidence: Evidence, face: FloatArray | None, fusion: Fusion) -> tuple[Window, ...]:
     times_s = evidence.people[0].expressions.times_s if evidence.people else np.zeros(0)
+    speaker_share = _speaker_share(evidence)
     spoken = {round(window.start_s, 3): window for window in _spoken(evidence, evidence.voice.windows)}
     windows = []
     for index in range(count_windows(evidence.duration_s)):
         start_s, end_s = window_times(index, evidence.duration_s)
         seen = _pool_between(times_s, face, start_s, end_s)
         heard = _hear([spoken[round(start_s, 3)]] if round(start_s, 3) in spoken else [], fusion)
-        windows.append(_window(start_s, end_s, _fuse(seen, heard, fusion), seen, heard))
+        windows.append(_window(start_s, end_s, _fuse(seen, heard, fusion, speaker_share), seen, heard))
     return tuple(windows)
 
 

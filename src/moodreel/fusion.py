@@ -55,12 +55,13 @@ class Fusion:
         """Calibrate the voice network's logits, shape (…, 7), to log-probabilities of the same shape."""
         return log_softmax(np.asarray(logits, dtype=np.float64) / self.voice_temperature)
 
-    def weights(self, snr_db: float | None, *, has_face: bool) -> tuple[float, float]:
+    def weights(self, snr_db: float | None, *, has_face: bool, speaker_share: float = 1.0) -> tuple[float, float]:
         """Return the exponents of face and voice.
 
         Args:
             snr_db: speech-to-background ratio in dB that the voice network estimates; `None` without speech.
             has_face: whether a face was seen.
+            speaker_share: how likely the voice is that of the face, 0-1: less than 1 where several people are seen.
 
         Returns:
             Exponents of the face and of the voice; a modality that stands alone has 1, an absent one 0.
@@ -70,20 +71,25 @@ class Fusion:
         if not has_face:
             return 0.0, 1.0
         trust = float(np.interp(snr_db, self.voice_trust_db, self.voice_trust))
-        return self.face_weight, self.voice_weight * trust
+        return self.face_weight, self.voice_weight * trust * speaker_share
 
-    def fuse(self, face: FloatArray | None, voice: FloatArray | None, snr_db: float | None) -> FloatArray | None:
+    def fuse(
+        self, face: FloatArray | None, voice: FloatArray | None, snr_db: float | None, speaker_share: float = 1.0
+    ) -> FloatArray | None:
         """Add calibrated log-probabilities.
 
         Args:
             face: shape (7,), or `None` without a face.
             voice: shape (7,), or `None` without speech.
             snr_db: as the voice network estimates it, `None` without speech.
+            speaker_share: as in `weights`.
 
         Returns:
             Probabilities, shape (7,), summing to 1; `None` with neither.
         """
-        face_weight, voice_weight = self.weights(snr_db if voice is not None else None, has_face=face is not None)
+        face_weight, voice_weight = self.weights(
+            snr_db if voice is not None else None, has_face=face is not None, speaker_share=speaker_share
+        )
         if face is None and voice is None:
             return None
         total = np.zeros(N_EMOTIONS)
