@@ -119,6 +119,59 @@ NemoOption = Annotated[Path, typer.Option(help="Folder with nEMO: data.tsv and a
 OriginOption = Annotated[Path | None, typer.Option(help="Folder with the origin's weights; fetched when not given.")]
 
 
+@app.command()
+def train(
+    corpus: Annotated[Path, typer.Argument(help="Folder or manifest of labelled clips.", show_default=False)],
+    out: OutOption,
+    recipe: Annotated[str, typer.Option(help="A shipped recipe's name or a YAML file.")] = "repaired",
+    max_epochs: Annotated[int | None, typer.Option(min=1, help="Overrides the recipe's epochs.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Leave this fold of speakers out (from 1) and score it.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
+    change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key=value.")] = None,
+    speakers: Annotated[str | None, typer.Option(help="Pattern with a group (?P<speaker>…) over clip paths.")] = None,
+    allow_shared_speakers: Annotated[bool, typer.Option(help="Let speakers stand on both sides.")] = False,
+    allow_unreadable: Annotated[bool, typer.Option(help="Go on with over 5 % of clips unreadable.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the feature cache.")] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Processes that share each batch.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read clips.")] = 2,
+    threads: ThreadsOption = 2,
+) -> None:
+    """Train a recipe on a corpus; the bundle is OUT/bundle."""
+    from moodreel.training import machine
+    from moodreel.training.commands import TrainOptions, format_scores
+    from moodreel.training.commands import train as run
+
+    machine.start(threads)
+    options = TrainOptions(
+        max_epochs=max_epochs,
+        fold=fold,
+        resume=resume,
+        devices=devices,
+        workers=workers,
+        changes=tuple(change or ()),
+        speaker_regex=speakers,
+        allow_shared_speakers=allow_shared_speakers,
+        allow_unreadable=allow_unreadable,
+        cache=cache,
+    )
+    typer.echo(format_scores(run(corpus, recipe, out, options), out))
+
+
+@pretrain.command("cifar10")
+def pretrain_cifar10(
+    data: Annotated[Path, typer.Argument(help="CIFAR-10: class folders, a .zip of them, or the python archive.")],
+    out: OutOption,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pictures.")] = 26,
+    threads: ThreadsOption = 2,
+) -> None:
+    """Train ResNet-20 on CIFAR-10."""
+    from moodreel.training import cifar10, machine
+
+    machine.start(threads)
+    facts = cifar10.pretrain(data, out, cifar10.CifarSettings(epochs=epochs), resume=True)
+    typer.echo(f"{facts['test_accuracy']:.4f} of {facts['n_test']} test pictures right: {out / 'resnet20.onnx'}")
+
+
 @pretrain.command("faces")
 def pretrain_faces(
     data: FerplusOption, out: OutOption, origin: OriginOption = None, threads: ThreadsOption = 2

@@ -266,6 +266,17 @@ class _Run:
         export_bundle(ClipNetwork(networks, self.maps, encoder), self.recipe, self.out / "bundle", facts)
 
 
+def format_scores(scores: dict[str, Any], out: Path) -> str:
+    """Return what a run came to, for people."""
+    lines = [f"split: {scores['split']}; speaker-independent: {'yes' if scores['speaker_independent'] else 'NO'}"]
+    lines += [f"warning: {warning}" for warning in scores["warnings"]]
+    lines.append(", ".join(f"{side} {count}" for side, count in scores["n_clips"].items()) + " clips")
+    for side in ("valid", "test"):
+        if side in scores:
+            lines.append(f"{side}: UAR {scores[side]['uar']['value']:.3f}, WAR {scores[side]['war']['value']:.3f}")
+    return "\n".join([*lines, f"bundle: {out / 'bundle'}"])
+
+
 def write_predictions(samples: Sequence[Sample], probabilities: npt.NDArray[np.float64], path: Path) -> None:
     """Write one row a clip: name, speaker, true label and the seven probabilities."""
     with path.open("w", encoding="utf-8", newline="") as file:

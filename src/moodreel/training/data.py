@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -202,7 +203,7 @@ def _fit_sound(material: Material, rows: npt.NDArray[np.int_], audio: AudioRecip
     return class_scores(found, vectors, labels, N_EMOTIONS) if audio.scores else found.projection
 
 
-def _lda_settings(audio: AudioRecipe, n_features: int) -> dict[str, object]:
+def _lda_settings(audio: AudioRecipe, n_features: int) -> dict[str, Any]:
     return {
         "n_directions": min(audio.directions, n_features),
         "shrinkage": audio.shrinkage,

@@ -75,7 +75,7 @@ class ClipNetwork(nn.Module):
         sequence = self._read_frames(given["frames"]) if "frames" in given else torch.zeros(1, 1, 0)
         vector = self.sound_map(given["functionals"][None]) if self.sound_map is not None else torch.zeros(1, 0)
         has_face, has_voice = given.get("has_face", there), given.get("has_voice", there)
-        answers = [network(sequence, None, vector, has_face, has_voice).logits for network in self.networks]
+        answers: list[Tensor] = [net(sequence, None, vector, has_face, has_voice).logits for net in self.networks]
         if len(answers) == 1:
             return answers[0][0]
         return torch.stack([torch.log_softmax(logits, 1) for logits in answers]).mean(0)[0]

@@ -79,6 +79,8 @@ class Fitted:
 class JointModule(lightning.LightningModule):
     """The network, its loss and its optimiser."""
 
+    class_weights: Tensor
+
     def __init__(self, network: JointNetwork, material: Material, sides: Sides, recipe: Recipe, seed: int) -> None:
         super().__init__()
         self.network = network

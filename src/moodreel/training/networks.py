@@ -107,9 +107,8 @@ class VideoBranch(nn.Module):
         mask = _mask(sequence, lengths)
         sequence = self.dropout(self._centre(sequence, mask))
         outputs, last = self._run(sequence, lengths)
-        if self.pool == "last":
-            return self.dropout(last)
-        return self.dropout(_statistics(outputs, mask))
+        read: Tensor = self.dropout(last if self.pool == "last" else _statistics(outputs, mask))
+        return read
 
     def _centre(self, sequence: Tensor, mask: Tensor) -> Tensor:
         if self.centre == "none":

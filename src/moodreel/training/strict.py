@@ -102,7 +102,7 @@ class _Reader:
         if not isinstance(node, yaml.ScalarNode):
             raise self._error(node, key, f"must be {_describe(kind)}, not a list or mapping")
         loader = yaml.SafeLoader("")
-        value = loader.construct_object(node)  # type: ignore[no-untyped-call]
+        value = loader.construct_object(node)
         return _read_exponent(value) if kind is float else value
 
     def _error(self, node: Any, key: str, problem: str, value: Any = None) -> RecipeError:

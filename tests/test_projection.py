@@ -1,0 +1,81 @@
+"""LDA and its neighbours, against what they must be on made-up data."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from moodreel.training.projection import (  # noqa: E402
+    Projection,
+    class_scores,
+    fit_components,
+    fit_lda,
+    fit_scaling,
+    out_of_fold,
+)
+
+
+def blobs(n=210, d=20, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 7
+    return rng.normal(size=(n, d)) + 2.0 * np.eye(7, d)[labels], labels
+
+
+def test_at_most_six_directions_tell_seven_classes_apart():
+    features, labels = blobs()
+    found = fit_lda(features, labels, 20)
+    assert (found.eigenvalues[:6] > 0.1).all()
+    assert np.abs(found.eigenvalues[6:]).max() < 1e-8
+
+
+def test_more_features_than_clips_make_the_within_scatter_singular():
+    features, labels = blobs(n=70, d=200)
+    plain, shrunk = (fit_lda(features, labels, 6, shrinkage=kind) for kind in ("none", "ledoit_wolf"))
+    assert plain.rank_within == 63 and plain.eigenvalues[0] > 1e4  # it separates the training clips perfectly
+    assert 0.05 < shrunk.shrinkage < 1 and shrunk.eigenvalues[0] < 100
+    strangers, answers = blobs(n=700, d=200, seed=1)
+
+    def recall(found):
+        scores = class_scores(found, features, labels, 7).apply(strangers)
+        return (scores.argmax(1) == answers).mean()
+
+    assert recall(shrunk) > recall(plain)
+
+
+def test_directions_solve_the_generalised_eigenproblem():
+    features, labels = blobs()
+    found = fit_lda(features, labels, 6)
+    projected = found.projection.apply(features)
+    centred = projected - np.stack([projected[labels == label].mean(0) for label in range(7)])[labels]
+    np.testing.assert_allclose(centred.T @ centred / len(centred), np.eye(6), atol=1e-5)
+
+
+def test_out_of_fold_scores_are_less_sure_than_those_of_the_fit_that_saw_the_clips():
+    features, labels = blobs(n=70, d=100)
+    speakers = [f"s{index % 5}" for index in range(70)]
+    honest = out_of_fold(features, labels, speakers, 5, 7, n_directions=6, shrinkage="ledoit_wolf")
+    found = fit_lda(features, labels, 6, shrinkage="ledoit_wolf")
+    seen = class_scores(found, features, labels, 7).apply(features)
+    assert (seen.argmax(1) == labels).mean() > (honest.argmax(1) == labels).mean()
+
+
+def test_the_layer_does_what_the_map_does():
+    features, labels = blobs()
+    wild = features.copy()
+    wild[0, 0] = 1e6
+    scaling = fit_scaling(features, limit=3.0)
+    assert np.abs(scaling.apply(wild)).max() == 3.0
+    for linear_map in (scaling, fit_components(features, 5), fit_lda(features, labels, 6).projection):
+        found = Projection(linear_map)(torch.as_tensor(wild, dtype=torch.float32)).numpy()
+        np.testing.assert_allclose(found, linear_map.apply(wild), rtol=1e-3, atol=1e-3)
+
+
+def test_components_have_deviation_one_and_do_not_correlate():
+    features, _ = blobs()
+    projected = fit_components(features, 5).apply(features)
+    np.testing.assert_allclose(np.cov(projected.T, bias=True), np.eye(5), atol=1e-6)
+
+
+def test_one_class_is_refused():
+    with pytest.raises(ValueError, match="two classes"):
+        fit_lda(np.ones((3, 2)), [1, 1, 1], 1)
