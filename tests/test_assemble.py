@@ -66,6 +66,7 @@ def write_runs(folder):
         ("heldout", ["clean", "babble 0 dB"]),
         ("nemo-to-ravdess", ["clean"]),
         ("ravdess-to-nemo", ["clean"]),
+        ("nemo-to-ravdess-covered", ["clean", "babble 0 dB"]),
     ):
         heard = draw(300, 1.0)
         rows = len(conditions)

@@ -30,6 +30,8 @@ TRUST_DB = (0.0, 10.0, 20.0, 30.0)
 PAIRS_A_VOICE = 4
 ANSWERED_SHARE = 0.95
 """Share of the held-out answers that are not marked as abstained."""
+UNHEARD_SHARE = 0.9
+"""Weight of voices of a corpus that the network never heard: what users bring is mostly a stranger's recording."""
 NO_SPEECH_SHARE = 0.005
 """Share of the held-out voices that may be taken for no speech."""
 
@@ -37,8 +39,9 @@ Labels = npt.NDArray[np.int64]
 
 CHOSEN_ON = (
     "temperatures: least class-balanced negative log-likelihood on held-out faces, and on held-out voices (unseen "
-    "RAVDESS actors, and networks trained on one corpus heard on the other, in equal parts); weights and trust: the "
-    "same on held-out voices, under backgrounds too, each paired with held-out faces of its emotion; abstention: "
+    f"RAVDESS actors; and, with {UNHEARD_SHARE:.0%} of the weight, networks trained on one corpus heard on the other); "
+    "weights and trust: the same, under backgrounds too, each voice paired with held-out faces of its emotion; "
+    "abstention: "
     f"{ANSWERED_SHARE:.0%} of these answers, face alone, voice alone and both, stay above it"
 )
 
@@ -76,7 +79,7 @@ def assemble_bundle(face_run: Path, voice_run: Path, out: Path, rebuild: str) ->
         CorpusError: a run is not finished.
     """
     _check_finished(face_run, ("face.onnx", "holdout.npz", "scores.json"))
-    _check_finished(voice_run, ("voice.onnx", "heldout.npz", "scores.json", *_TRANSFERS))
+    _check_finished(voice_run, ("voice.onnx", "heldout.npz", "scores.json", *_TRANSFERS, _COVERED))
     faces = read_faces(face_run / "holdout.npz")
     voices, clean = read_voices(voice_run)
     fusion = choose_fusion(faces, voices, clean)
@@ -183,6 +186,7 @@ def _fit_weights(pairs: _Pairs) -> FloatArray:
 
 
 _TRANSFERS = ("nemo-to-ravdess.npz", "ravdess-to-nemo.npz")
+_COVERED = "nemo-to-ravdess-covered.npz"
 
 
 def read_faces(path: Path) -> HeldOut:
@@ -200,13 +204,15 @@ def read_voices(run: Path) -> tuple[HeldOut, HeldOut]:
         run: the folder of `pretrain voice`.
 
     Returns:
-        Unseen speakers and unheard corpora, under backgrounds too; and the same without backgrounds. Half of the weight
-        lies on unheard corpora.
+        Unseen speakers and unheard corpora, under backgrounds too; and the same without backgrounds. `UNHEARD_SHARE` of
+        the weight lies on unheard corpora.
     """
     folds, transfers = Heard.load(run / "heldout.npz"), [Heard.load(run / name) for name in _TRANSFERS]
     unheard = [_condition(one, 0) for one in transfers]
+    covered = Heard.load(run / _COVERED)
     backgrounds = [_condition(folds, row) for row in range(len(folds.conditions))]
-    return _join(backgrounds, unheard), _join(backgrounds[:1], unheard)
+    strange_backgrounds = [_condition(covered, row) for row in range(len(covered.conditions))]
+    return _join(backgrounds, [*unheard, *strange_backgrounds]), _join(backgrounds[:1], unheard)
 
 
 def _condition(heard: Heard, row: int) -> HeldOut:
@@ -218,8 +224,9 @@ def _hold(logits: FloatArray, label: Labels, snr_db: FloatArray) -> HeldOut:
     return HeldOut(logits, label, snr_db, 1 / counts[label] / np.count_nonzero(counts))
 
 
-def _join(*groups: list[HeldOut]) -> HeldOut:
-    parts = [(part, 1 / len(groups) / len(group)) for group in groups for part in group]
+def _join(heard: list[HeldOut], unheard: list[HeldOut]) -> HeldOut:
+    groups = ((heard, 1 - UNHEARD_SHARE), (unheard, UNHEARD_SHARE))
+    parts = [(part, share / len(group)) for group, share in groups for part in group]
     return HeldOut(
         np.concatenate([part.logits for part, _ in parts]),
         np.concatenate([part.label for part, _ in parts]),

@@ -41,6 +41,8 @@ N_VARIANTS = 4
 """Degraded variants of each RAVDESS take that the upper block is trained on."""
 N_NEMO_VARIANTS = 400
 """As many nEMO takes go along, so that what was learned there stays."""
+UNHEARD_STEP = 3
+"""Every third recording is heard under all backgrounds, for time's sake."""
 NEMO_COPIES = 0
 """nEMO has enough takes of its own; degraded copies of it would cost more time than they bring."""
 
@@ -172,6 +174,12 @@ class VoiceRun:
         save_state(net, self._state_path("adapted"))
         heard = hear(net, self.corpora.ravdess, ("clean",), self.seed)
         heard.among(data.list_known("nemo")).save(self.out / "nemo-to-ravdess.npz")
+        self._hear_covered(net)
+
+    def _hear_covered(self, net: VoiceNet) -> None:
+        """Hear a part of the unheard corpus under backgrounds: from that fusion learns when not to trust the voice."""
+        heard = hear(net, self.corpora.ravdess[::UNHEARD_STEP], None, self.seed)
+        heard.among(data.list_known("nemo")).save(self.out / "nemo-to-ravdess-covered.npz")
 
     def _list_parts(self) -> list[str]:
         """Name the parts of the examples: one for each fold's actors, and nEMO's."""
