@@ -39,7 +39,7 @@ def test_demo_prints_what_the_readme_shows(tmp_path, monkeypatch, capsys):
     shown = re.search(r"\$ moodreel demo\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
     printed = capsys.readouterr().out
     assert printed.split("->")[1].split()[0] == shown.split("->")[1].split()[0], "README shows another label"
-    assert [line.split()[0] for line in printed.split("\n\n")[1].splitlines()][0] == "happy"
+    assert next(line.split()[0] for line in printed.split("\n\n")[1].splitlines()) == "happy"
 
 
 def test_every_command_that_the_docs_name_exists():

@@ -123,7 +123,7 @@ def _thumbnails(images: Array) -> Array:
     small = images.reshape(len(images), _THUMBNAIL, step, _THUMBNAIL, step).mean((2, 4), dtype=np.float32)
     flat = small.reshape(len(images), -1)
     flat -= flat.mean(1, keepdims=True)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6))
 
 
 def _matches(left: Array, right: Array) -> Array:

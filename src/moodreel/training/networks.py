@@ -220,7 +220,7 @@ class JointNetwork(nn.Module):
         assert self.encoder is not None
         real = torch.arange(frames.shape[1])[None, :] < lengths[:, None]
         features = self.encoder(frames[real])
-        sequence = features.new_zeros(*frames.shape[:2], features.shape[1])
+        sequence: Tensor = features.new_zeros(*frames.shape[:2], features.shape[1])
         sequence[real] = features
         return sequence
 
