@@ -32,7 +32,15 @@ CALM = ferplus.Augmentation(3.0, 0.02, 0.01, 0.05, 0.1, 0.1, 0.1, 0.1)
 def tiny_recipe(epochs: int = 2, **changes: object) -> face.FaceRecipe:
     settings = {"architecture": TINY, "augmentation": CALM, "stages": (face.Stage(33, epochs),), "warmup": 5}
     return face.FaceRecipe(
-        **{**settings, "dropout": 0.0, "learning_rate": 5e-3, "head_rate": 5e-3, "batch": 16, **changes}
+        **{
+            **settings,
+            "frozen_layers": 0,
+            "dropout": 0.0,
+            "learning_rate": 5e-3,
+            "head_rate": 5e-3,
+            "batch": 16,
+            **changes,
+        }
     )
 
 
@@ -381,6 +389,13 @@ def test_fit_is_deterministic_and_resumes_where_it_stopped(tmp_path):
     for name, value in whole.items():
         assert torch.equal(value, again[name])
         assert torch.equal(value, resumed[name])
+
+
+def test_frozen_layers_stay_as_the_origin_has_them(tmp_path):
+    net = face.fit_faces(tiny_recipe(1, frozen_layers=3), toy_faces(32, 0), origin_state(), tmp_path).state_dict()
+    for name, value in origin_state().items():
+        is_frozen = int(name.split(".")[1]) < 3
+        assert torch.allclose(net[f"trunk.{name}"], value, atol=1e-6) == is_frozen, name
 
 
 def test_low_layers_learn_more_slowly():

@@ -96,16 +96,16 @@ class FaceRecipe:
     """
 
     seed: int = 2013
-    stages: tuple[Stage, ...] = (Stage(65, 4), Stage(97, 4))
-    batch: int = 32
-    head_rate: float = 5e-4
-    learning_rate: float = 4.5e-4
-    frozen_layers: int = 0
+    stages: tuple[Stage, ...] = (Stage(129, 4),)
+    batch: int = 48
+    head_rate: float = 1e-3
+    learning_rate: float = 5e-4
+    frozen_layers: int = 17
     layer_decay: float = 0.9
     weight_decay: float = 0.02
-    dropout: float = 0.1
+    dropout: float = 0.2
     averaging: float = 0.998
-    warmup: int = 200
+    warmup: int = 150
     holdout: float = 0.05
     ferplus_weight: float = 0.5
     architecture: Architecture = field(default_factory=Architecture)

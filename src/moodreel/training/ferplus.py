@@ -222,9 +222,9 @@ class Augmentation:
     scale: float = 0.08
     shift: float = 0.04
     contrast: float = 0.25
-    coarse: float = 0.2
-    compressed: float = 0.15
-    noise: float = 0.15
+    coarse: float = 0.15
+    compressed: float = 0.1
+    noise: float = 0.1
     erased: float = 0.15
 
 
