@@ -1,17 +1,21 @@
-"""Training end to end on tiny clips: every recipe, resuming, two processes, export."""
+"""Training end to end on tiny clips: every recipe, resuming, two processes, export, bad input."""
 
 import json
 
 import numpy as np
 import pytest
+
 from tiny_corpus import changes_for, stand_in_functionals, write_corpus
 
 torch = pytest.importorskip("torch")
 
-from moodreel.bundle import load_bundle
-from moodreel.errors import CorpusError, MoodreelError, OutputError, RecipeError
-from moodreel.training import commands
-from moodreel.training.commands import TrainOptions, train
+from moodreel.bundle import load_bundle  # noqa: E402
+from moodreel.errors import CorpusError, MoodreelError, OutputError, RecipeError  # noqa: E402
+from moodreel.recognizer import Recognizer  # noqa: E402
+from moodreel.training import data  # noqa: E402
+from moodreel.training.commands import TrainOptions, train  # noqa: E402
+from moodreel.training.postmortem import CAUSES, count_cost, format_postmortem, postmortem, shrink  # noqa: E402
+from moodreel.training.recipe import load_recipe  # noqa: E402
 
 SPEAKER = "(?P<speaker>[a-z]+)_"
 
@@ -37,11 +41,131 @@ def options(recipe, cache, *changes, **rest):
     )
 
 
+def weights(run):
+    return torch.load(run / "network-0" / "last.ckpt", weights_only=True)["state_dict"]
+
+
 @pytest.mark.parametrize("recipe", ["paper", "paper-adam", "repaired", "audio", "video"])
-def test_every_recipe_fits_one_epoch_and_exports(recipe, corpus, cache, tmp_path):
-    scores = train(corpus, recipe, tmp_path / "run", options(recipe, cache, fold=1))
+def test_every_recipe_fits_one_epoch_exports_and_predicts(recipe, corpus, cache, tmp_path):
+    run = tmp_path / "run"
+    scores = train(corpus, recipe, run, options(recipe, cache, fold=1))
     assert scores["n_clips"] == {"train": 21, "valid": 7, "test": 14} and scores["speaker_independent"]
-    assert (tmp_path / "run" / "curves.png").stat().st_size > 0
-    assert len((tmp_path / "run" / "test-predictions.csv").read_text().splitlines()) == 15
-    bundle = load_bundle(tmp_path / "run" / "bundle")
+    assert (run / "curves.png").stat().st_size > 0
+    assert len((run / "test-predictions.csv").read_text().splitlines()) == 15
+    bundle = load_bundle(run / "bundle")
     assert bundle.kind == "joint" and bundle.networks["joint"]["largest_difference_from_torch"] < 1e-4
+    prediction = Recognizer.load(run / "bundle").predict(next(corpus.rglob("*.mp4")))
+    assert sum(prediction.probabilities) == pytest.approx(1, abs=1e-3)
+
+
+STEADY = ("audio.dropout=0", "head.dropout=0", "fit.patience=0", "fit.schedule=constant")
+"""Without dropout nothing but seed and epoch decides what a step does: runs can be compared number by number."""
+
+
+def test_a_run_goes_on_where_it_was_killed(corpus, cache, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(corpus, "audio", whole, options("audio", cache, *STEADY, max_epochs=3))
+    with pytest.MonkeyPatch.context() as patch:
+        kill_in_epoch(patch, 2)
+        with pytest.raises(SystemExit):
+            train(corpus, "audio", parts, options("audio", cache, *STEADY, max_epochs=3))
+    assert len(torch.load(parts / "network-0" / "last.ckpt", weights_only=True)["curve"]) == 2
+    assert not (parts / "bundle").exists()
+    train(corpus, "audio", parts, options("audio", cache, *STEADY, max_epochs=3, resume=True))
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(weights(parts)[name], value, rtol=1e-5, atol=1e-6)
+    assert len(torch.load(parts / "network-0" / "last.ckpt", weights_only=True)["curve"]) == 3
+
+
+def test_two_processes_give_the_weights_of_one(corpus, cache, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(corpus, "audio", one, options("audio", cache, *STEADY, max_epochs=2))
+    train(corpus, "audio", two, options("audio", cache, *STEADY, max_epochs=2, devices=2))
+    for name, value in weights(one).items():
+        torch.testing.assert_close(weights(two)[name], value, rtol=1e-4, atol=1e-5)
+
+
+def kill_in_epoch(patch, epoch):
+    from moodreel.training.fit import JointModule
+
+    whole = JointModule.training_step
+
+    def step(self, batch, index):
+        if self.current_epoch == epoch:
+            raise SystemExit("killed")
+        return whole(self, batch, index)
+
+    patch.setattr(JointModule, "training_step", step)
+
+
+def test_batches_of_two_processes_are_the_batches_of_one(corpus, cache, tmp_path):
+    items = [data.ClipItem(torch.zeros(1, 0), torch.zeros(2), True, True, n % 7, f"clip{n}") for n in range(21)]
+    one = list(data.Batches(None, items, 8, seed=3, modality_dropout=0.3))
+    two = [list(data.Batches(None, items, 8, seed=3, modality_dropout=0.3, rank=r, world_size=2)) for r in (0, 1)]
+    for whole, *halves in zip(one, *two, strict=True):
+        assert sorted(whole.clip_ids) == sorted(halves[0].clip_ids + halves[1].clip_ids)
+        assert whole.has_face.sum() == halves[0].has_face.sum() + halves[1].has_face.sum()
+
+
+def test_a_second_run_extracts_nothing(corpus, cache, tmp_path, monkeypatch, caplog):
+    train(corpus, "audio", tmp_path / "one", options("audio", cache))
+    monkeypatch.setattr("moodreel.training.extraction.open_clip", lambda *_: pytest.fail("a clip was read again"))
+    train(corpus, "audio", tmp_path / "two", options("audio", cache))
+
+
+def test_a_run_folder_is_not_overwritten_nor_continued_by_another_recipe(corpus, cache, tmp_path):
+    train(corpus, "audio", tmp_path / "run", options("audio", cache))
+    with pytest.raises(OutputError, match="--resume"):
+        train(corpus, "audio", tmp_path / "run", options("audio", cache))
+    with pytest.raises(RecipeError, match="another recipe"):
+        train(corpus, "audio", tmp_path / "run", options("audio", cache, "seed=1", resume=True))
+
+
+def test_nan_in_the_functionals_names_the_clip(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("moodreel.features.extract_functionals", lambda _: np.full(1582, np.nan, np.float32))
+    with pytest.raises(CorpusError, match=r"\.mp4: NaN"):
+        train(corpus, "audio", tmp_path / "run", options("audio", tmp_path / "cache"))
+
+
+def test_a_loss_that_diverges_names_step_and_clips(corpus, cache, tmp_path):
+    wild = ("fit.optimizer=sgd", "fit.rate_low=1e30", "fit.rate_high=1e30", "fit.clip_norm=0")
+    with pytest.raises(MoodreelError, match=r"step \d+: the loss is NaN or infinite on .*; lower the learning rate"):
+        train(corpus, "audio", tmp_path / "run", options("audio", cache, *wild, max_epochs=8))
+
+
+def test_unreadable_clips_are_left_out_and_counted_or_stop_the_run(tmp_path, cache):
+    folder = write_corpus(tmp_path / "corpus")
+    (folder / "angry" / "ann_angry.mp4").write_bytes(b"not a video")
+    scores = train(folder, "audio", tmp_path / "run", options("audio", cache))
+    assert scores["n_unreadable"] == 1
+    for path in list(folder.glob("sad/*.mp4"))[:4]:
+        path.write_bytes(b"not a video")
+    with pytest.raises(CorpusError, match=r"5 of 42 clips cannot be read.*--allow-unreadable"):
+        train(folder, "audio", tmp_path / "other", options("audio", cache))
+
+
+def test_a_fold_that_is_not_there_is_refused(corpus, cache, tmp_path):
+    with pytest.raises(RecipeError, match="expected 1 to 5"):
+        train(corpus, "audio", tmp_path / "run", options("audio", cache, fold=6))
+
+
+def test_scores_hold_strict_json(corpus, cache, tmp_path):
+    train(corpus, "audio", tmp_path / "run", options("audio", cache, fold=2))
+    assert "uar" in json.loads((tmp_path / "run" / "scores.json").read_text())["test"]
+
+
+def test_the_postmortem_has_a_row_a_cause(corpus, cache, tmp_path):
+    causes = [cause for cause in CAUSES if cause.name in {"sound alone, for comparison", "LDA without shrinkage"}]
+    given = TrainOptions(changes=changes_for("repaired"), speaker_regex=SPEAKER, cache=cache)
+    findings, costs = postmortem(corpus, tmp_path / "out", given, causes)
+    assert [finding.base for finding in findings] == ["repaired", "audio"]
+    assert all(0 <= finding.uar <= 1 for finding in findings)
+    assert "| audio | sound alone, for comparison |" in format_postmortem(findings, costs)
+    assert (tmp_path / "out" / "postmortem.png").stat().st_size > 0
+    assert count_cost("paper", 256, 25.0, 0, 64).first_layer_parameters == 4 * 64 * (64**3 + 64 + 2)
+
+
+def test_every_cause_of_the_postmortem_makes_a_sound_recipe():
+    for cause in CAUSES:
+        recipe = load_recipe(cause.base, (*shrink(cause), *cause.changes))
+        assert recipe.fit.ensemble == 1 and recipe.fit.epochs == 12

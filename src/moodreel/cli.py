@@ -157,6 +157,28 @@ def train(
     typer.echo(format_scores(run(corpus, recipe, out, options), out))
 
 
+@app.command()
+def postmortem(
+    corpus: Annotated[Path, typer.Argument(help="Folder or manifest of labelled clips.", show_default=False)],
+    out: OutOption,
+    fold: Annotated[int, typer.Option(min=1, help="The fold of speakers that is scored.")] = 1,
+    change: Annotated[list[str] | None, typer.Option("--set", help="Change every recipe: key=value.")] = None,
+    speakers: Annotated[str | None, typer.Option(help="Pattern with a group (?P<speaker>…) over clip paths.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the feature cache.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read clips.")] = 2,
+    threads: ThreadsOption = 2,
+) -> None:
+    """Measure why the paper's network does not converge, one cause a row."""
+    from moodreel.training import machine
+    from moodreel.training import postmortem as study
+    from moodreel.training.commands import TrainOptions
+
+    machine.start(threads)
+    changes = tuple(change or ())
+    options = TrainOptions(fold=fold, changes=changes, speaker_regex=speakers, cache=cache, workers=workers)
+    typer.echo(study.format_postmortem(*study.postmortem(corpus, out, options)))
+
+
 @pretrain.command("cifar10")
 def pretrain_cifar10(
     data: Annotated[Path, typer.Argument(help="CIFAR-10: class folders, a .zip of them, or the python archive.")],

@@ -92,11 +92,28 @@ def train(corpus_path: Path, recipe_name: str, out: Path, options: TrainOptions 
     recipe = load_recipe(recipe_name, options.changes)
     if options.max_epochs is not None:
         recipe = replace(recipe, fit=replace(recipe.fit, epochs=options.max_epochs))
+    run = _start(corpus_path, recipe, out, options)
+    fitted = run.fit()
+    scores = run.score(fitted)
+    run.export(fitted, scores)
+    return scores
+
+
+def train_and_score(corpus_path: Path, recipe: Recipe, out: Path, options: TrainOptions) -> dict[str, Any]:
+    """Do what `train` does, but for the bundle.
+
+    Raises:
+        MoodreelError: see `train`.
+    """
+    run = _start(corpus_path, recipe, out, options)
+    return run.score(run.fit())
+
+
+def _start(corpus_path: Path, recipe: Recipe, out: Path, options: TrainOptions) -> _Run:
     _prepare_run(out, recipe, resume=options.resume)
     corpus = read_corpus(corpus_path, options.layout, options.speaker_regex, options.speakers_csv)
     split = make_run_split(corpus, recipe, options)
-    material = prepare_material(corpus, recipe, options)
-    return _Run(material, split, recipe, out, options).finish()
+    return _Run(prepare_material(corpus, recipe, options), split, recipe, out, options)
 
 
 def _prepare_run(out: Path, recipe: Recipe, *, resume: bool) -> None:
@@ -193,14 +210,11 @@ class _Run:
         self.rows = {side: material.index_of(getattr(split, side)) for side in ("train", "valid", "test")}
         self.maps = fit_maps(material, self.rows["train"])
 
-    def finish(self) -> dict[str, Any]:
-        """Fit, draw, score, export."""
+    def fit(self) -> list[Fitted]:
+        """Fit the recipe's networks and draw their curves."""
         fitted = [self._fit(member) for member in range(self.recipe.fit.ensemble)]
         plot_curves([one.curve for one in fitted], self.out / "curves.png")
-        scores = self._score(fitted)
-        (self.out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
-        self._export(fitted, scores)
-        return scores
+        return fitted
 
     def _fit(self, member: int) -> Fitted:
         sides = Sides(self._items("train"), self._items("valid"))
@@ -230,7 +244,8 @@ class _Run:
         assert self.material.encoder is not None and self.recipe.frames is not None
         return self.material.encoder.width(self.recipe.frames.side_px)
 
-    def _score(self, fitted: Sequence[Fitted]) -> dict[str, Any]:
+    def score(self, fitted: Sequence[Fitted]) -> dict[str, Any]:
+        """Score what was fitted and write `scores.json` and the predictions."""
         scores: dict[str, Any] = {
             "split": self.split.name,
             "speaker_independent": self.split.speaker_independent,
@@ -244,6 +259,7 @@ class _Run:
             if len(self.rows[side]):
                 log_probabilities = predict_log_probabilities(networks, self.material, self._items(side))
                 scores[side] = self._score_side(side, np.exp(log_probabilities))
+        (self.out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
         return scores
 
     def _score_side(self, side: str, probabilities: npt.NDArray[np.float64]) -> Any:
@@ -252,7 +268,8 @@ class _Run:
         ids, speakers, labels = zip(*((s.clip_id, s.speaker, s.label) for s in samples), strict=True)
         return to_plain(score(make_outcomes(ids, speakers, labels, probabilities)))
 
-    def _export(self, fitted: Sequence[Fitted], scores: dict[str, Any]) -> None:
+    def export(self, fitted: Sequence[Fitted], scores: dict[str, Any]) -> None:
+        """Write the bundle."""
         networks = [one.network for one in fitted]
         encoder = networks[0].encoder or self.material.encoder
         speakers = {sample.speaker for sample in self.split.train}

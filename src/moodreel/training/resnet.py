@@ -183,7 +183,19 @@ def save_onnx_weights(network: ResNet20, folder: Path, facts: Mapping[str, objec
     for value in list(program.model.graph.initializers.values()):
         value.name = (value.name or "").removeprefix("network.")
     program.save(str(folder / "resnet20.onnx"), external_data=False)
+    _strip_notes(folder / "resnet20.onnx")
     (folder / "resnet20.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _strip_notes(path: Path) -> None:
+    """Take out the exporter's notes on where each node came from, a third of the file, with paths of this machine."""
+    import onnx
+
+    model = onnx.load(str(path))
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        part.doc_string = ""
+        part.ClearField("metadata_props")
+    onnx.save(model, str(path))
 
 
 class _FromPixels(nn.Module):

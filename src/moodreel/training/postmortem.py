@@ -1,0 +1,212 @@
+"""`moodreel postmortem`: why the paper's network does not converge, one cause a row, one thing changed at a time.
+
+Every row starts from `repaired`, shrunk to one network and few epochs, puts one of the paper's choices back, and is
+scored on the same unseen speakers.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from moodreel.errors import MoodreelError
+from moodreel.functionals import N_FUNCTIONALS
+from moodreel.training.commands import TrainOptions, train_and_score
+from moodreel.training.recipe import load_recipe
+from moodreel.training.resnet import STAGE_WIDTHS
+
+logger = logging.getLogger(__name__)
+
+BASE = "repaired"
+SMALL = ("fit.ensemble=1", "fit.epochs=12", "fit.patience=0", "head.modality_dropout=0")
+CHANCE = 1 / 7
+RESNET_MACS_A_PIXEL = 40_551_424 / 32**2
+"""Multiplications of ResNet-20 a pixel of its input (He et al. 2016: 41 million at 32x32, without the dense layer)."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One of the paper's choices.
+
+    Attributes:
+        name: in few words.
+        changes: what is put back, as `key=value` changes of the recipe; empty for the repaired network itself.
+        base: the recipe that is changed: an ablation of one branch shows its causes without the other's help.
+    """
+
+    name: str
+    changes: tuple[str, ...]
+    base: str = BASE
+
+
+_PLAIN_LDA = ("audio.shrinkage=none", "audio.directions=512", "audio.scores=false", "audio.cross_fit=0")
+
+CAUSES = (
+    Cause("repaired, for comparison", ()),
+    Cause("learning rates of 1e-8 to 1e-6, SGD", ("fit.optimizer=sgd", "fit.rate_low=1e-8", "fit.rate_high=1e-6")),
+    Cause("dropout .5 after every ReLU", ("head.dropout=0.5", "audio.dropout=0.5", "video.dropout=0.5")),
+    Cause("LDA without shrinkage", ("audio.shrinkage=none",)),
+    Cause("the last frame answers, no motion", ("video.pool=last", "video.centre=none", "video.both_ways=false")),
+    Cause("frames unscaled, not reduced", ("video.scale=false", "video.reduced=0")),
+    Cause("the whole frame, not the face", ("frames.framing=whole",)),
+    Cause("sound alone, for comparison", (), "audio"),
+    Cause("sound: LDA without shrinkage", ("audio.shrinkage=none",), "audio"),
+    Cause("sound: LDA to 512, without shrinkage", _PLAIN_LDA, "audio"),
+    Cause("sound: functionals unscaled", ("audio.scale=false",), "audio"),
+    Cause("sound: LDA not cross-fitted", ("audio.cross_fit=0",), "audio"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one cause costs.
+
+    Attributes:
+        cause: its name.
+        base: the recipe that was changed.
+        changes: what was changed.
+        uar: unweighted average recall on the unseen speakers, 0-1; `None` where training failed.
+        note: why it failed; empty otherwise.
+    """
+
+    cause: str
+    base: str
+    changes: tuple[str, ...]
+    uar: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a choice of maps costs, by arithmetic.
+
+    Attributes:
+        choice: in words.
+        first_layer_parameters: weights of the first LSTM layer.
+        maps_mb: the maps of a 4 s clip in float32, in 1e6 bytes.
+        resnet_gmacs: multiplications of ResNet-20 over a 4 s clip, in 1e9.
+    """
+
+    choice: str
+    first_layer_parameters: int
+    maps_mb: float
+    resnet_gmacs: float
+
+
+def postmortem(
+    corpus: Path, out: Path, options: TrainOptions, causes: Sequence[Cause] = CAUSES
+) -> tuple[list[Finding], list[Cost]]:
+    """Measure every cause.
+
+    Args:
+        corpus: the corpus's folder or manifest; every speaker known.
+        out: folder for `postmortem.json`, `postmortem.png` and the runs.
+        options: as for training; the fold is 1 unless given.
+        causes: which.
+
+    Raises:
+        CorpusError: the corpus cannot be used.
+        OutputError: `out` cannot be written.
+    """
+    findings = [_measure(corpus, out / f"run-{index:02d}", options, cause) for index, cause in enumerate(causes)]
+    costs = [
+        count_cost("paper: 256x256, 25 a second, maps whole, width 64", 256, 25.0, 0, 64),
+        count_cost("64x64 faces, 7.5 a second, maps whole, width 64", 64, 7.5, 0, 64),
+        count_cost("64x64 faces, 7.5 a second, 4x4 cells, width 64", 64, 7.5, 4, 64),
+    ]
+    content = {"findings": [asdict(one) for one in findings], "costs": [asdict(one) for one in costs]}
+    (out / "postmortem.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    plot_findings(findings, out / "postmortem.png")
+    return findings, costs
+
+
+def shrink(cause: Cause) -> tuple[str, ...]:
+    """Return the changes that make the cause's recipe small enough for a run of a minute."""
+    return SMALL if cause.base == BASE else tuple(change for change in SMALL if not change.startswith("head."))
+
+
+def _measure(corpus: Path, out: Path, options: TrainOptions, cause: Cause) -> Finding:
+    given = tuple(
+        change for change in options.changes if cause.base == BASE or not change.startswith(("video", "frames"))
+    )
+    recipe = load_recipe(cause.base, (*given, *shrink(cause), *cause.changes))
+    try:
+        scores = train_and_score(corpus, recipe, out, replace(options, fold=options.fold or 1))
+    except MoodreelError as error:
+        if "NaN" not in str(error):
+            raise
+        return Finding(cause.name, cause.base, cause.changes, None, str(error))
+    uar = float(scores["test"]["uar"]["value"])
+    logger.info("%s: UAR %.3f", cause.name, uar)
+    return Finding(cause.name, cause.base, cause.changes, uar)
+
+
+def count_cost(choice: str, side_px: int, rate_hz: float, cells: int, width: int, seconds: float = 4.0) -> Cost:
+    """Count what a choice of maps costs.
+
+    Args:
+        choice: in words.
+        side_px: side of a frame.
+        rate_hz: frames a second.
+        cells: maps are averaged to cells x cells; 0 keeps them whole.
+        width: units of the LSTM's first layer.
+        seconds: length of the clip.
+    """
+    n_frames = rate_hz * seconds
+    n_features = STAGE_WIDTHS[-1] * (cells or side_px // 4) ** 2
+    return Cost(
+        choice,
+        first_layer_parameters=4 * width * (n_features + width + 2),
+        maps_mb=n_frames * n_features * 4 / 1e6,
+        resnet_gmacs=n_frames * RESNET_MACS_A_PIXEL * side_px**2 / 1e9,
+    )
+
+
+def format_postmortem(findings: Sequence[Finding], costs: Sequence[Cost]) -> str:
+    """Return the tables, for people and for Markdown."""
+    lines = ["| from | put back | UAR |", "|---|---|---|"]
+    lines += [
+        f"| {one.base} | {one.cause} | {'diverged' if one.uar is None else f'{one.uar:.3f}'} |" for one in findings
+    ]
+    lines += [
+        "",
+        "| maps | weights of the first LSTM layer | maps a 4 s clip | ResNet-20 a 4 s clip |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {cost.choice} | {cost.first_layer_parameters / 1e6:.2f} M | {cost.maps_mb:.1f} MB | "
+        f"{cost.resnet_gmacs:.1f} GMAC |"
+        for cost in costs
+    ]
+    n_arbitrary = 512 - 6
+    lines += [
+        "",
+        f"LDA of {N_FUNCTIONALS} functionals to 512: 6 directions can tell 7 classes apart, {n_arbitrary} cannot.",
+    ]
+    return "\n".join(lines)
+
+
+def plot_findings(findings: Sequence[Finding], path: Path) -> None:
+    """Draw one bar a cause.
+
+    Args:
+        findings: the rows.
+        path: PNG to write.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 0.4 * len(findings) + 1.2))
+    names = [f"{one.base}: {one.cause}" for one in findings]
+    axes.barh(names, [one.uar or 0.0 for one in findings], color="tab:blue")
+    axes.axvline(CHANCE, color="grey", linestyle=":")
+    axes.set(xlabel="UAR on unseen speakers (dotted: chance)", xlim=(0, 1))
+    axes.invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
