@@ -27,7 +27,7 @@ from moodreel.training.extraction import default_cache, extract_corpus
 from moodreel.training.fit import Fitted, Sides, build, fit_network, predict_log_probabilities
 from moodreel.training.networks import JointNetwork, ResNetEncoder
 from moodreel.training.recipe import Recipe, format_recipe, load_recipe
-from moodreel.training.resnet import ResNet20, load_checkpoint, load_shipped
+from moodreel.training.resnet import ResNet20, load_checkpoint, load_onnx_weights, load_shipped
 
 logger = logging.getLogger(__name__)
 
@@ -195,7 +195,10 @@ def make_encoder(recipe: Recipe) -> ResNetEncoder | None:
 def _load_weights(weights: str) -> ResNet20:
     if weights == "cifar10":
         return load_shipped()
-    return ResNet20() if weights == "none" else load_checkpoint(Path(weights))
+    if weights == "none":
+        return ResNet20()
+    path = Path(weights)
+    return load_onnx_weights(path) if path.suffix == ".onnx" else load_checkpoint(path)
 
 
 class _Run:

@@ -23,7 +23,8 @@ class VideoRecipe:
     """The eyes: ResNet-20 over single frames and the LSTM over what it gives.
 
     Attributes:
-        weights: `cifar10` (shipped with the package), `none` (random), or a checkpoint's file, e.g. a public one.
+        weights: `cifar10` (shipped with the package), `none` (random), or a file: `.onnx` out of `pretrain cifar10`, or
+            a checkpoint of the public naming.
         frozen: whether the encoder stays as it is; its output is then computed once and cached.
         cells: ResNet's maps are averaged to cells x cells; 0 keeps them whole, as the paper does.
         centre: `none`; `both` appends to each feature its difference from the clip's mean; `only` keeps the difference.

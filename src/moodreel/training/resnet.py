@@ -155,7 +155,13 @@ def load_shipped() -> ResNet20:
         MoodreelError: this installation carries no such weights.
     """
     with resources.as_file(resources.files("moodreel") / "weights" / SHIPPED_WEIGHTS) as folder:
-        return load_onnx_weights(folder / "resnet20.onnx")
+        path = folder / "resnet20.onnx"
+        if not path.is_file():
+            raise MoodreelError(
+                "no ResNet-20 weights are installed: train them (moodreel pretrain cifar10 CIFAR10 --out DIR) and pass "
+                "--set video.weights=DIR/resnet20.onnx, or a public checkpoint's file"
+            )
+        return load_onnx_weights(path)
 
 
 def save_onnx_weights(network: ResNet20, folder: Path, facts: Mapping[str, object]) -> None:
