@@ -169,3 +169,23 @@ def test_every_cause_of_the_postmortem_makes_a_sound_recipe():
     for cause in CAUSES:
         recipe = load_recipe(cause.base, (*shrink(cause), *cause.changes))
         assert recipe.fit.ensemble == 1 and recipe.fit.epochs == 12
+
+
+def test_an_encoder_that_is_trained_moves_and_one_that_is_frozen_does_not(corpus, cache, tmp_path):
+    small = ("fit.rate_low=1e-2", "fit.rate_high=1e-2", "fit.patience=0", "video.reduced=0", "video.scale=false")
+    moved = {}
+    for frozen in ("true", "false"):
+        changes = (*small, f"video.frozen={frozen}", "video.cells=1")
+        train(corpus, "video", tmp_path / frozen, options("video", cache, *changes))
+        moved[frozen] = [name for name in weights(tmp_path / frozen) if name.startswith("network.encoder")]
+    assert not moved["true"] and moved["false"]  # a frozen encoder's maps were made once, outside the network
+
+
+def test_maps_that_are_too_large_to_hold_are_made_in_every_step(corpus, cache, tmp_path, monkeypatch):
+    train(corpus, "paper", tmp_path / "held", options("paper", cache, fold=1))
+    monkeypatch.setattr(data, "LARGEST_HELD_BYTES", 0)
+    train(corpus, "paper", tmp_path / "made", options("paper", cache, fold=1))
+    held, made = weights(tmp_path / "held"), weights(tmp_path / "made")
+    for name, value in held.items():
+        torch.testing.assert_close(made[name], value, rtol=1e-2, atol=1e-3)  # held maps are float16
+    assert any(name.startswith("network.encoder") for name in made)

@@ -215,16 +215,15 @@ class _Run:
 
     def fit(self) -> list[Fitted]:
         """Fit the recipe's networks and draw their curves."""
-        fitted = [self._fit(member) for member in range(self.recipe.fit.ensemble)]
+        sides = Sides(self._items("train"), self._items("valid"))
+        fitted = [self._fit(member, sides) for member in range(self.recipe.fit.ensemble)]
         plot_curves([one.curve for one in fitted], self.out / "curves.png")
         return fitted
 
-    def _fit(self, member: int) -> Fitted:
-        sides = Sides(self._items("train"), self._items("valid"))
+    def _fit(self, member: int, sides: Sides) -> Fitted:
         seed = self.recipe.seed + member
-        torch.manual_seed(seed)
         return fit_network(
-            self._build(sides),
+            self._build(sides.train[0], seed),
             self.material,
             sides,
             self.recipe,
@@ -237,11 +236,12 @@ class _Run:
     def _items(self, side: str) -> tuple[ClipItem, ...]:
         return make_items(self.material, self.rows[side], self.maps, training=side == "train")
 
-    def _build(self, sides: Sides) -> JointNetwork:
-        first = sides.train[0]
-        if isinstance(first.sequence, torch.Tensor):
-            return build(self.recipe, first.sequence.shape[1], len(first.vector), None)
-        return build(self.recipe, self._encoder_width(), len(first.vector), make_encoder(self.recipe))
+    def _build(self, example: ClipItem, seed: int) -> JointNetwork:
+        held = isinstance(example.sequence, torch.Tensor)
+        encoder = None if held else make_encoder(self.recipe)
+        n_video = example.sequence.shape[1] if isinstance(example.sequence, torch.Tensor) else self._encoder_width()
+        torch.manual_seed(seed)
+        return build(self.recipe, n_video, len(example.vector), encoder)
 
     def _encoder_width(self) -> int:
         assert self.material.encoder is not None and self.recipe.frames is not None

@@ -18,6 +18,7 @@ from moodreel.training.recipe import AudioRecipe, HeadRecipe, VideoRecipe
 from moodreel.training.resnet import STAGE_WIDTHS, ResNet20, normalise_images
 
 _LEAST_VARIANCE = 1e-5
+_ENCODED_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,15 @@ class JointNetwork(nn.Module):
         sequence: Tensor = features.new_zeros(*frames.shape[:2], features.shape[1])
         sequence[real] = features
         return sequence
+
+    def _run_encoder(self, frames: Tensor) -> Tensor:
+        """Encode frames; a frozen encoder takes a few at a time, for the maps within it are 16 times its input."""
+        assert self.encoder is not None
+        if any(parameter.requires_grad for parameter in self.encoder.parameters()):
+            features: Tensor = self.encoder(frames)
+            return features
+        with torch.no_grad():
+            return torch.cat([self.encoder(part) for part in torch.split(frames, _ENCODED_AT_ONCE)])
 
 
 def _replace(features: Tensor, present: Tensor, substitute: Tensor | None) -> Tensor:

@@ -58,13 +58,11 @@ class Discriminants:
     Attributes:
         projection: the map to the subspace.
         eigenvalues: ratio of the scatter between classes to that within them along each direction, falling.
-        rank_within: numerical rank of the within-class scatter, before shrinkage.
         shrinkage: share of the scatter replaced by a multiple of the identity, 0-1.
     """
 
     projection: LinearMap
     eigenvalues: Float64
-    rank_within: int
     shrinkage: float
 
 
@@ -151,13 +149,24 @@ def fit_lda(
     mean, deviation = _scale_of(values, scale=scale)
     limit = limit if scale else float("inf")
     scaled = np.clip((values - mean) / deviation, -limit, limit)
-    within, between, residuals = _scatters(scaled, classes)
-    rank = int(np.linalg.matrix_rank(within, hermitian=True))
-    within, share = _make_invertible(within, residuals, shrinkage, float(np.trace(within + between)) / len(within))
-    eigenvalues, directions = scipy.linalg.eigh(between, within)
-    order = np.argsort(-eigenvalues)[:n_directions]
-    projection = LinearMap(mean, deviation, directions[:, order], np.zeros(len(order)), limit)
-    return Discriminants(projection, eigenvalues[order], rank, share)
+    centres, residuals = _part(scaled, classes)
+    within = residuals.T @ residuals / len(scaled)
+    variance = float(np.trace(within) + (centres**2).sum()) / len(within)
+    within, share = _make_invertible(within, residuals, shrinkage, variance)
+    eigenvalues, directions = _solve(centres, within, n_directions)
+    projection = LinearMap(mean, deviation, directions, np.zeros(n_directions), limit)
+    return Discriminants(projection, eigenvalues, share)
+
+
+def rank_within(features: npt.ArrayLike, labels: npt.ArrayLike) -> int:
+    """Return the rank of the within-class scatter: at most the number of clips less that of classes.
+
+    Args:
+        features: shape (n, d).
+        labels: class of each, shape (n,).
+    """
+    _, residuals = _part(np.asarray(features, np.float64), np.asarray(labels))
+    return int(np.linalg.matrix_rank(residuals))
 
 
 def class_scores(found: Discriminants, features: npt.ArrayLike, labels: npt.ArrayLike, n_classes: int) -> LinearMap:
@@ -186,15 +195,30 @@ def _scale_of(values: Float64, *, scale: bool = True) -> tuple[Float64, Float64]
     return values.mean(axis=0), np.where(deviation > _ROUNDING, deviation, 1.0)
 
 
-def _scatters(scaled: Float64, classes: npt.NDArray[np.int_]) -> tuple[Float64, Float64, Float64]:
-    residuals = scaled.copy()
-    between = np.zeros((scaled.shape[1], scaled.shape[1]))
+def _part(scaled: Float64, classes: npt.NDArray[np.int_]) -> tuple[Float64, Float64]:
+    """Return class means weighted by the root of their share, (d, n_classes), so that S_B is their product with
+    themselves; and what is left of each clip without its class's mean, (n, d).
+    """
+    residuals, centres = scaled.copy(), []
     for label in np.unique(classes):
         members = classes == label
         centre = scaled[members].mean(axis=0)
         residuals[members] -= centre
-        between += members.mean() * np.outer(centre, centre)
-    return residuals.T @ residuals / len(scaled), between, residuals
+        centres.append(np.sqrt(members.mean()) * centre)
+    return np.stack(centres, axis=1), residuals
+
+
+def _solve(centres: Float64, within: Float64, n_directions: int) -> tuple[Float64, Float64]:
+    """Solve S_B w = lambda S_W w for S_B of low rank: with S_W = L L', the answers are L'^-1 times the left singular
+    vectors of L^-1 times the centres. Beyond the number of classes these are any complement, with lambda 0.
+    """
+    lower = scipy.linalg.cholesky(within, lower=True)
+    whitened = scipy.linalg.solve_triangular(lower, centres, lower=True)
+    vectors, values, _ = scipy.linalg.svd(whitened, full_matrices=n_directions > centres.shape[1])
+    eigenvalues = np.zeros(n_directions)
+    eigenvalues[: len(values)] = values[:n_directions] ** 2
+    directions = scipy.linalg.solve_triangular(lower, vectors[:, :n_directions], lower=True, trans="T")
+    return eigenvalues, np.asarray(directions)
 
 
 def _make_invertible(
