@@ -16,7 +16,7 @@ from moodreel.errors import MoodreelError
 if TYPE_CHECKING:
     from moodreel.output import Report
 
-TRAIN_MODULES = ("torch", "lightning", "onnx", "onnxscript", "sklearn", "scipy", "yaml", "tensorboard", "torchmetrics")
+TRAIN_MODULES = ("torch", "lightning", "onnx", "onnxscript", "sklearn", "scipy", "yaml", "tensorboard", "matplotlib")
 
 app = typer.Typer(
     name="moodreel",

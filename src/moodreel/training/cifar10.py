@@ -307,6 +307,6 @@ def _trainer(out: Path, settings: CifarSettings) -> lightning.Trainer:
         default_root_dir=out,
         callbacks=[
             EMAWeightAveraging(decay=settings.average_decay, use_buffers=True),
-            ModelCheckpoint(out, save_last=True, save_top_k=0),
+            ModelCheckpoint(out, "last", save_on_train_epoch_end=True, enable_version_counter=False),
         ],
     )

@@ -279,7 +279,9 @@ def fit_network(
 
 def _trainer(out: Path, recipe: Recipe, has_valid: bool, devices: int) -> lightning.Trainer:
     fit = recipe.fit
-    callbacks: list[Callback] = [ModelCheckpoint(out, save_last=True, save_top_k=0)]
+    callbacks: list[Callback] = [
+        ModelCheckpoint(out, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    ]
     if has_valid and fit.patience:
         callbacks.append(EarlyStopping("valid_uar", mode="max", patience=fit.patience))
         callbacks.append(ModelCheckpoint(out, "best", monitor="valid_uar", mode="max", enable_version_counter=False))
