@@ -10,6 +10,7 @@ pytest.importorskip("torch")
 from moodreel.bundle import load_bundle
 from moodreel.errors import CorpusError
 from moodreel.fusion import log_softmax, read_fusion
+from moodreel.labels import EMOTIONS
 from moodreel.training.assemble import HeldOut, assemble_bundle, choose_fusion, fit_temperature, pair_by_label
 from moodreel.training.voice_scores import Heard
 from tiny_bundle import write_tiny_bundle
@@ -59,7 +60,7 @@ def write_runs(folder):
     for run, graph in ((face_run, "face.onnx"), (voice_run, "voice.onnx")):
         run.mkdir()
         (run / graph).write_bytes((graphs / graph).read_bytes())
-        (run / "scores.json").write_text('{"uar": 0.5}')
+        (run / "scores.json").write_text(json.dumps({"priors": {"fer2013": dict.fromkeys(EMOTIONS, 1 / 7)}}))
     faces = draw(500, 2.0)
     np.savez(face_run / "holdout.npz", logits=faces.logits, fer2013=np.append(faces.label[:-1], 255))
     for name, conditions in (

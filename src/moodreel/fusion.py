@@ -37,6 +37,8 @@ class Fusion:
         voice_trust_db: speech-to-background ratios in dB, rising.
         voice_trust: factor on `voice_weight` at each of them, 0-1; linear between, flat outside.
         abstain_below: the answer is marked as abstained where its top probability is below this, 0-1.
+        face_bias: added to the face's logits, seven values in the order of `EMOTIONS`: a part of the class prior, since
+            a network with none of it sees rare emotions everywhere.
     """
 
     face_temperature: float
@@ -46,10 +48,11 @@ class Fusion:
     voice_trust_db: tuple[float, ...]
     voice_trust: tuple[float, ...]
     abstain_below: float
+    face_bias: tuple[float, ...] = (0.0,) * N_EMOTIONS
 
     def face_log_probabilities(self, logits: npt.ArrayLike) -> FloatArray:
         """Calibrate the face network's logits, shape (…, 7), to log-probabilities of the same shape."""
-        return log_softmax(np.asarray(logits, dtype=np.float64) / self.face_temperature)
+        return log_softmax((np.asarray(logits, dtype=np.float64) + self.face_bias) / self.face_temperature)
 
     def voice_log_probabilities(self, logits: npt.ArrayLike) -> FloatArray:
         """Calibrate the voice network's logits, shape (…, 7), to log-probabilities of the same shape."""
@@ -115,6 +118,7 @@ def read_fusion(section: Mapping[str, Any]) -> Fusion:
             voice_trust_db=tuple(float(value) for value in section["voice_trust_db"]),
             voice_trust=tuple(float(value) for value in section["voice_trust"]),
             abstain_below=float(section["abstain_below"]),
+            face_bias=tuple(float(value) for value in section.get("face_bias", (0.0,) * N_EMOTIONS)),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BundleError(f"bundle.json: fusion: missing or malformed {error}; export the bundle anew") from None
@@ -127,7 +131,8 @@ def _check(fusion: Fusion) -> None:
     numbers = [fusion.face_temperature, fusion.voice_temperature, fusion.face_weight, fusion.voice_weight]
     temperatures, weights = numbers[:2], numbers[2:]
     is_sound = (
-        bool(np.isfinite([*numbers, fusion.abstain_below, *knots, *trust]).all())
+        bool(np.isfinite([*numbers, fusion.abstain_below, *knots, *trust, *fusion.face_bias]).all())
+        and len(fusion.face_bias) == N_EMOTIONS
         and all(_LEAST_TEMPERATURE <= value <= 1 / _LEAST_TEMPERATURE for value in temperatures)
         and all(0 <= value <= _MOST_WEIGHT for value in weights)
         and weights[0] > 0  # else a face beside a voice that is not trusted would leave nothing to answer with
@@ -138,7 +143,8 @@ def _check(fusion: Fusion) -> None:
     if not is_sound:
         raise BundleError(
             f"bundle.json: fusion: expected temperatures of {_LEAST_TEMPERATURE:g}-{1 / _LEAST_TEMPERATURE:g}, weights "
-            f"of 0-{_MOST_WEIGHT:g}, rising voice_trust_db with a voice_trust of 0-1 each, abstain_below of 0-1"
+            f"of 0-{_MOST_WEIGHT:g}, rising voice_trust_db with a voice_trust of 0-1 each, abstain_below of 0-1, seven "
+            "finite values of face_bias"
         )
 
 
