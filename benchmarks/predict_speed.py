@@ -159,7 +159,7 @@ def repeat_clip(source: Path, path: Path, times: int) -> Path:
             with av.open(str(source)) as clip:
                 if not streams:
                     streams = {stream.index: out.add_stream_from_template(stream) for stream in clip.streams}
-                    length_s = clip.streams.video[0].frames / RATE_HZ
+                    length_s = clip.duration / 1e6 + 0.1  # the sound is longer than the picture by a codec frame or two
                 for packet in clip.demux():
                     if packet.dts is None:
                         continue

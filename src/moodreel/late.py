@@ -19,6 +19,9 @@ from moodreel.sampling import Frame, Sound
 from moodreel.tracking import ANALYSIS_LONG_SIDE_PX, ANALYSIS_RATE_HZ, FaceTracker, TrackingOptions
 from moodreel.voice import VoiceListener, read_voice
 
+DETECT_EVERY_S = 0.4
+"""Seconds between detections: in every second analysed frame. Oftener, a 720p clip runs below 5 times real time."""
+
 
 class LateReader:
     """Reads a clip once: listens to its voice, watches its faces, and adds both."""
@@ -38,7 +41,8 @@ class LateReader:
         self._face_session = bundle.session("face", threads)
         self._voice_session = bundle.session("voice", threads)
         self._detector = FaceDetector()
-        self._tracking = TrackingOptions(side_px=int(bundle.number("face", "side_px", 96, 16, 512)))
+        side_px = int(bundle.number("face", "side_px", 96, 16, 512))
+        self._tracking = TrackingOptions(detect_every_s=DETECT_EVERY_S, side_px=side_px)
         self._no_speech_below_db = bundle.number("voice", "no_speech_below_db", -200, -200, 200)
         self._try_networks()
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ANALYSIS_LONG_SIDE_PX = 640
 """Long side of the frames to track in: twice what the detector sees, so that crops are cut from the finer picture."""
 
-ANALYSIS_RATE_HZ = 6.0
+ANALYSIS_RATE_HZ = 5.0
 """Frames a second to track in: expressions are read from each of them, faces are detected in every second one."""
 
 Box = tuple[float, float, float, float]
