@@ -314,6 +314,20 @@ def test_doctor_names_versions_bundles_and_size(run):
         assert word in out
 
 
+def test_corpus_shows_clips_classes_and_speakers(run, tmp_path):
+    for label in ("happy", "sad"):
+        (tmp_path / label).mkdir()
+        for speaker in ("eva", "jan"):
+            write_sound(tmp_path / label / f"{speaker}_1.wav", 0.3, sound=chirp)
+    status, out, _ = run("corpus", tmp_path, "--speakers", r"(?P<speaker>[a-z]+)_", "--json", "--check-media")
+    found = json.loads(out)
+    assert status == 0 and found["clips"] == 4 and sorted(found["speakers"]) == ["eva", "jan"]
+    assert "happy" in run("corpus", tmp_path)[1]
+    status, _, err = run("corpus", tmp_path / "missing")
+    assert status == 2
+    one_error(err, "missing")
+
+
 def test_version_and_help_need_no_heavy_import():
     code = (
         "import sys; sys.argv = ['moodreel', '--help']\n"

@@ -230,6 +230,30 @@ def pretrain_default(
     typer.echo(assemble.assemble_bundle(out / "face", out / "voice", out / "default", rebuild))
 
 
+@app.command()
+def corpus(
+    folder: Annotated[Path, typer.Argument(help="A corpus folder, or a manifest (.csv, .tsv, .parquet).")],
+    layout: Annotated[str | None, typer.Option(help="Its layout; found out when not given.")] = None,
+    speakers: Annotated[str | None, typer.Option(help="Pattern with a group (?P<speaker>…) over clip paths.")] = None,
+    check_media: Annotated[
+        bool, typer.Option("--check-media", help="Open every file, to find unreadable ones.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")] = False,
+) -> None:
+    """Show what a corpus holds: clips, classes, speakers, unreadable files, imbalance."""
+    import json
+
+    from rich.console import Console
+
+    from moodreel.corpora import describe_corpus, read_corpus, render_description
+
+    description = describe_corpus(read_corpus(folder, layout, speakers), check_media)
+    if as_json:
+        typer.echo(json.dumps(description.to_json(), indent=2, ensure_ascii=False))
+    else:
+        Console().print(render_description(description))
+
+
 def _show_version(value: bool) -> None:
     if value:
         from moodreel import __version__
@@ -255,7 +279,9 @@ def main() -> None:
     try:
         app()
     except MoodreelError as error:
-        typer.echo(f"moodreel: error: {error}", err=True)
+        from moodreel.container import printable  # names in messages may come from hostile files
+
+        typer.echo(f"moodreel: error: {printable(str(error))}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
         if error.name not in TRAIN_MODULES:
