@@ -19,7 +19,7 @@ VOICE_STATES = ("ok", "no_audio_track", "silent", "no_speech", "undecodable", "u
 UNIFORM: tuple[float, ...] = (1.0 / N_EMOTIONS,) * N_EMOTIONS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a long clip has thousands
 class Window:
     """A stretch of the timeline.
 
@@ -56,7 +56,7 @@ class Modality:
     weight: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a long clip has thousands
 class Box:
     """Where a face stood at one instant, for drawing.
 
