@@ -29,6 +29,8 @@ PENALTIES = (0.001, 0.003, 0.01)
 BACKGROUNDS = ("music 20 dB", "music 10 dB", "laughter 15 dB", "laughter 5 dB")
 """Every recording is learned from clean, and under one of these."""
 N_INNER_FOLDS = 4
+NEVER_HEARD = -20.0
+"""Logit of an emotion that does not occur in training."""
 
 
 class VoicePair(nn.Module):
@@ -132,10 +134,13 @@ def fit_plain(net: VoiceNet, statistics: Statistics) -> VoiceNet:
     model = _classifier(choose_penalty(rows, statistics)).fit(rows, statistics.label)
     net.centre.copy_(torch.from_numpy(centre))
     net.spread.copy_(torch.from_numpy(spread))
+    weight, bias = np.zeros((N_EMOTIONS, rows.shape[1])), np.full(N_EMOTIONS, NEVER_HEARD)
+    is_pair = len(model.classes_) == 2  # scikit-learn gives one row for two classes
+    weight[model.classes_] = np.concatenate([-model.coef_, model.coef_]) / 2 if is_pair else model.coef_
+    bias[model.classes_] = np.concatenate([-model.intercept_, model.intercept_]) / 2 if is_pair else model.intercept_
     with torch.no_grad():
-        net.classifier.weight.copy_(torch.from_numpy(model.coef_))
-        net.classifier.bias.copy_(torch.from_numpy(model.intercept_))
-    assert list(model.classes_) == list(range(N_EMOTIONS)), "every emotion must occur in training"
+        net.classifier.weight.copy_(torch.from_numpy(weight))
+        net.classifier.bias.copy_(torch.from_numpy(bias))
     return net.eval()
 
 
