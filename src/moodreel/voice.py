@@ -64,11 +64,6 @@ class Voice:
     utterances: tuple[VoiceWindow, ...]
     windows: tuple[VoiceWindow, ...]
 
-    @property
-    def speech_s(self) -> float:
-        """Seconds of speech in the clip."""
-        return sum(utterance.speech_s for utterance in self.utterances)
-
 
 @dataclass
 class VoiceListener:

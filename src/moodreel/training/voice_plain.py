@@ -48,11 +48,6 @@ class VoicePair(nn.Module):
         self.plain = plain
         self.shared_blocks = shared_blocks
 
-    @property
-    def encoder(self) -> nn.Module:
-        """The encoder whose stem and lower blocks are used."""
-        return self.tuned.encoder
-
     def forward(self, mel: Tensor, pooling: Tensor) -> tuple[Tensor, Tensor]:
         """Answer for each window; inputs and outputs are those of `VoiceNet`."""
         encoder = self.tuned.encoder
