@@ -398,6 +398,21 @@ def test_frozen_layers_stay_as_the_origin_has_them(tmp_path):
         assert torch.allclose(net[f"trunk.{name}"], value, atol=1e-6) == is_frozen, name
 
 
+def test_unfolding_and_folding_leave_what_the_network_says_as_it_is():
+    torch.manual_seed(0)
+    trunk = mobilenet.MobileNet(TINY)
+    pictures = 30 * torch.randn(16, 1, 33, 33)
+    expected = trunk(pictures)
+    trunk.freeze(1)
+    trunk.unfold(pictures)
+    assert [type(norm).__name__ for norm in trunk.norms[:2]] == ["Identity", "BatchNorm2d"]
+    torch.testing.assert_close(trunk.train()(pictures), expected, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(trunk.eval()(pictures), expected, rtol=1e-2, atol=1e-2)
+    trunk.fold()
+    torch.testing.assert_close(trunk(pictures), expected, rtol=1e-2, atol=1e-2)
+    assert all(isinstance(norm, torch.nn.Identity) for norm in trunk.norms)
+
+
 def test_low_layers_learn_more_slowly():
     groups = face._parameter_groups(face_network.FaceNet(TINY), tiny_recipe())
     rates = [group["highest_rate"] for group in groups]

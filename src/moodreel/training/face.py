@@ -9,6 +9,7 @@ the weighted sum of the two heads.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import math
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from moodreel.labels import EMOTIONS, N_EMOTIONS
-from moodreel.training.face_network import FaceGraph, FaceNet, enlarge, export_onnx
+from moodreel.training.face_network import FaceGraph, FaceNet, enlarge, export_onnx, normalise
 from moodreel.training.ferplus import (
     UNKNOWN_LABEL,
     Augmentation,
@@ -45,6 +46,8 @@ from moodreel.training.mobilenet import (
 )
 
 _CHECKPOINT = "checkpoint.pt"
+N_MEASURED = 96
+"""Faces that the scale of each layer is measured on."""
 _log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
@@ -96,11 +99,11 @@ class FaceRecipe:
     """
 
     seed: int = 2013
-    stages: tuple[Stage, ...] = (Stage(129, 4),)
+    stages: tuple[Stage, ...] = (Stage(129, 9),)
     batch: int = 48
     head_rate: float = 1e-3
-    learning_rate: float = 5e-4
-    frozen_layers: int = 17
+    learning_rate: float = 1e-3
+    frozen_layers: int = 9
     layer_decay: float = 0.9
     weight_decay: float = 0.02
     dropout: float = 0.2
@@ -199,7 +202,7 @@ def fit_faces(recipe: FaceRecipe, train: Faces, origin: Mapping[str, Tensor], ou
         out: folder of the checkpoint; must exist.
 
     Returns:
-        The network with averaged weights, in evaluation mode.
+        The network with averaged weights, folded, in evaluation mode.
 
     Raises:
         RuntimeError: `origin` or the checkpoint is of another architecture.
@@ -211,6 +214,7 @@ def fit_faces(recipe: FaceRecipe, train: Faces, origin: Mapping[str, Tensor], ou
     while run.epoch < recipe.epochs:
         run.fit_epoch()
         _save(run.state(), checkpoint)
+    run.average.trunk.fold()
     return run.average.eval()
 
 
@@ -238,8 +242,9 @@ class _Run:
         net = FaceNet(recipe.architecture, recipe.dropout)
         net.trunk.load_state_dict(origin)
         net.trunk.freeze(recipe.frozen_layers)
-        average = FaceNet(recipe.architecture)
-        average.load_state_dict(net.state_dict())
+        net.trunk.unfold(_sample_pictures(train, recipe))
+        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        average = copy.deepcopy(net)
         targets = Targets.of(train)
         optimizer = torch.optim.AdamW(_parameter_groups(net, recipe), weight_decay=recipe.weight_decay)
         return cls(recipe, train.images, targets, Priors.of(targets), net, average, optimizer)
@@ -283,7 +288,8 @@ class _Run:
     def _step(self, chosen: Tensor, generator: torch.Generator) -> float:
         side = self.recipe.side_at(self.epoch)
         pictures = augment(self.images[chosen.numpy()], side, self.recipe.augmentation, generator)
-        loss = loss_of(self.net(pictures), self.targets.take(chosen), self.priors)
+        logits = self.net(pictures.contiguous(memory_format=torch.channels_last))
+        loss = loss_of(logits, self.targets.take(chosen), self.priors)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), 2.0)
@@ -299,15 +305,25 @@ class _Run:
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
         weight = 1 - min(self.recipe.averaging, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), weight)
+        for averaged, current in zip(self.average.state_dict().values(), self.net.state_dict().values(), strict=True):
+            if averaged.is_floating_point():
+                averaged.lerp_(current, weight)
+
+
+def _sample_pictures(train: Faces, recipe: FaceRecipe) -> Tensor:
+    """A few training pictures as the first stage sees them, normalised."""
+    generator = torch.Generator().manual_seed(recipe.seed)
+    pictures = augment(train.images[:N_MEASURED], recipe.side_at(0), recipe.augmentation, generator)
+    return normalise(pictures)
 
 
 def _parameter_groups(net: FaceNet, recipe: FaceRecipe) -> list[dict[str, Any]]:
     """One group a block, the rate falling from the heads to the stem: low layers are general already."""
     groups = [{"params": [*net.fer2013.parameters(), *net.ferplus.parameters()], "highest_rate": recipe.head_rate}]
-    for index, layer in enumerate(reversed(net.trunk.layers[recipe.frozen_layers :])):
+    trained = list(zip(net.trunk.layers, net.trunk.norms, strict=True))[recipe.frozen_layers :]
+    for index, (layer, norm) in enumerate(reversed(trained)):
         rate = recipe.learning_rate * recipe.layer_decay ** (index // 2)
-        groups.append({"params": list(layer.parameters()), "highest_rate": rate})
+        groups.append({"params": [*layer.parameters(), *norm.parameters()], "highest_rate": rate})
     return groups
 
 

@@ -220,7 +220,7 @@ class JointNetwork(nn.Module):
         """Run the frame encoder over real frames alone, so that padding does not enter its batch statistics."""
         assert self.encoder is not None
         real = torch.arange(frames.shape[1])[None, :] < lengths[:, None]
-        features = self.encoder(frames[real])
+        features = self._run_encoder(frames[real])
         sequence: Tensor = features.new_zeros(*frames.shape[:2], features.shape[1])
         sequence[real] = features
         return sequence
