@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moodreel import cli_evaluation
 from moodreel.errors import MoodreelError
 
 if TYPE_CHECKING:
@@ -254,6 +255,9 @@ def corpus(
         Console().print(render_description(description))
 
 
+app.add_typer(cli_evaluation.app)
+
+
 def _show_version(value: bool) -> None:
     if value:
         from moodreel import __version__
@@ -286,7 +290,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in TRAIN_MODULES:
             raise
-        typer.echo(f"moodreel: error: training needs {error.name}: pip install 'moodreel[train]'", err=True)
+        typer.echo(f"moodreel: error: this command needs {error.name}: pip install 'moodreel[train]'", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("moodreel: interrupted", err=True)

@@ -1,0 +1,51 @@
+"""The commands that measure: what a bundle is worth, and whether one is better than another."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+class Side(StrEnum):
+    """Which clips of a corpus are asked about."""
+
+    TRAIN = "train"
+    VALID = "valid"
+    TEST = "test"
+    ALL = "all"
+
+
+@app.command()
+def evaluate(
+    bundle: Annotated[str, typer.Argument(help="A bundle's name or folder; with --folds a folder of runs.")],
+    corpus: Annotated[Path, typer.Argument(help="Folder or manifest of labelled clips.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of answers and reports; goes on with it.")] = Path(
+        "moodreel-evaluation"
+    ),
+    split: Annotated[Side | None, typer.Option(help="Default: test where the corpus has one, else all.")] = None,
+    folds: Annotated[bool, typer.Option("--folds", help="Ask each fold's bundle about the clips it left out.")] = False,
+    layout: Annotated[str | None, typer.Option(help="The corpus's layout; found out when not given.")] = None,
+    speakers: Annotated[str | None, typer.Option(help="Pattern with a group (?P<speaker>…) over clip paths.")] = None,
+    speakers_csv: Annotated[Path | None, typer.Option(help="Table of each clip's speaker or film.")] = None,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Processor threads that the networks may use.")] = 2,
+) -> None:
+    """Measure what a bundle is worth on labelled clips: figures with intervals, as table, JSON and HTML."""
+    from moodreel.corpora import read_corpus
+    from moodreel.errors import EvaluationError
+    from moodreel.evaluation.commands import HTML_FILE
+    from moodreel.evaluation.commands import evaluate as run
+    from moodreel.evaluation.report import format_summary
+    from moodreel.evaluation.run import plan_folds, plan_split
+
+    if folds and split is not None:
+        raise EvaluationError("--folds and --split exclude each other: the folds say which clips are asked about")
+    clips = read_corpus(corpus, layout, speakers, speakers_csv)
+    plan = plan_folds(Path(bundle), clips) if folds else plan_split(bundle, clips, split.value if split else None)
+    evaluation = run(plan, out, threads)
+    typer.echo(format_summary(evaluation) + f"report: {out / HTML_FILE}")
+    raise typer.Exit(1 if evaluation.failures else 0)
