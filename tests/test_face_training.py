@@ -434,10 +434,11 @@ def test_export_agrees_with_torch_for_any_number_of_faces(tmp_path):
     for n in (1, 5):
         faces = 255 * torch.rand(n, 3, 96, 96)
         with torch.no_grad():
-            expected = graph(faces).numpy()
-        found = session.run(["logits"], {"faces": faces.numpy()})[0]
-        assert found.shape == (n, 7)
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+            expected = [output.numpy() for output in graph(faces)]
+        found = session.run(["logits", "features"], {"faces": faces.numpy()})
+        assert found[0].shape == (n, 7)
+        for output, wanted in zip(found, expected, strict=True):
+            np.testing.assert_allclose(output, wanted, atol=1e-4)
 
 
 def test_pretraining_writes_network_scores_and_heldout_logits(tmp_path, monkeypatch):

@@ -105,9 +105,13 @@ def test_exported_network_answers_as_in_training(tmp_path, storage, tolerance, s
     session = onnxruntime.InferenceSession(tmp_path / "voice.onnx", providers=["CPUExecutionProvider"])
     speech = extract_speech(make_voice(200, seconds))
     pooling = pool_windows(speech.active, [(0, seconds), (0, seconds / 2)])
-    logits, snr_db = session.run(["logits", "snr_db"], {"mel": speech.mel[None], "pooling": pooling.weights})
+    outputs = ["logits", "snr_db", "statistics"]
+    logits, snr_db, statistics = session.run(outputs, {"mel": speech.mel[None], "pooling": pooling.weights})
+    given = torch.from_numpy(speech.mel)[None], torch.from_numpy(pooling.weights)[None]
     with torch.no_grad():
-        expected, expected_db = net(torch.from_numpy(speech.mel)[None], torch.from_numpy(pooling.weights)[None])
+        expected, expected_db = net(*given)
+        expected_statistics = net.pool(*given)[0].numpy()
+    assert np.abs(statistics - expected_statistics).max() < tolerance * max(1.0, np.abs(expected_statistics).max())
     assert logits.shape == (2, N_EMOTIONS)
     assert snr_db.shape == (2,)
     assert np.abs(logits - expected[0].numpy()).max() < tolerance * max(1.0, float(expected.abs().max()) / 10)

@@ -45,7 +45,11 @@ class FaceNet(nn.Module):
         Returns:
             Logits of the FER2013 and the FER+ head without their priors, float32, shape (n, 7) each.
         """
-        features = self.dropout(self.features(pictures))
+        return self.answer(self.features(pictures))
+
+    def answer(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of both heads, shape (n, 7) each, of pooled features (n, width)."""
+        features = self.dropout(features)
         return self.fer2013(features), self.ferplus(features)
 
     def features(self, pictures: Tensor) -> Tensor:
@@ -79,18 +83,19 @@ class FaceGraph(nn.Module):
         self.luma: Tensor
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1))
 
-    def forward(self, faces: Tensor) -> Tensor:
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
         """Read expressions of aligned crops.
 
         Args:
             faces: float32, shape (n, 3, 96, 96), RGB, values 0-255.
 
         Returns:
-            Balanced logits, float32, shape (n, 7).
+            Balanced logits, float32, shape (n, 7), and the features they rest on, shape (n, width), which other
+            networks may build on.
         """
         grey = (faces * self.luma).sum(1, keepdim=True)
-        fer2013, ferplus = self.net(enlarge(nn.functional.avg_pool2d(grey, CROP_SIDE // FACE_SIDE), self.side))
-        return self.mix(fer2013, ferplus)
+        features = self.net.features(enlarge(nn.functional.avg_pool2d(grey, CROP_SIDE // FACE_SIDE), self.side))
+        return self.mix(*self.net.answer(features)), features
 
     def mix(self, fer2013: Tensor, ferplus: Tensor) -> Tensor:
         """The exported logits, from those of the two heads; float32, shape (n, 7) each."""
@@ -119,7 +124,7 @@ def export_onnx(graph: FaceGraph, path: Path) -> None:
         graph.eval(),
         (example,),
         input_names=["faces"],
-        output_names=["logits"],
+        output_names=["logits", "features"],
         dynamic_shapes=({0: torch.export.Dim("n")},),
         dynamo=True,
         verbose=False,

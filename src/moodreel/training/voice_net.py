@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import onnx
@@ -110,6 +110,11 @@ class VoiceNet(nn.Module):
         """
         return self.answer((self.pool(features, pooling, real, first_block) - self.centre) / self.spread)
 
+    def read(self, mel: Tensor, pooling: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `forward` gives of log-mel, and the statistics it rests on: (n, n_windows, n_statistics)."""
+        statistics = self.pool(mel, pooling)
+        return *self.answer((statistics - self.centre) / self.spread), statistics
+
     def answer(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and ratio in dB of standardised statistics of shape (n, n_windows, n_statistics)."""
         statistics = self.dropout(statistics)
@@ -152,23 +157,31 @@ def raise_examples(net: VoiceNet, examples: Sequence[Example], stop: int) -> lis
     return raised
 
 
+class Exportable(Protocol):
+    """A network over log-mel spectra that `export_voice` can write."""
+
+    def read(self, mel: Tensor, pooling: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, ratio in dB and statistics of each window; see `VoiceNet.read`."""
+
+
 class _OneChunk(nn.Module):
     """The network as it is exported: one chunk, any number of windows."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: Exportable) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, mel: Tensor, pooling: Tensor) -> tuple[Tensor, Tensor]:
-        logits, snr_db = self.net(mel, pooling[None])
-        return logits[0], snr_db[0]
+    def forward(self, mel: Tensor, pooling: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits, snr_db, statistics = self.net.read(mel, pooling[None])
+        return logits[0], snr_db[0], statistics[0]
 
 
-def export_voice(net: nn.Module, path: Path, storage: Literal["int8", "float16", "float32"] = "int8") -> None:
+def export_voice(net: Exportable, path: Path, storage: Literal["int8", "float16", "float32"] = "int8") -> None:
     """Write the network as ONNX.
 
     Inputs are `mel` (1, 80, n_frames), n_frames even and at most 800, and `pooling` (n_windows, n_tokens), n_tokens =
-    n_frames / 2; outputs are `logits` (n_windows, 7) and `snr_db` (n_windows,), all float32.
+    n_frames / 2; outputs are `logits` (n_windows, 7), `snr_db` (n_windows,) and `statistics` (n_windows,
+    n_statistics), which other networks may build on; all float32.
 
     Args:
         net: the trained network.
@@ -188,12 +201,13 @@ def export_voice(net: nn.Module, path: Path, storage: Literal["int8", "float16",
             dynamo=False,
             opset_version=OPSET,
             input_names=["mel", "pooling"],
-            output_names=["logits", "snr_db"],
+            output_names=["logits", "snr_db", "statistics"],
             dynamic_axes={
                 "mel": {2: "n_frames"},
                 "pooling": {0: "n_windows", 1: "n_tokens"},
                 "logits": {0: "n_windows"},
                 "snr_db": {0: "n_windows"},
+                "statistics": {0: "n_windows"},
             },
         )
     model = onnx.load_from_string(buffer.getvalue())

@@ -50,10 +50,16 @@ class VoicePair(nn.Module):
 
     def forward(self, mel: Tensor, pooling: Tensor) -> tuple[Tensor, Tensor]:
         """Answer for each window; inputs and outputs are those of `VoiceNet`."""
+        return self.read(mel, pooling)[:2]
+
+    def read(self, mel: Tensor, pooling: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `forward` gives, and the untuned network's statistics: no corpus of many emotions has touched those."""
         encoder = self.tuned.encoder
         lower = encoder.run_blocks(encoder.embed(mel), None, 0, self.shared_blocks)[0].transpose(1, 2)
         logits, snr_db = self.tuned(lower, pooling, None, self.shared_blocks)
-        return logits + self.plain(lower, pooling, None, self.shared_blocks)[0], snr_db
+        statistics = self.plain.pool(lower, pooling, None, self.shared_blocks)
+        plain_logits, _ = self.plain.answer((statistics - self.plain.centre) / self.plain.spread)
+        return logits + plain_logits, snr_db, statistics
 
 
 @dataclass(frozen=True)
