@@ -1,6 +1,7 @@
 """Calibration and fusion find what was planted in made-up answers, and the bundle they write opens."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ from moodreel.bundle import load_bundle
 from moodreel.errors import CorpusError
 from moodreel.fusion import log_softmax, read_fusion
 from moodreel.labels import EMOTIONS
-from moodreel.training.assemble import HeldOut, assemble_bundle, choose_fusion, fit_temperature, pair_by_label
+from moodreel.training.assemble import (
+    HeldOut,
+    assemble_bundle,
+    choose_fusion,
+    fit_temperature,
+    pair_by_label,
+    read_voices,
+)
 from moodreel.training.voice_scores import Heard
 from tiny_bundle import write_tiny_bundle
 
@@ -51,6 +59,15 @@ def test_voice_that_knows_nothing_gets_no_weight_and_one_that_knows_gets_some():
     assert fusion.voice_weight == pytest.approx(1.0, abs=0.25) and fusion.face_weight == pytest.approx(1.0, abs=0.25)
     assert fusion.voice_trust[0] < 0.1 and fusion.voice_trust[-1] == 1.0
     assert 1 / 7 < fusion.abstain_below < 0.6
+
+
+def test_how_large_the_logits_of_another_network_are_does_not_decide_how_sure_the_shipped_one_may_be(tmp_path):
+    _, run = write_runs(tmp_path)
+    before = fit_temperature(read_voices(run)[1])
+    for name in ("nemo-to-ravdess", "ravdess-to-nemo"):
+        heard = Heard.load(run / f"{name}.npz")
+        replace(heard, logits=heard.logits * np.float32(0.25)).save(run / f"{name}.npz")
+    assert fit_temperature(read_voices(run)[1]) == pytest.approx(before, rel=1e-3)
 
 
 def write_runs(folder):

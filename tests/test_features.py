@@ -1,15 +1,23 @@
 """A clip's named inputs: what each modality's state is, and that specs are strict."""
 
+import hashlib
+import json
+
 import numpy as np
+import onnx
 import pytest
 
 from media_files import silence, tone, write_clip
+from moodreel.bundle import load_bundle
+from moodreel.encoders import Encoders
 from moodreel.errors import BundleError
 from moodreel.features import Features, FrameSpec, InputSpec, extract_features, spec_from_dict, spec_to_dict
 from moodreel.media import open_clip
+from tiny_bundle import write_tiny_bundle
 from tiny_corpus import stand_in_functionals
 
-WHOLE = InputSpec(FrameSpec("whole", side_px=16, rate_hz=5), functionals=True, speech=True)
+WHOLE = InputSpec(FrameSpec("whole", side_px=16, rate_hz=5), functionals=True)
+ENCODED = InputSpec(FrameSpec("face", side_px=32, rate_hz=5), expressions=True, speech=True)
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +35,7 @@ def test_whole_frames_are_squeezed_to_a_square(tmp_path):
     features = read(tmp_path / "a.mp4")
     assert features.frames.shape == (5, 16, 16, 3) and features.frames.dtype == np.uint8
     assert features.functionals.shape == (1582,) and features.functionals.any()
-    assert features.mel.shape[0] == 80 and len(features.active) == features.mel.shape[1] // 2
+    assert features.speech.shape == (0,) and features.expressions.shape == (0, 0)
     assert (features.face_state, features.voice_state) == ("ok", "ok")
 
 
@@ -35,13 +43,42 @@ def test_a_stretch_is_part_of_the_clip(tmp_path):
     write_clip(tmp_path / "a.mp4", 2, size=(32, 32), rate=10, sound=tone())
     whole, part = read(tmp_path / "a.mp4"), read(tmp_path / "a.mp4", start_s=0.5, end_s=1.5)
     assert len(whole.frames) == 10 and len(part.frames) == 5
-    assert part.mel.shape[1] == pytest.approx(whole.mel.shape[1] / 2, abs=4)
 
 
 def test_faces_are_cut_out(face_clip):
     features = read(face_clip, InputSpec(FrameSpec("face", side_px=48, rate_hz=5)))
     assert features.has_face and features.frames.shape[1:] == (48, 48, 3) and len(features.frames) >= 14
-    assert not features.functionals.any() and features.mel.shape[1] == 0
+    assert not features.functionals.any() and features.speech.shape == (0,)
+
+
+def test_encoders_describe_faces_and_speech(face_clip, tmp_path):
+    encoders = Encoders.open(load_bundle(write_tiny_bundle(tmp_path)), face=True, voice=True, threads=1)
+    features = read(face_clip, ENCODED, encoders=encoders)
+    assert len(features.expressions) >= 14 and features.expressions.shape[1] == encoders.face_width == 3
+    assert 0 < features.expressions.mean() < 255  # the tiny encoder gives each crop's mean colour
+    assert len(features.frames) == 0  # what stands for the frames takes their place
+    assert features.speech.shape == (encoders.voice_width,) == (80,)
+    assert encoders.fingerprint.count(":") == 2
+
+
+def test_a_missing_modality_is_described_by_zeros_of_the_same_width(tmp_path):
+    encoders = Encoders.open(load_bundle(write_tiny_bundle(tmp_path / "tiny")), face=True, voice=True, threads=1)
+    write_clip(tmp_path / "no face.mp4", 1, size=(64, 64), rate=10, sound=silence)
+    features = read(tmp_path / "no face.mp4", ENCODED, encoders=encoders)
+    assert (features.face_state, features.voice_state) == ("no_face", "silent")
+    assert features.expressions.shape == (0, 3) and features.speech.shape == (80,) and not features.speech.any()
+
+
+def test_a_bundle_without_features_cannot_be_built_on(tmp_path):
+    folder = write_tiny_bundle(tmp_path)
+    graph = onnx.load(str(folder / "face.onnx"))
+    del graph.graph.output[1]
+    onnx.save(graph, str(folder / "face.onnx"))
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["networks"]["face"]["sha256"] = hashlib.sha256((folder / "face.onnx").read_bytes()).hexdigest()
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="gives no 'features' to build on"):
+        Encoders.open(load_bundle(folder), face=True, voice=False, threads=1)
 
 
 def test_states_are_named_not_guessed(tmp_path):
@@ -53,7 +90,12 @@ def test_states_are_named_not_guessed(tmp_path):
 
 def test_features_survive_the_cache():
     features = Features(
-        np.zeros((2, 4, 4, 3), np.uint8), np.ones(3, np.float32), np.zeros((80, 0)), np.zeros(0), "ok", "silent"
+        np.zeros((2, 4, 4, 3), np.uint8),
+        np.zeros((0, 5), np.float32),
+        np.ones(3, np.float32),
+        np.zeros(4, np.float32),
+        "ok",
+        "silent",
     )
     again = Features.from_arrays(features.to_arrays())
     assert (again.face_state, again.voice_state) == ("ok", "silent") and again.frames.shape == (2, 4, 4, 3)
@@ -65,6 +107,7 @@ def test_specs_survive_the_bundle_and_hostile_ones_are_refused():
     for change in (
         {"longest_s": 1e9},
         {"longest_s": "8"},
+        {"expressions": True},
         {"unknown": 1},
         {"frames": {**good["frames"], "side_px": 100_000}},
         {"frames": {**good["frames"], "framing": "guess"}},

@@ -34,7 +34,7 @@ def test_unknown_key_names_line_and_nearest_key(tmp_path):
     [
         ("name: x\naudio: {directions: six}\n", "mine.yaml:2: 'audio.directions' must be a whole number, found 'six'"),
         ("name: x\naudio: {scale: 1}\n", "'audio.scale' must be true or false, found 1"),
-        ("name: x\naudio: {shrinkage: lots}\n", "must be one of none, ledoit_wolf, found 'lots'"),
+        ("name: x\naudio: {shrinkage: lots}\n", "must be one of none, ledoit_wolf, fixed, found 'lots'"),
         ("name: x\naudio: {dense: 5}\n", "'audio.dense' must be a list"),
         ("name: x\naudio: 5\n", "'audio' must be a mapping"),
         ("name: x\nname: y\naudio: {}\n", "mine.yaml:2: 'name' stands twice"),

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from tiny_bundle import write_tiny_bundle
 from tiny_corpus import changes_for, stand_in_functionals, write_corpus
 
 torch = pytest.importorskip("torch")
@@ -41,14 +42,32 @@ def options(recipe, cache, *changes, **rest):
     )
 
 
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory):
+    return write_tiny_bundle(tmp_path_factory.mktemp("encoders"))
+
+
+def encoder_changes(encoders):
+    """Build on the tiny bundle's encoders; its corpus shows no faces, so frames have no scale."""
+    return (
+        f"encoders={encoders}",
+        "frames.framing=face",
+        "frames.side_px=32",
+        "video.weights=expression",
+        "video.scale=false",
+        "video.reduced=0",
+    )
+
+
 def weights(run):
     return torch.load(run / "network-0" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-@pytest.mark.parametrize("recipe", ["paper", "paper-adam", "repaired", "audio", "video"])
-def test_every_recipe_fits_one_epoch_exports_and_predicts(recipe, corpus, cache, tmp_path):
+@pytest.mark.parametrize("recipe", ["paper", "paper-adam", "repaired", "audio", "video", "best"])
+def test_every_recipe_fits_one_epoch_exports_and_predicts(recipe, corpus, cache, encoders, tmp_path):
     run = tmp_path / "run"
-    scores = train(corpus, recipe, run, options(recipe, cache, fold=1))
+    changes = encoder_changes(encoders) if recipe == "best" else ()
+    scores = train(corpus, recipe, run, options(recipe, cache, *changes, fold=1))
     assert scores["n_clips"] == {"train": 21, "valid": 7, "test": 14} and scores["speaker_independent"]
     assert (run / "curves.png").stat().st_size > 0
     assert len((run / "test-predictions.csv").read_text().splitlines()) == 15

@@ -56,7 +56,8 @@ def _face_graph() -> onnx.ModelProto:
         helper.make_node("MatMul", ["colour", "weights"], ["logits"]),
     ]
     values = {"axes": np.array([2, 3]), "weights": weights}
-    return _model(nodes, values, {"faces": ["n", 3, 32, 32]}, {"logits": ["n", 7]})
+    nodes.append(helper.make_node("Identity", ["colour"], ["features"]))
+    return _model(nodes, values, {"faces": ["n", 3, 32, 32]}, {"logits": ["n", 7], "features": ["n", 3]})
 
 
 def _voice_graph() -> onnx.ModelProto:
@@ -70,16 +71,20 @@ def _voice_graph() -> onnx.ModelProto:
         helper.make_node("ReduceSum", ["pooling", "last"], ["one"], keepdims=0),
         helper.make_node("Mul", ["one", "ratio"], ["clean"]),
         helper.make_node("Add", ["clean", "nothing"], ["snr_db"]),
+        helper.make_node("ReduceMean", ["mel", "last_axis"], ["spectrum"], keepdims=0),
+        helper.make_node("MatMul", ["ones", "spectrum"], ["statistics"]),
     ]
     values = {
         "axes": np.array([1, 2]),
         "last": np.array([1]),
+        "last_axis": np.array([2]),
         "surprise": surprise,
         "zero": np.zeros(1, np.float32),
         "ratio": np.array([20.0], np.float32),
     }
     inputs = {"mel": [1, 80, "frames"], "pooling": ["windows", "tokens"]}
-    return _model(nodes, values, inputs, {"logits": ["windows", 7], "snr_db": ["windows"]})
+    outputs = {"logits": ["windows", 7], "snr_db": ["windows"], "statistics": ["windows", 80]}
+    return _model(nodes, values, inputs, outputs)
 
 
 def _model(nodes, values, inputs, outputs) -> onnx.ModelProto:

@@ -1,4 +1,6 @@
-"""A clip's named inputs of a joint network: frames, functionals, log-mel. One code for training and for predicting.
+"""A clip's named inputs of a joint network: frames or expressions, functionals, speech statistics.
+
+One code serves training and predicting.
 
 What is read and how stands in an `InputSpec`, which a recipe holds and a bundle repeats, so the two cannot drift.
 """
@@ -15,22 +17,27 @@ import numpy.typing as npt
 from PIL import Image
 
 from moodreel.alignment import align_face
+from moodreel.encoders import Encoders
 from moodreel.errors import BundleError
 from moodreel.faces import Face, FaceDetector
 from moodreel.functionals import LEAST_S, N_FUNCTIONALS, extract_functionals
 from moodreel.media import Clip
 from moodreel.sampling import Frame
-from moodreel.speech import CHUNK_S, N_MELS, RATE_HZ, extract_speech
+from moodreel.speech import CHUNK_S, RATE_HZ, extract_speech
 
 Framing = Literal["whole", "face"]
 FRAMINGS: tuple[str, ...] = get_args(Framing)
 
-FEATURES_VERSION = 1
+FRAMES, EXPRESSIONS, FUNCTIONALS, SPEECH = "frames", "expressions", "functionals", "speech"
+"""What a joint network's inputs are called; beside them stand `has_face` and `has_voice`."""
+
+FEATURES_VERSION = 2
 """Part of every cache key: raise it when the same spec reads other values than before."""
 
 ANALYSIS_SIDE_PX = 640
 SILENCE = 1e-5
 """Sound whose largest sample stays below this (-100 dBFS) is silent."""
+NO_ENCODERS = Encoders()
 _SMOOTHING_S = 0.2
 _DETECT_EVERY = 3
 _SAME_FACE_BONUS = 0.3
@@ -59,12 +66,14 @@ class InputSpec:
 
     Attributes:
         frames: how frames are read; `None` where the network has no eyes.
+        expressions: whether a pretrained face encoder describes the frames; its features then stand for them.
         functionals: whether openSMILE's IS10 functionals are computed.
-        speech: whether the voice network's log-mel spectrum is computed.
-        longest_s: what lies beyond is left out; at most 8 s with `speech`.
+        speech: whether a pretrained voice encoder describes the speech.
+        longest_s: what lies beyond is left out; at most 8 s.
     """
 
     frames: FrameSpec | None = None
+    expressions: bool = False
     functionals: bool = False
     speech: bool = False
     longest_s: float = 8.0
@@ -75,18 +84,21 @@ class Features:
     """The inputs of one clip.
 
     Attributes:
-        frames: RGB uint8, shape (n_frames, side, side, 3); n_frames is 0 unless `face_state` is `ok`.
+        frames: RGB uint8, shape (n_frames, side, side, 3); n_frames is 0 unless `face_state` is `ok`, and with
+            `expressions`.
+        expressions: float32, shape (n_frames, d), features of the frames' faces; n_frames is 0 unless `face_state` is
+            `ok` and they were asked for.
         functionals: float32, shape (1582,); zeros unless `voice_state` is `ok` and they were asked for.
-        mel: float32, shape (80, n), n even, log-mel; n is 0 unless `voice_state` is `ok` and it was asked for.
-        active: bool, shape (n / 2,), which 20 ms tokens of `mel` hold speech.
+        speech: float32, shape (d,), statistics of the speech; zeros unless `voice_state` is `ok`, d is 0 unless they
+            were asked for.
         face_state: one of `moodreel.prediction.FACE_STATES`.
         voice_state: one of `moodreel.prediction.VOICE_STATES`.
     """
 
     frames: npt.NDArray[np.uint8]
+    expressions: npt.NDArray[np.float32]
     functionals: npt.NDArray[np.float32]
-    mel: npt.NDArray[np.float32]
-    active: npt.NDArray[np.bool_]
+    speech: npt.NDArray[np.float32]
     face_state: str
     voice_state: str
 
@@ -113,15 +125,24 @@ class Features:
         """
         return Features(
             frames=arrays["frames"],
+            expressions=arrays["expressions"],
             functionals=arrays["functionals"],
-            mel=arrays["mel"],
-            active=arrays["active"],
+            speech=arrays["speech"],
             face_state=str(arrays["face_state"]),
             voice_state=str(arrays["voice_state"]),
         )
 
 
-def extract_features(clip: Clip, spec: InputSpec, start_s: float = 0.0, end_s: float | None = None) -> Features:
+def input_names(spec: InputSpec) -> tuple[str, ...]:
+    """Return the names of the inputs of a network that reads a spec, in their order."""
+    seen = [] if spec.frames is None else [EXPRESSIONS if spec.expressions else FRAMES, "has_face"]
+    heard = [name for name, wanted in ((FUNCTIONALS, spec.functionals), (SPEECH, spec.speech)) if wanted]
+    return (*seen, *heard, *(["has_voice"] if heard else []))
+
+
+def extract_features(
+    clip: Clip, spec: InputSpec, start_s: float = 0.0, end_s: float | None = None, encoders: Encoders = NO_ENCODERS
+) -> Features:
     """Read a clip's inputs in one pass over the file.
 
     Args:
@@ -129,6 +150,7 @@ def extract_features(clip: Clip, spec: InputSpec, start_s: float = 0.0, end_s: f
         spec: what to read.
         start_s: where to begin, in seconds from the clip's start.
         end_s: where to end; `None` for the clip's end. At most `spec.longest_s` is read in any case.
+        encoders: those that `spec` asks for.
 
     Returns:
         The inputs, with the state of each modality; one that was not asked for is in the state `ok` or missing alike.
@@ -138,11 +160,18 @@ def extract_features(clip: Clip, spec: InputSpec, start_s: float = 0.0, end_s: f
     """
     end_s = min(start_s + spec.longest_s, np.inf if end_s is None else end_s)
     frames, sound = _read_stretch(clip, spec, start_s, end_s)
-    return build_features(frames, sound, spec, has_video=clip.video is not None, has_sound=clip.sound is not None)
+    has_video, has_sound = clip.video is not None, clip.sound is not None
+    return build_features(frames, sound, spec, encoders, has_video=has_video, has_sound=has_sound)
 
 
 def build_features(
-    frames: list[Frame], sound: npt.NDArray[np.float32], spec: InputSpec, *, has_video: bool, has_sound: bool
+    frames: list[Frame],
+    sound: npt.NDArray[np.float32],
+    spec: InputSpec,
+    encoders: Encoders,
+    *,
+    has_video: bool,
+    has_sound: bool,
 ) -> Features:
     """Build the inputs out of a stretch of a clip that was read already.
 
@@ -150,6 +179,7 @@ def build_features(
         frames: its frames, sampled as `spec.frames` asks, at `ANALYSIS_SIDE_PX`.
         sound: its sound, mono float32 at 16 kHz, shape (n_samples,).
         spec: what to read.
+        encoders: those that `spec` asks for.
         has_video: whether the clip holds a picture.
         has_sound: whether the clip holds sound.
 
@@ -157,15 +187,16 @@ def build_features(
         The inputs, with the state of each modality.
     """
     pictures, face_state = _frame_pictures(frames, spec.frames, has_video)
-    functionals = np.zeros(N_FUNCTIONALS, np.float32)
-    mel, active = np.zeros((N_MELS, 0), np.float32), np.zeros(0, np.bool_)
+    expressions = np.zeros((0, encoders.face_width), np.float32)
+    if spec.expressions:
+        pictures, expressions = pictures[:0], encoders.describe_faces(pictures)
     voice_state = _judge_sound(sound, has_sound)
+    functionals, speech = np.zeros(N_FUNCTIONALS, np.float32), np.zeros(encoders.voice_width, np.float32)
     if voice_state == "ok" and spec.functionals:
         functionals = extract_functionals(sound)
     if voice_state == "ok" and spec.speech:
-        speech = extract_speech(sound[: int(CHUNK_S * RATE_HZ)])
-        mel, active = speech.mel, speech.active
-    return Features(pictures, functionals, mel, active, face_state, voice_state)
+        speech = encoders.describe_speech(extract_speech(sound[: int(CHUNK_S * RATE_HZ)]))
+    return Features(pictures, expressions, functionals, speech, face_state, voice_state)
 
 
 def spec_to_dict(spec: InputSpec) -> dict[str, Any]:
@@ -199,6 +230,8 @@ def check_spec(spec: InputSpec) -> None:
     """
     if not 0 < spec.longest_s <= CHUNK_S:
         raise ValueError(f"longest_s must lie within 0-{CHUNK_S:g}, found {spec.longest_s}")
+    if spec.expressions and (spec.frames is None or spec.frames.framing != "face"):
+        raise ValueError("expressions need frames with framing: face")
     if spec.frames is None:
         return
     if spec.frames.framing not in FRAMINGS:

@@ -13,8 +13,20 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.bundle import Bundle
+from moodreel.encoders import Encoders
 from moodreel.errors import BundleError
-from moodreel.features import ANALYSIS_SIDE_PX, Features, InputSpec, build_features, spec_from_dict
+from moodreel.features import (
+    ANALYSIS_SIDE_PX,
+    EXPRESSIONS,
+    FRAMES,
+    FUNCTIONALS,
+    SPEECH,
+    Features,
+    InputSpec,
+    build_features,
+    input_names,
+    spec_from_dict,
+)
 from moodreel.fusion import FloatArray, log_softmax
 from moodreel.labels import EMOTIONS, N_EMOTIONS
 from moodreel.media import Clip
@@ -61,7 +73,9 @@ class JointReader:
         self._bundle = bundle
         self._spec: InputSpec = spec_from_dict(bundle.section("inputs"))
         self._session = bundle.session("joint", threads)
-        self._wanted = {given.name for given in self._session.get_inputs()}
+        spec = self._spec
+        self._encoders = Encoders.open(bundle, face=spec.expressions, voice=spec.speech, threads=threads)
+        self._inputs = input_names(spec)
 
     def read(self, clip: Clip, name: str, progress: Callable[[float], None] | None) -> Prediction:
         """Tell the emotion of an opened clip.
@@ -75,9 +89,8 @@ class JointReader:
             MediaError: nothing in the clip can be decoded.
         """
         answers = [self._answer(stretch, end_s, clip) for stretch, end_s in self._cut(clip, progress)]
-        return _write(
-            name, clip, self._bundle.title, answers, uses=("frames" in self._wanted, "functionals" in self._wanted)
-        )
+        uses = ("has_face" in self._inputs, "has_voice" in self._inputs)
+        return _write(name, clip, self._bundle.title, answers, uses)
 
     def _cut(self, clip: Clip, progress: Callable[[float], None] | None) -> Iterator[tuple[_Stretch, float]]:
         """Yield the clip's stretches and their ends, each as long as the network reads at once but the last."""
@@ -104,27 +117,31 @@ class JointReader:
 
     def _answer(self, stretch: _Stretch, end_s: float, clip: Clip) -> _Answered:
         sound = np.concatenate([np.zeros(0, np.float32), *stretch.sound])
+        has_video, has_sound = clip.video is not None, clip.sound is not None
         features = build_features(
-            stretch.frames, sound, self._spec, has_video=clip.video is not None, has_sound=clip.sound is not None
+            stretch.frames, sound, self._spec, self._encoders, has_video=has_video, has_sound=has_sound
         )
         sees, hears = self._uses(features)
         log_probabilities = log_softmax(self._run(features)) if sees or hears else None
         return _Answered(stretch.start_s, end_s, log_probabilities, features)
 
     def _uses(self, features: Features) -> tuple[bool, bool]:
-        return features.has_face and "frames" in self._wanted, features.has_voice and "functionals" in self._wanted
+        return features.has_face and "has_face" in self._inputs, features.has_voice and "has_voice" in self._inputs
 
     def _run(self, features: Features) -> FloatArray:
         side_px = self._spec.frames.side_px if self._spec.frames else 1
         black = np.zeros((1, side_px, side_px, 3), np.uint8)
+        nobody = np.zeros((1, self._encoders.face_width), np.float32)
         given = {
-            "frames": features.frames if features.has_face else black,
+            FRAMES: features.frames if features.has_face else black,
+            EXPRESSIONS: features.expressions if features.has_face else nobody,
             "has_face": np.array([features.has_face], np.float32),
-            "functionals": features.functionals,
+            FUNCTIONALS: features.functionals,
+            SPEECH: features.speech,
             "has_voice": np.array([features.has_voice], np.float32),
         }
         try:
-            (logits,) = self._session.run(["logits"], {name: given[name] for name in self._wanted})
+            (logits,) = self._session.run(["logits"], {name: given[name] for name in self._inputs})
         except Exception as error:  # ONNX Runtime raises a family of its own without a common base
             raise BundleError(
                 f"{self._bundle.path}: the joint network cannot read this clip's inputs ({error})"

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from moodreel.bundle import load_bundle
 from moodreel.cache import Cache
 from moodreel.corpora import Corpus, Sample, read_corpus
 from moodreel.errors import OutputError, RecipeError
@@ -26,7 +27,7 @@ from moodreel.training.export import ClipNetwork, TrainingFacts, export_bundle
 from moodreel.training.extraction import default_cache, extract_corpus
 from moodreel.training.fit import Fitted, Sides, build, fit_network, predict_log_probabilities
 from moodreel.training.networks import JointNetwork, ResNetEncoder
-from moodreel.training.recipe import Recipe, format_recipe, load_recipe
+from moodreel.training.recipe import EXPRESSION, Recipe, format_recipe, load_recipe
 from moodreel.training.resnet import ResNet20, load_checkpoint, load_onnx_weights, load_shipped
 
 logger = logging.getLogger(__name__)
@@ -178,15 +179,16 @@ def prepare_material(corpus: Corpus, recipe: Recipe, options: TrainOptions) -> M
         recipe.inputs,
         Cache(options.cache) if options.cache else default_cache(),
         workers=options.workers,
-        functionals_source=recipe.audio.source if recipe.audio else "opensmile",
+        functionals_source="corpus" if recipe.audio and recipe.audio.source == "corpus" else "opensmile",
+        encoders=recipe.encoders,
         allow_unreadable=options.allow_unreadable,
     )
     return Material(extraction, recipe, make_encoder(recipe))
 
 
 def make_encoder(recipe: Recipe) -> ResNetEncoder | None:
-    """Return the recipe's frame encoder, `None` for a network without eyes."""
-    if recipe.video is None:
+    """Return the recipe's frame encoder, `None` for a network without eyes, or one that reads features of faces."""
+    if recipe.video is None or recipe.video.weights == EXPRESSION:
         return None
     torch.manual_seed(recipe.seed)
     return ResNetEncoder(_load_weights(recipe.video.weights), recipe.video.cells)
@@ -283,7 +285,9 @@ class _Run:
             command=f"moodreel train CORPUS --recipe {self.recipe.name}",
             scores=scores,
         )
-        export_bundle(ClipNetwork(networks, self.maps, encoder), self.recipe, self.out / "bundle", facts)
+        spec = self.recipe.inputs
+        base = load_bundle(self.recipe.encoders) if spec.expressions or spec.speech else None
+        export_bundle(ClipNetwork(networks, self.maps, encoder, spec), self.recipe, self.out / "bundle", facts, base)
 
 
 def format_scores(scores: dict[str, Any], out: Path) -> str:

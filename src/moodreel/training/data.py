@@ -28,7 +28,7 @@ from moodreel.training.projection import (
     fit_scaling,
     out_of_fold,
 )
-from moodreel.training.recipe import AudioRecipe, Recipe, VideoRecipe
+from moodreel.training.recipe import EXPRESSION, SPEECH, AudioRecipe, Recipe, VideoRecipe
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Material:
     Attributes:
         extraction: where the features are.
         recipe: what is wanted of them.
-        encoder: the frame encoder; `None` for a network without eyes.
+        encoder: the frame encoder; `None` for a network without eyes, and where features were read instead of frames.
         held: encoded frames of each clip, float16 (t, d); `None` where they are too large or the encoder is trained.
         vectors: sound features of each clip, float32 (n, d).
         has_face: bool, (n,).
@@ -98,20 +98,28 @@ class Material:
         vectors, has_face, has_voice = [], [], []
         for index, sample in enumerate(extraction.samples):
             features = extraction.load(index)
-            vectors.append(_check_finite(features.functionals, sample))
+            vectors.append(_check_finite(self._sound_of(features), sample))
             has_face.append(features.has_face)
             has_voice.append(features.has_voice)
             if self.held is not None and encoder is not None:
                 self.held.append(_encode(extraction, index, features, encoder))
+            elif self.held is not None:
+                self.held.append(_read_expressions(features, sample))
         self.vectors = np.stack(vectors)
         self.has_face, self.has_voice = np.array(has_face), np.array(has_voice)
 
     def _can_hold(self) -> bool:
         video, frames = self.recipe.video, self.recipe.frames
+        if video is not None and video.weights == EXPRESSION:
+            return True
         if video is None or frames is None or self.encoder is None or not video.frozen:
             return False
         clip_bytes = 2 * self.encoder.width(frames.side_px) * frames.rate_hz * self.recipe.longest_s / 2
         return clip_bytes * len(self.extraction.samples) <= LARGEST_HELD_BYTES
+
+    def _sound_of(self, features: Features) -> npt.NDArray[np.float32]:
+        audio = self.recipe.audio
+        return features.speech if audio is not None and audio.source == SPEECH else features.functionals
 
     def index_of(self, samples: Sequence[Sample]) -> npt.NDArray[np.int_]:
         """Return the rows of some of the clips, those that could not be read left out."""
@@ -132,8 +140,15 @@ class Material:
 
 def _check_finite(values: npt.NDArray[np.float32], sample: Sample) -> npt.NDArray[np.float32]:
     if not np.isfinite(values).all():
-        raise CorpusError(f"{sample.path}: NaN or infinity in the sound features; leave the clip out or read it anew")
+        raise CorpusError(f"{sample.path}: NaN or infinity in its features; leave the clip out or read it anew")
     return values
+
+
+def _read_expressions(features: Features, sample: Sample) -> Tensor:
+    """Return a clip's features of faces, float16 (t, d); one row of zeros where there are none."""
+    width = features.expressions.shape[1]
+    values = features.expressions if len(features.expressions) else np.zeros((1, width), np.float32)
+    return torch.from_numpy(_check_finite(values, sample).astype(np.float16))
 
 
 def _encode(extraction: Extraction, index: int, features: Features, encoder: ResNetEncoder) -> Tensor:
@@ -207,6 +222,7 @@ def _lda_settings(audio: AudioRecipe, n_features: int) -> dict[str, Any]:
     return {
         "n_directions": min(audio.directions, n_features),
         "shrinkage": audio.shrinkage,
+        "share": audio.share,
         "scale": audio.scale,
         "limit": audio.limit or float("inf"),
     }

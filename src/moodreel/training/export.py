@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from moodreel import __version__
-from moodreel.bundle import BUNDLE_SCHEMA_VERSION
+from moodreel.bundle import BUNDLE_SCHEMA_VERSION, Bundle, read_network
+from moodreel.encoders import FACE, VOICE, Encoders
 from moodreel.errors import MoodreelError, OutputError
-from moodreel.features import InputSpec, spec_to_dict
+from moodreel.features import EXPRESSIONS, FRAMES, FUNCTIONALS, SPEECH, InputSpec, input_names, spec_to_dict
 from moodreel.functionals import N_FUNCTIONALS
 from moodreel.labels import EMOTIONS
 from moodreel.training.data import Maps
@@ -52,28 +53,33 @@ class TrainingFacts:
 class ClipNetwork(nn.Module):
     """Everything between a clip's inputs and its logits, for one clip."""
 
-    def __init__(self, networks: Sequence[JointNetwork], maps: Maps, encoder: ResNetEncoder | None) -> None:
+    def __init__(
+        self, networks: Sequence[JointNetwork], maps: Maps, encoder: ResNetEncoder | None, spec: InputSpec
+    ) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.encoder = encoder
         self.frame_map = None if maps.frames is None else Projection(maps.frames)
         self.sound_map = None if maps.sound is None else Projection(maps.sound)
-        self.input_names = input_names(encoder is not None, maps.sound is not None)
+        self.input_names = input_names(spec)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Answer for one clip.
 
         Args:
-            inputs: in the order of `input_names`: `frames` uint8 (n_frames, side, side, 3), n_frames at least 1;
-                `has_face` float32 (1,), 0 or 1; `functionals` float32 (1582,); `has_voice` float32 (1,).
+            inputs: in the order of `input_names`: `frames` uint8 (n_frames, side, side, 3), n_frames at least 1, or
+                `expressions` float32 (n_frames, d); `has_face` float32 (1,), 0 or 1; `functionals` float32 (1582,) or
+                `speech` float32 (d,); `has_voice` float32 (1,).
 
         Returns:
             Logits, shape (7,); the mean log-probabilities where several networks stand together.
         """
         given = dict(zip(self.input_names, inputs, strict=True))
         there = torch.ones(1)
-        sequence = self._read_frames(given["frames"]) if "frames" in given else torch.zeros(1, 1, 0)
-        vector = self.sound_map(given["functionals"][None]) if self.sound_map is not None else torch.zeros(1, 0)
+        seen = given.get(FRAMES, given.get(EXPRESSIONS))
+        heard = given.get(FUNCTIONALS, given.get(SPEECH))
+        sequence = torch.zeros(1, 1, 0) if seen is None else self._read_frames(seen)
+        vector = torch.zeros(1, 0) if heard is None or self.sound_map is None else self.sound_map(heard[None])
         has_face, has_voice = given.get("has_face", there), given.get("has_voice", there)
         answers: list[Tensor] = [net(sequence, None, vector, has_face, has_voice).logits for net in self.networks]
         if len(answers) == 1:
@@ -81,32 +87,31 @@ class ClipNetwork(nn.Module):
         return torch.stack([torch.log_softmax(logits, 1) for logits in answers]).mean(0)[0]
 
     def _read_frames(self, frames: Tensor) -> Tensor:
-        assert self.encoder is not None
-        features = self.encoder(frames)
+        features = frames if self.encoder is None else self.encoder(frames)
         mapped: Tensor = features if self.frame_map is None else self.frame_map(features)
         return mapped[None]
 
 
-def input_names(has_eyes: bool, has_ears: bool) -> tuple[str, ...]:
-    """Return the names of the graph's inputs, in their order."""
-    return (("frames", "has_face") if has_eyes else ()) + (("functionals", "has_voice") if has_ears else ())
-
-
-def example_inputs(spec: InputSpec, n_frames: int = 5, seed: int = 0) -> dict[str, npt.NDArray[Any]]:
+def example_inputs(
+    spec: InputSpec, encoders: Encoders, n_frames: int = 5, seed: int = 0
+) -> dict[str, npt.NDArray[Any]]:
     """Return random inputs of the right shapes for a graph that reads `spec`."""
     rng = np.random.default_rng(seed)
-    inputs: dict[str, npt.NDArray[Any]] = {}
-    if spec.frames is not None:
-        side_px = spec.frames.side_px
-        inputs["frames"] = rng.integers(0, 256, (n_frames, side_px, side_px, 3), dtype=np.uint8)
-        inputs["has_face"] = np.ones(1, np.float32)
-    if spec.functionals:
-        inputs["functionals"] = rng.normal(size=N_FUNCTIONALS).astype(np.float32)
-        inputs["has_voice"] = np.ones(1, np.float32)
-    return inputs
+    side_px = spec.frames.side_px if spec.frames else 1
+    made: dict[str, npt.NDArray[Any]] = {
+        FRAMES: rng.integers(0, 256, (n_frames, side_px, side_px, 3), dtype=np.uint8),
+        EXPRESSIONS: rng.random((n_frames, encoders.face_width), dtype=np.float32),
+        "has_face": np.ones(1, np.float32),
+        FUNCTIONALS: rng.normal(size=N_FUNCTIONALS).astype(np.float32),
+        SPEECH: rng.normal(size=encoders.voice_width).astype(np.float32),
+        "has_voice": np.ones(1, np.float32),
+    }
+    return {name: made[name] for name in input_names(spec)}
 
 
-def export_bundle(network: ClipNetwork, recipe: Recipe, folder: Path, facts: TrainingFacts) -> None:
+def export_bundle(
+    network: ClipNetwork, recipe: Recipe, folder: Path, facts: TrainingFacts, base: Bundle | None = None
+) -> None:
     """Write a bundle that `moodreel predict --model` reads.
 
     Args:
@@ -114,17 +119,24 @@ def export_bundle(network: ClipNetwork, recipe: Recipe, folder: Path, facts: Tra
         recipe: what it was trained by.
         folder: where to write; made if missing.
         facts: where it comes from.
+        base: the bundle whose encoders the network builds on; they are copied, so that the new bundle stands alone.
 
     Raises:
+        BundleError: `base` lacks an encoder.
         MoodreelError: the graph's logits differ from torch's by more than 1e-4.
         OutputError: the folder cannot be written.
     """
     network.eval()
+    spec = recipe.inputs
+    wanted = {FACE: spec.expressions, VOICE: spec.speech}
+    encoders = Encoders() if base is None else Encoders.open(base, face=wanted[FACE], voice=wanted[VOICE], threads=1)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_graph(network, recipe.inputs, folder / GRAPH_FILE)
-        difference = measure_parity(network, recipe.inputs, folder / GRAPH_FILE)
+        _write_graph(network, example_inputs(spec, encoders), folder / GRAPH_FILE)
+        difference = measure_parity(network, spec, encoders, folder / GRAPH_FILE)
         manifest = _manifest(recipe, folder / GRAPH_FILE, facts, difference)
+        if base is not None:
+            _copy_encoders(base, [name for name in wanted if wanted[name]], folder, manifest)
         (folder / "bundle.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder}: the bundle cannot be written ({error.strerror or error})") from error
@@ -134,8 +146,17 @@ def export_bundle(network: ClipNetwork, recipe: Recipe, folder: Path, facts: Tra
         )
 
 
-def _write_graph(network: ClipNetwork, spec: InputSpec, path: Path) -> None:
-    inputs = example_inputs(spec)
+def _copy_encoders(base: Bundle, names: Sequence[str], folder: Path, manifest: dict[str, Any]) -> None:
+    """Copy networks into a bundle and say so in its manifest; their licence binds the whole."""
+    for name in names:
+        entry = base.networks[name]
+        (folder / str(entry["file"])).write_bytes(read_network(base.path, entry))
+        manifest["networks"][name] = {"file": entry["file"], "sha256": entry["sha256"], "from": base.title}
+    if names:
+        manifest["licence"] += f"; built on the encoders of {base.title}: {base.licence}"
+
+
+def _write_graph(network: ClipNetwork, inputs: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns of shapes that are constants by design
         torch.onnx.export(
@@ -144,20 +165,20 @@ def _write_graph(network: ClipNetwork, spec: InputSpec, path: Path) -> None:
             str(path),
             input_names=list(inputs),
             output_names=["logits"],
-            dynamic_axes={"frames": {0: "n_frames"}} if "frames" in inputs else None,
+            dynamic_axes={name: {0: "n_frames"} for name in (FRAMES, EXPRESSIONS) if name in inputs},
             opset_version=OPSET,
             dynamo=False,
         )
 
 
-def measure_parity(network: ClipNetwork, spec: InputSpec, path: Path) -> float:
+def measure_parity(network: ClipNetwork, spec: InputSpec, encoders: Encoders, path: Path) -> float:
     """Return the greatest difference between the graph's logits and torch's, over clips of 1 to 12 frames."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     differences = []
     for n_frames in (1, 5, 12):
-        inputs = example_inputs(spec, n_frames, seed=n_frames)
+        inputs = example_inputs(spec, encoders, n_frames, seed=n_frames)
         (found,) = session.run(None, inputs)
         with torch.inference_mode():
             expected = network(*(torch.from_numpy(value) for value in inputs.values()))

@@ -7,7 +7,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache as remember
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Literal
 
 import numpy as np
 
+from moodreel.bundle import load_bundle
 from moodreel.cache import Cache, hash_file, make_key
 from moodreel.corpora import Sample, read_feature_file
+from moodreel.encoders import Encoders
 from moodreel.errors import CorpusError, MediaError, OutputError
 from moodreel.features import FEATURES_VERSION, Features, InputSpec, extract_features, spec_to_dict
 from moodreel.functionals import N_FUNCTIONALS
@@ -83,6 +86,7 @@ def extract_corpus(
     *,
     workers: int = 1,
     functionals_source: FunctionalsSource = "opensmile",
+    encoders: str = "default",
     allow_unreadable: bool = False,
 ) -> Extraction:
     """Read the features of every clip, from the cache where they stand there.
@@ -93,14 +97,17 @@ def extract_corpus(
         cache: where features are kept; a run that was stopped goes on where it was.
         workers: processes that read clips.
         functionals_source: `corpus` takes the feature files that came with the corpus instead of running openSMILE.
+        encoders: name or folder of the bundle whose networks describe faces and speech, where `spec` asks for that.
         allow_unreadable: go on whatever share of the clips cannot be read.
 
     Raises:
         CorpusError: more than 5 % of the clips cannot be read, or a feature file has another dimension than 1582.
         OutputError: the cache cannot be written.
+        BundleError: the encoders cannot be opened.
         MoodreelError: openSMILE is needed and not installed.
     """
-    read = partial(_read_one, spec=spec, cache=cache)
+    open_encoders(encoders, spec)
+    read = partial(_read_one, spec=spec, cache=cache, bundle=encoders)
     kept: list[tuple[Sample, str]] = []
     unreadable: list[Unreadable] = []
     n_extracted = 0
@@ -145,13 +152,31 @@ def _report(outcomes: Iterator[Outcome], n_clips: int) -> Iterator[Outcome]:
         yield outcome
 
 
-def _read_one(sample: Sample, spec: InputSpec, cache: Cache) -> Outcome:
+@remember
+def open_encoders(bundle: str, spec: InputSpec) -> Encoders:
+    """Open the encoders that a spec asks for, once in every process.
+
+    Args:
+        bundle: name or folder of the bundle they are taken from.
+        spec: what is to be read.
+
+    Raises:
+        BundleError: there is no such bundle, or it lacks a network.
+    """
+    if not (spec.expressions or spec.speech):
+        return Encoders()
+    return Encoders.open(load_bundle(bundle), face=spec.expressions, voice=spec.speech, threads=1)
+
+
+def _read_one(sample: Sample, spec: InputSpec, cache: Cache, bundle: str) -> Outcome:
     """Read one clip; runs in the worker."""
     try:
-        key = make_key(FEATURES_VERSION, hash_file(sample.path), spec_to_dict(spec), sample.start_s, sample.end_s)
+        encoders = open_encoders(bundle, spec)
+        stretch = (sample.start_s, sample.end_s)
+        key = make_key(FEATURES_VERSION, hash_file(sample.path), spec_to_dict(spec), *stretch, encoders.fingerprint)
         if _from_cache(cache, key) is not None:
             return key, False
-        cache.write(key, _extract(sample, spec).to_arrays())
+        cache.write(key, _extract(sample, spec, encoders).to_arrays())
     except (MediaError, ValueError) as error:
         return Unreadable(sample.clip_id, str(error)), False
     return key, True
@@ -165,9 +190,9 @@ def _from_cache(cache: Cache, key: str) -> Features | None:
         return None
 
 
-def _extract(sample: Sample, spec: InputSpec) -> Features:
+def _extract(sample: Sample, spec: InputSpec, encoders: Encoders) -> Features:
     with open_clip(sample.path) as clip:
-        features = extract_features(clip, spec, sample.start_s or 0.0, sample.end_s)
+        features = extract_features(clip, spec, sample.start_s or 0.0, sample.end_s, encoders)
     if not np.isfinite(features.functionals).all():
         raise CorpusError(f"{sample.path}: NaN in the functionals")
     return features
@@ -176,8 +201,7 @@ def _extract(sample: Sample, spec: InputSpec) -> Features:
 def _with_corpus_functionals(features: Features, sample: Sample) -> Features:
     if sample.features_path is None:
         raise CorpusError(f"{sample.path}: came without a feature file; set functionals_source to opensmile")
-    values = read_feature_file(sample.features_path, N_FUNCTIONALS)
-    return Features(features.frames, values, features.mel, features.active, features.face_state, features.voice_state)
+    return replace(features, functionals=read_feature_file(sample.features_path, N_FUNCTIONALS))
 
 
 def _check_share(unreadable: Sequence[Unreadable], n_clips: int, allowed: bool) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 Float64 = npt.NDArray[np.float64]
-Shrinkage = Literal["none", "ledoit_wolf"]
+Shrinkage = Literal["none", "ledoit_wolf", "fixed"]
 
 _ROUNDING = 1e-8
 """Share of the mean variance put on the diagonal of a singular scatter: without it there is no answer at all."""
@@ -124,6 +124,7 @@ def fit_lda(
     n_directions: int,
     *,
     shrinkage: Shrinkage = "none",
+    share: float = 0.0,
     scale: bool = False,
     limit: float = float("inf"),
 ) -> Discriminants:
@@ -134,7 +135,8 @@ def fit_lda(
         labels: class of each, whole numbers, shape (n,).
         n_directions: how many, at most d; beyond the number of classes less one they are arbitrary.
         shrinkage: `none` adds only what rounding needs for an answer; `ledoit_wolf` blends S_W with a multiple of the
-            identity by the rule of Ledoit & Wolf 2004.
+            identity by the rule of Ledoit & Wolf 2004, `fixed` by `share`.
+        share: of the identity in the blend, 0-1.
         scale: whether features are brought to mean 0 and deviation 1 first.
         limit: see `LinearMap`; only with `scale`.
 
@@ -152,7 +154,8 @@ def fit_lda(
     centres, residuals = _part(scaled, classes)
     within = residuals.T @ residuals / len(scaled)
     variance = float(np.trace(within) + (centres**2).sum()) / len(within)
-    within, share = _make_invertible(within, residuals, shrinkage, variance)
+    share = _ledoit_wolf_share(residuals) if shrinkage == "ledoit_wolf" else share if shrinkage == "fixed" else 0.0
+    within, share = _make_invertible(within, share, variance)
     eigenvalues, directions = _solve(centres, within, n_directions)
     projection = LinearMap(mean, deviation, directions, np.zeros(n_directions), limit)
     return Discriminants(projection, eigenvalues, share)
@@ -221,14 +224,14 @@ def _solve(centres: Float64, within: Float64, n_directions: int) -> tuple[Float6
     return eigenvalues, np.asarray(directions)
 
 
-def _make_invertible(
-    within: Float64, residuals: Float64, shrinkage: Shrinkage, variance: float
-) -> tuple[Float64, float]:
-    share = _ROUNDING
-    if shrinkage == "ledoit_wolf":
-        from sklearn.covariance import ledoit_wolf_shrinkage
+def _ledoit_wolf_share(residuals: Float64) -> float:
+    from sklearn.covariance import ledoit_wolf_shrinkage
 
-        share = max(float(ledoit_wolf_shrinkage(residuals, assume_centered=True)), _ROUNDING)
+    return float(ledoit_wolf_shrinkage(residuals, assume_centered=True))
+
+
+def _make_invertible(within: Float64, share: float, variance: float) -> tuple[Float64, float]:
+    share = max(share, _ROUNDING)
     blended = (1 - share) * within
     blended[np.diag_indices_from(blended)] += share * variance
     return blended, share
@@ -243,6 +246,7 @@ def out_of_fold(
     *,
     n_directions: int,
     shrinkage: Shrinkage = "none",
+    share: float = 0.0,
     scale: bool = False,
     limit: float = float("inf"),
 ) -> Float64:
@@ -259,6 +263,7 @@ def out_of_fold(
         n_classes: how many classes there are.
         n_directions: see `fit_lda`; so for the rest.
         shrinkage: see there.
+        share: see there.
         scale: see there.
         limit: see there.
 
@@ -270,6 +275,8 @@ def out_of_fold(
     scores = np.zeros((len(features), n_classes))
     for held in np.unique(part):
         seen = part != held
-        found = fit_lda(features[seen], labels[seen], n_directions, shrinkage=shrinkage, scale=scale, limit=limit)
+        found = fit_lda(
+            features[seen], labels[seen], n_directions, shrinkage=shrinkage, share=share, scale=scale, limit=limit
+        )
         scores[~seen] = class_scores(found, features[seen], labels[seen], n_classes).apply(features[~seen])
     return scores

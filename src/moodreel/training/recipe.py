@@ -17,14 +17,20 @@ from moodreel.errors import RecipeError
 from moodreel.features import FrameSpec, InputSpec, check_spec
 from moodreel.training.strict import read_strict
 
+EXPRESSION = "expression"
+"""What `video.weights` says for the pretrained face encoder."""
+SPEECH = "speech"
+"""What `audio.source` says for the pretrained voice encoder."""
+
 
 @dataclass(frozen=True)
 class VideoRecipe:
     """The eyes: ResNet-20 over single frames and the LSTM over what it gives.
 
     Attributes:
-        weights: `cifar10` (shipped with the package), `none` (random), or a file: `.onnx` out of `pretrain cifar10`, or
-            a checkpoint of the public naming.
+        weights: `cifar10` (shipped with the package), `none` (random), a file (`.onnx` out of `pretrain cifar10`, or a
+            checkpoint of the public naming), or `expression`: the face encoder of the bundle `encoders` instead of
+            ResNet-20, always frozen.
         frozen: whether the encoder stays as it is; its output is then computed once and cached.
         cells: ResNet's maps are averaged to cells x cells; 0 keeps them whole, as the paper does.
         centre: `none`; `both` appends to each feature its difference from the clip's mean; `only` keeps the difference.
@@ -55,9 +61,12 @@ class AudioRecipe:
     """The ears: functionals, projected by LDA, and a dense network.
 
     Attributes:
-        source: where functionals come from: `opensmile`, or `corpus` for feature files that came with it.
+        source: what is projected: openSMILE's functionals (`opensmile`), feature files that came with the corpus
+            (`corpus`), or the statistics of the voice encoder of the bundle `encoders` (`speech`).
         directions: dimensions of the LDA subspace; at most 6 of them can tell 7 classes apart.
-        shrinkage: how the within-class scatter is made invertible: `none` (but for rounding), `ledoit_wolf`.
+        shrinkage: how the within-class scatter is made invertible: `none` (but for rounding), `ledoit_wolf`, or
+            `fixed`: blended with as much of the identity as `share` says.
+        share: see `shrinkage`, 0-1.
         scale: whether functionals are brought to mean 0 and deviation 1 first.
         limit: with `scale`, how many deviations a functional may go out before it is held; 0 for no limit.
         scores: whether the dense layers read a score a class, made of the subspace, instead of its coordinates.
@@ -67,9 +76,10 @@ class AudioRecipe:
         dropout: share dropped after every ReLU, 0-1.
     """
 
-    source: Literal["opensmile", "corpus"] = "opensmile"
+    source: Literal["opensmile", "corpus", "speech"] = "opensmile"
     directions: int = 512
-    shrinkage: Literal["none", "ledoit_wolf"] = "none"
+    shrinkage: Literal["none", "ledoit_wolf", "fixed"] = "none"
+    share: float = 0.0
     scale: bool = False
     limit: float = 0.0
     scores: bool = False
@@ -143,6 +153,7 @@ class Recipe:
         folds: folds of unseen speakers, where the corpus gives no split of its own.
         valid_share: part of the training speakers set aside for early stopping and choices.
         longest_s: what of a clip lies beyond is left out, seconds.
+        encoders: name or folder of the bundle whose networks describe faces and speech, where the recipe asks for that.
         frames: how frames are read; needed with `video`.
         video: the eyes; `null` for a network of sound alone.
         audio: the ears; `null` for a network of pictures alone.
@@ -156,6 +167,7 @@ class Recipe:
     folds: int = 5
     valid_share: float = 0.2
     longest_s: float = 8.0
+    encoders: str = "default"
     frames: FrameSpec | None = None
     video: VideoRecipe | None = None
     audio: AudioRecipe | None = None
@@ -166,7 +178,11 @@ class Recipe:
     def inputs(self) -> InputSpec:
         """What is read of each clip."""
         return InputSpec(
-            frames=self.frames if self.video else None, functionals=self.audio is not None, longest_s=self.longest_s
+            frames=self.frames if self.video else None,
+            expressions=self.video is not None and self.video.weights == EXPRESSION,
+            functionals=self.audio is not None and self.audio.source != SPEECH,
+            speech=self.audio is not None and self.audio.source == SPEECH,
+            longest_s=self.longest_s,
         )
 
     @property
@@ -267,6 +283,7 @@ def _rules(recipe: Recipe) -> list[tuple[bool, str]]:
         rules += [
             (min(video.width, video.layers) >= 1, "video.width and video.layers must be 1 or more"),
             (0 <= video.dropout < 1, "video.dropout must lie within 0-1"),
+            (video.frozen or video.weights != EXPRESSION, "video.weights: expression needs video.frozen"),
             (
                 video.frozen or not video.reduced,
                 "video.reduced needs video.frozen: it is fitted on the encoder's output",
@@ -278,6 +295,7 @@ def _rules(recipe: Recipe) -> list[tuple[bool, str]]:
             (0 <= audio.dropout < 1, "audio.dropout must lie within 0-1"),
             (audio.cross_fit == 0 or audio.cross_fit >= 2, "audio.cross_fit must be 0, or 2 or more"),
             (audio.cross_fit == 0 or audio.scores, "audio.cross_fit needs audio.scores"),
+            (0 <= audio.share <= 1, "audio.share must lie within 0-1"),
             (audio.limit >= 0, "audio.limit must be 0 or more"),
         ]
     return rules
