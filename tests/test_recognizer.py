@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import threading
 from importlib import resources
 
 import jsonschema
@@ -105,6 +106,16 @@ def test_progress_rises_to_the_end(recognizer, face_clip):
     shares = []
     recognizer.predict(face_clip, progress=shares.append)
     assert shares == sorted(shares) and shares[0] >= 0 and 0.5 < shares[-1] <= 1
+
+
+def test_interrupted_predicting_leaves_no_thread_and_can_be_repeated(recognizer, face_clip):
+    def interrupt(share):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recognizer.predict(face_clip, progress=interrupt)
+    assert "moodreel-read-ahead" not in [thread.name for thread in threading.enumerate()]
+    assert recognizer.predict(face_clip).label == "surprise"
 
 
 def test_long_sound_is_heard_in_chunks_and_every_window_is_there(recognizer, tmp_path):

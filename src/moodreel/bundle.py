@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from moodreel.errors import BundleError
 from moodreel.labels import EMOTIONS
+from moodreel.sessions import start_session
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -150,15 +151,8 @@ def open_session(graph: bytes, where: str, threads: int) -> onnxruntime.Inferenc
     Raises:
         BundleError: the bytes are no graph that ONNX Runtime can run.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return start_session(graph, threads)
     except Exception as error:  # ONNX Runtime raises a family of its own without a common base
         raise BundleError(f"{where}: not a network that ONNX Runtime can run ({_first_line(error)})") from None
 

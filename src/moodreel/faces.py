@@ -18,6 +18,7 @@ from PIL import Image
 
 from moodreel.errors import MoodreelError
 from moodreel.onnx_sizes import free_sizes
+from moodreel.sessions import start_session
 
 Floats = npt.NDArray[np.floating[Any]]
 Pixels = npt.NDArray[np.uint8]
@@ -234,16 +235,9 @@ def box_overlaps(box: Floats, boxes: Floats) -> Floats:
 
 
 def _open_session(threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     path = _network_path()
     try:
-        network = free_sizes(path.read_bytes())
-        return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+        return start_session(free_sizes(path.read_bytes()), threads)
     except Exception as error:
         raise MoodreelError(
             f"the face detector {path} cannot be loaded ({type(error).__name__}); reinstall it: "

@@ -6,12 +6,13 @@ were there, and their shares are even.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from moodreel.ahead import read_ahead, report_progress, start_of
 from moodreel.bundle import Bundle
 from moodreel.encoders import Encoders
 from moodreel.errors import BundleError
@@ -88,23 +89,23 @@ class JointReader:
         Raises:
             MediaError: nothing in the clip can be decoded.
         """
-        answers = [self._answer(stretch, end_s, clip) for stretch, end_s in self._cut(clip, progress)]
+        rate_hz = self._spec.frames.rate_hz if self._spec.frames else 0.0
+        hears = self._spec.functionals or self._spec.speech
+        stream = clip.stream(
+            longest_side_px=ANALYSIS_SIDE_PX, frames_rate_hz=rate_hz, sound_rate_hz=RATE_HZ if hears else 0
+        )
+        with read_ahead(stream) as items:
+            cut = self._cut(report_progress(items, clip.duration_s, progress), clip)
+            answers = [self._answer(stretch, end_s, clip) for stretch, end_s in cut]
         uses = ("has_face" in self._inputs, "has_voice" in self._inputs)
         return _write(name, clip, self._bundle.title, answers, uses)
 
-    def _cut(self, clip: Clip, progress: Callable[[float], None] | None) -> Iterator[tuple[_Stretch, float]]:
+    def _cut(self, items: Iterable[Frame | Sound], clip: Clip) -> Iterator[tuple[_Stretch, float]]:
         """Yield the clip's stretches and their ends, each as long as the network reads at once but the last."""
         spec, stretch = self._spec, _Stretch(0.0)
-        rate_hz = spec.frames.rate_hz if spec.frames else 0.0
-        hears = spec.functionals or spec.speech
-        for item in clip.stream(
-            longest_side_px=ANALYSIS_SIDE_PX, frames_rate_hz=rate_hz, sound_rate_hz=RATE_HZ if hears else 0
-        ):
-            if progress is not None and clip.duration_s > 0:
-                progress(min(1.0, clip.decoded_s / clip.duration_s))
-            time_s = item.time_s if isinstance(item, Frame) else item.start_s
+        for item in items:
             # Sound and picture are interleaved within a second or so: the stretch is closed once both are past its end.
-            if time_s >= stretch.start_s + spec.longest_s + _INTERLEAVED_S:
+            if start_of(item) >= stretch.start_s + spec.longest_s + _INTERLEAVED_S:
                 end_s = stretch.start_s + spec.longest_s
                 done, stretch = _divide(stretch, end_s)
                 yield done, end_s

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from moodreel.ahead import read_ahead, report_progress
 from moodreel.answer import Evidence, SeenPerson, answer
 from moodreel.bundle import Bundle
 from moodreel.errors import BundleError
@@ -69,8 +70,10 @@ class LateReader:
         tracker = FaceTracker(self._detector, self._tracking)
         reader, listener = ExpressionReader(self._face_session), VoiceListener(self._voice_session)
         stream = clip.stream(longest_side_px=ANALYSIS_LONG_SIDE_PX, frames_rate_hz=ANALYSIS_RATE_HZ)
-        for face in tracker.track(_listen_in_passing(stream, listener, clip, progress)):
-            reader.read(face)
+        with read_ahead(stream) as items:
+            reported = report_progress(items, clip.duration_s, progress)
+            for face in tracker.track(_listen_in_passing(reported, listener)):
+                reader.read(face)
         evidence = Evidence(
             clip=name,
             duration_s=clip.decoded_s,
@@ -86,13 +89,9 @@ class LateReader:
         return answer(evidence, self._fusion)
 
 
-def _listen_in_passing(
-    stream: Iterator[Frame | Sound], listener: VoiceListener, clip: Clip, progress: Callable[[float], None] | None
-) -> Iterator[Frame]:
+def _listen_in_passing(items: Iterable[Frame | Sound], listener: VoiceListener) -> Iterator[Frame]:
     """Hand the sound of a stream to the listener and yield its frames, so that the clip is decoded once."""
-    for item in stream:
-        if progress is not None and clip.duration_s > 0:
-            progress(min(1.0, clip.decoded_s / clip.duration_s))
+    for item in items:
         if isinstance(item, Frame):
             yield item
         else:

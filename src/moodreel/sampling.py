@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
@@ -61,7 +62,8 @@ class Sound:
 def read_placement(frame: av.VideoFrame) -> Placement:
     """Return how the frame's display matrix (rotation by quarter turns, mirroring) places it."""
     try:
-        data = cast(Any, frame.side_data.get("DISPLAYMATRIX"))
+        # Not `frame.side_data`: it makes a circle of references, and hundreds of frames await the garbage collector.
+        data = cast(Any, SideDataContainer)(frame).get("DISPLAYMATRIX")
     except ValueError:  # PyAV lists no side data at all beside a kind it does not know, such as EXIF
         return _TURNS[round(frame.rotation / 90) % 4]
     if data is None:
