@@ -37,3 +37,11 @@ def chirp(time_s):
     """Syllables: three a second of a gliding tone with harmonics."""
     phase = 2 * np.pi * (180 * time_s + 20 * np.sin(5 * time_s))
     return 0.3 * (np.sin(phase) + 0.5 * np.sin(3 * phase)) * (np.sin(2 * np.pi * 1.5 * time_s) ** 2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Keep the user's cache out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOODREEL_CACHE", str(tmp_path_factory.mktemp("user-cache")))
+        yield

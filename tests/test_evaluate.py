@@ -19,6 +19,7 @@ from moodreel.evaluation import Resampling, compare, score
 from moodreel.evaluation.answers import ClipAnswer, Said, gather_outcomes, open_answers, read_answers
 from moodreel.evaluation.conditions import find_worst, score_conditions, score_contributions
 from moodreel.evaluation.html import render_html
+from moodreel.evaluation.leaks import LeakReport
 from moodreel.evaluation.report import Subject, evaluate_answers, format_summary, to_json
 from moodreel.labels import EMOTIONS
 from moodreel.recognizer import Recognizer
@@ -98,6 +99,7 @@ def _probabilities(rng, truth, strength):
     return np.exp(logits) / np.exp(logits).sum()
 
 
+NO_LEAKS = LeakReport("", (), (), (), ())
 SUBJECT = Subject("tiny 1", "cremad", "/data/cremad", "cremad", "all clips")
 
 
@@ -306,7 +308,7 @@ class TestConditions:
 class TestReport:
     def test_json_follows_its_schema_and_failures_stay(self):
         answers = [*make_answers(), ClipAnswer("broken", "s0", "sad", error="cannot be read")]
-        evaluation = evaluate_answers(SUBJECT, answers, {"clip1": 20.0}, FAST)
+        evaluation = evaluate_answers(SUBJECT, answers, NO_LEAKS, {"clip1": 20.0}, FAST)
         report = to_json(evaluation)
         jsonschema.validate(json.loads(json.dumps(report, allow_nan=False)), SCHEMA)
         assert report["failures"] == [{"clip": "broken", "error": "cannot be read"}]
@@ -314,7 +316,7 @@ class TestReport:
 
     def test_figures_are_those_of_the_answers(self):
         answers = make_answers()
-        evaluation = evaluate_answers(SUBJECT, answers, resampling=FAST)
+        evaluation = evaluate_answers(SUBJECT, answers, NO_LEAKS, resampling=FAST)
         assert evaluation.scores.uar == score(gather_outcomes(answers), FAST).uar
         right = [EMOTIONS[int(np.argmax(a.probabilities))] == a.label for a in answers]
         kept = [not a.abstained for a in answers]
@@ -325,13 +327,13 @@ class TestReport:
         )
 
     def test_people_stand_beside_where_published(self):
-        summary = format_summary(evaluate_answers(SUBJECT, make_answers(), resampling=FAST))
+        summary = format_summary(evaluate_answers(SUBJECT, make_answers(), NO_LEAKS, resampling=FAST))
         assert "0.636 of answers right, face and voice (Cao et al. 2014)" in summary
         other = Subject("tiny 1", "mine", "/data", "folders", "all clips")
-        assert "people" not in format_summary(evaluate_answers(other, make_answers(), resampling=FAST))
+        assert "people" not in format_summary(evaluate_answers(other, make_answers(), NO_LEAKS, resampling=FAST))
 
     def test_a_long_curve_is_thinned_and_keeps_its_ends(self):
-        curve = evaluate_answers(SUBJECT, make_answers(900), resampling=FAST).risk_coverage
+        curve = evaluate_answers(SUBJECT, make_answers(900), NO_LEAKS, resampling=FAST).risk_coverage
         assert len(curve.coverage) <= 200 and curve.coverage[-1] == 1
 
     def test_a_clip_with_nothing_to_go_by_does_not_count_for_angry(self):
@@ -342,7 +344,9 @@ class TestReport:
     def test_page_asks_for_nothing_and_escapes_names(self):
         answers = [ClipAnswer(**{**vars(a), "speaker": f"<script>alert({a.speaker})</script>$x$"})
                    for a in make_answers(70)]  # fmt: skip
-        page = render_html(evaluate_answers(Subject("<b>", "&c", "/x", "folders", "all"), answers, resampling=FAST))
+        page = render_html(
+            evaluate_answers(Subject("<b>", "&c", "/x", "folders", "all"), answers, NO_LEAKS, resampling=FAST)
+        )
         checker = Checker()
         checker.feed(page)
         assert checker.faults == [] and checker.n_plots >= 6
@@ -351,7 +355,7 @@ class TestReport:
 
     def test_page_without_a_modality_each_or_an_interval(self):
         answers = make_answers(6, n_speakers=1, both=False)
-        page = render_html(evaluate_answers(SUBJECT, answers, resampling=FAST))
+        page = render_html(evaluate_answers(SUBJECT, answers, NO_LEAKS, resampling=FAST))
         assert "What each modality adds" not in page and "one speaker only" in page
 
 

@@ -78,6 +78,12 @@ class Cache:
         return self.folder / key[:2] / f"{key}.npz"
 
 
+def default_cache() -> Cache:
+    """Return the user's feature cache: `$MOODREEL_CACHE`, else `$XDG_CACHE_HOME/moodreel`, else `~/.cache/moodreel`."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Cache(Path(os.environ.get("MOODREEL_CACHE") or Path(base) / "moodreel"))
+
+
 def make_key(*parts: Any) -> str:
     """Return the address of an entry: a hash of everything that it depends on.
 

@@ -239,20 +239,29 @@ def corpus(
     check_media: Annotated[
         bool, typer.Option("--check-media", help="Open every file, to find unreadable ones.")
     ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Look for speakers and recordings on both sides.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")] = False,
 ) -> None:
-    """Show what a corpus holds: clips, classes, speakers, unreadable files, imbalance."""
+    """Show what a corpus holds: clips, classes, speakers, unreadable files, imbalance, leaks."""
     import json
 
     from rich.console import Console
 
     from moodreel.corpora import describe_corpus, read_corpus, render_description
+    from moodreel.evaluation import to_plain
+    from moodreel.evaluation.commands import check_corpus
+    from moodreel.evaluation.leaks import format_leaks
 
-    description = describe_corpus(read_corpus(folder, layout, speakers), check_media)
+    read = read_corpus(folder, layout, speakers)
+    description = describe_corpus(read, check_media)
+    leaks = check_corpus(read) if check else None
     if as_json:
-        typer.echo(json.dumps(description.to_json(), indent=2, ensure_ascii=False))
+        found = {} if leaks is None else {"leaks": to_plain(leaks)}
+        typer.echo(json.dumps({**description.to_json(), **found}, indent=2, ensure_ascii=False))
     else:
         Console().print(render_description(description))
+        typer.echo(format_leaks(leaks) if leaks is not None else "", nl=leaks is not None)
+    raise typer.Exit(1 if leaks is not None and leaks.leaked else 0)
 
 
 app.add_typer(cli_evaluation.app)

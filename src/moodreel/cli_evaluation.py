@@ -32,9 +32,11 @@ def evaluate(
     layout: Annotated[str | None, typer.Option(help="The corpus's layout; found out when not given.")] = None,
     speakers: Annotated[str | None, typer.Option(help="Pattern with a group (?P<speaker>…) over clip paths.")] = None,
     speakers_csv: Annotated[Path | None, typer.Option(help="Table of each clip's speaker or film.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the cache of fingerprints.")] = None,
     threads: Annotated[int, typer.Option(min=1, max=64, help="Processor threads that the networks may use.")] = 2,
 ) -> None:
     """Measure what a bundle is worth on labelled clips: figures with intervals, as table, JSON and HTML."""
+    from moodreel.cache import Cache
     from moodreel.corpora import read_corpus
     from moodreel.errors import EvaluationError
     from moodreel.evaluation.commands import HTML_FILE
@@ -46,6 +48,6 @@ def evaluate(
         raise EvaluationError("--folds and --split exclude each other: the folds say which clips are asked about")
     clips = read_corpus(corpus, layout, speakers, speakers_csv)
     plan = plan_folds(Path(bundle), clips) if folds else plan_split(bundle, clips, split.value if split else None)
-    evaluation = run(plan, out, threads)
+    evaluation = run(plan, out, threads, Cache(cache) if cache else None)
     typer.echo(format_summary(evaluation) + f"report: {out / HTML_FILE}")
     raise typer.Exit(1 if evaluation.failures else 0)

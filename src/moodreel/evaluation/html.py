@@ -35,7 +35,7 @@ def render_html(evaluation: Evaluation) -> str:
     Returns:
         HTML with its style and plots inside; names out of the corpus are escaped.
     """
-    sections = (_head, _classes, _calibration, _modalities, _conditions, _failures)
+    sections = (_head, _leaks, _classes, _calibration, _modalities, _conditions, _failures)
     body = "\n".join(section(evaluation) for section in sections)
     title = escape(f"{evaluation.subject.model} on {evaluation.subject.corpus}")
     return wrap_page(title, body)
@@ -70,6 +70,7 @@ def _head(evaluation: Evaluation) -> str:
         ("UAR", scores.uar, f"over {len(scores.present)} emotions; chance {1 / len(scores.present):.3f}"),
         ("WAR (accuracy)", scores.war, ""),
         ("macro F1", scores.macro_f1, ""),
+        *_leaky_rows(evaluation),
         *(
             (f"people, {one.modalities}", f"{one.accuracy:.3f}", f"{one.protocol} ({one.source})")
             for one in evaluation.human
@@ -79,11 +80,31 @@ def _head(evaluation: Evaluation) -> str:
         f"<h1>{escape(subject.model)} on {escape(subject.corpus)}</h1>"
         f'<p class="small">{escape(subject.protocol)}; read from {escape(subject.root)} as {escape(subject.layout)}; '
         f"{asked}; {scores.n_speakers} known speakers</p>"
-        f'<p class="headline">UAR {escape(str(scores.uar))}</p>'
+        f'<p class="headline">{"" if evaluation.honest else "NOT HONEST: "}UAR {escape(str(scores.uar))}</p>'
         f'<p class="small">Square brackets: {escape(scores.uar.method)}.</p>'
         + render_warnings(evaluation.warnings)
         + render_table(["figure", "value", ""], rows)
     )
+
+
+def _leaky_rows(evaluation: Evaluation) -> list[tuple[object, ...]]:
+    scores = evaluation.scores_with_leaks
+    if scores is None:
+        return []
+    note = f"with {scores.n_clips - evaluation.scores.n_clips} clips that the bundle knows"
+    return [("UAR, leaks counted in", scores.uar, note), ("WAR, leaks counted in", scores.war, note)]
+
+
+def _leaks(evaluation: Evaluation) -> str:
+    leaks = evaluation.leaks
+    against = f"Held against {leaks.against}." if leaks.against else "There was nothing to hold the clips against."
+    speakers = ", ".join(leaks.shared_speakers)
+    shared = f'<p class="leak">speakers on both sides: {escape(speakers)}</p>' if speakers else ""
+    rows = [(one.clip, one.kind, one.twin, one.twin_side, f"{1 - one.wrong:.0%}") for one in leaks.leaks]
+    table = render_table(["clip", "same", "as", "which stands in", "alike"], rows) if rows else ""
+    none = "" if rows or speakers or not leaks.against else "<p>No clip stands on both sides.</p>"
+    unread = f"<p>{len(leaks.unread)} clips cannot be read and were not checked.</p>" if leaks.unread else ""
+    return f'<h2>Leaks</h2><p class="small">{escape(against)}</p>' + none + shared + table + unread
 
 
 def _classes(evaluation: Evaluation) -> str:

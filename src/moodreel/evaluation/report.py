@@ -22,6 +22,7 @@ from moodreel.evaluation.conditions import (
 )
 from moodreel.evaluation.human import HUMAN_FIGURES, HumanFigure
 from moodreel.evaluation.intervals import DEFAULT_RESAMPLING, Resampling
+from moodreel.evaluation.leaks import LeakReport, format_leaks
 from moodreel.evaluation.outcomes import Outcomes
 from moodreel.evaluation.plain import to_plain
 from moodreel.evaluation.scores import Scores, score
@@ -86,7 +87,10 @@ class Evaluation:
         n_clips: clips asked about, failed ones included.
         failures: the clips that failed; they count in no figure.
         n_without_evidence: clips with nothing to go by; they are dealt an emotion by the hash of their name.
-        scores: the main figures.
+        leaks: what the guard against leaks found.
+        honest: whether leaked clips are out of all figures; not so where every clip leaks.
+        scores: the main figures, leaked clips left out.
+        scores_with_leaks: the same with them; `None` where none leaks.
         calibration: whether probabilities mean what they say.
         risk_coverage: what abstaining below other thresholds would buy, at most 200 points.
         abstention: what the bundle's own threshold buys.
@@ -102,7 +106,10 @@ class Evaluation:
     n_clips: int
     failures: tuple[Failure, ...]
     n_without_evidence: int
+    leaks: LeakReport
+    honest: bool
     scores: Scores
+    scores_with_leaks: Scores | None
     calibration: Calibration
     risk_coverage: RiskCoverage
     abstention: Abstention
@@ -116,6 +123,7 @@ class Evaluation:
 def evaluate_answers(
     subject: Subject,
     answers: Sequence[ClipAnswer],
+    leaks: LeakReport,
     backgrounds_db: Mapping[str, float | None] | None = None,
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> Evaluation:
@@ -124,6 +132,7 @@ def evaluate_answers(
     Args:
         subject: what was evaluated.
         answers: one for each clip asked about.
+        leaks: what the guard against leaks found among them.
         backgrounds_db: level of each clip's sound over its background, by name, where measured.
         resampling: how intervals are drawn.
 
@@ -134,26 +143,35 @@ def evaluate_answers(
     if len(failures) == len(answers):
         first = f"; the first: {failures[0].error}" if failures else ""
         raise EvaluationError(f"none of {len(answers)} clips could be predicted{first}")
-    outcomes = gather_outcomes(answers)
-    scores = score(outcomes, resampling)
-    conditions = score_conditions(answers, backgrounds_db or {}, resampling)
-    contributions = score_contributions(answers, resampling)
     answered = [answer for answer in answers if answer.probabilities is not None]
+    leaked = set(leaks.leaked)
+    kept = [answer for answer in answered if answer.clip not in leaked] or answered
+    honest = not leaked or not leaked & {answer.clip for answer in kept}
+    outcomes = gather_outcomes(kept)
+    scores = score(outcomes, resampling)
+    conditions = score_conditions(kept, backgrounds_db or {}, resampling)
+    contributions = score_contributions(kept, resampling)
     return Evaluation(
         schema_version=SCHEMA_VERSION,
         subject=subject,
         n_clips=len(answers),
         failures=failures,
-        n_without_evidence=sum(answer.modalities == "neither" for answer in answered),
+        n_without_evidence=sum(answer.modalities == "neither" for answer in kept),
+        leaks=leaks,
+        honest=honest,
         scores=scores,
+        scores_with_leaks=score(gather_outcomes(answered), resampling) if len(kept) < len(answered) else None,
         calibration=measure_calibration(outcomes, resampling=resampling),
         risk_coverage=_thin(risk_coverage(outcomes)),
-        abstention=_measure_abstention(outcomes, answered),
+        abstention=_measure_abstention(outcomes, kept),
         conditions=conditions,
         worst=find_worst(conditions),
         contributions=contributions,
         human=HUMAN_FIGURES.get(subject.corpus, ()),
-        warnings=tuple(_warn(scores, outcomes, failures, contributions)),
+        warnings=(
+            *_warn_of_leaks(leaks, honest, len(answered) - len(kept)),
+            *_warn(scores, outcomes, failures, contributions),
+        ),
     )
 
 
@@ -169,6 +187,16 @@ def _thin(curve: RiskCoverage) -> RiskCoverage:
     lines = ([line[row] for row in rows] for line in (curve.thresholds, curve.coverage, curve.risk))
     thresholds, coverage, risk = map(tuple, lines)
     return replace(curve, thresholds=thresholds, coverage=coverage, risk=risk)
+
+
+def _warn_of_leaks(leaks: LeakReport, honest: bool, n_left_out: int) -> list[str]:
+    if not honest:
+        return ["NO HONEST FIGURE: the bundle knows every clip, by speaker or recording"]
+    if n_left_out:
+        return [f"{n_left_out} clips leak and are left out: the bundle knows their speaker or recording"]
+    if not leaks.against:
+        return ["the bundle lists no training clips: whether it was trained on these cannot be checked"]
+    return []
 
 
 def _warn(
@@ -209,6 +237,7 @@ def format_summary(evaluation: Evaluation) -> str:
         f"  UAR       {scores.uar}   over {len(scores.present)} emotions, chance {1 / len(scores.present):.3f}",
         f"  WAR       {scores.war}",
         f"  macro F1  {scores.macro_f1}",
+        *_leaky_rows(evaluation),
         f"  NLL       {evaluation.calibration.nll}   ECE {evaluation.calibration.ece:.3f}",
         *(_human_row(figure) for figure in evaluation.human),
         "",
@@ -222,8 +251,17 @@ def format_summary(evaluation: Evaluation) -> str:
             f"  worst group: {worst.dimension} {printable(worst.group)}, UAR {worst.uar}, {worst.n_clips} clips"
         )
     lines += ["", f"intervals: {scores.uar.method}"]
-    lines += [f"warning: {warning}" for warning in evaluation.warnings]
+    lines += [format_leaks(evaluation.leaks)] + [f"warning: {warning}" for warning in evaluation.warnings]
     return "\n".join(lines + _failure_rows(evaluation.failures)) + "\n"
+
+
+def _leaky_rows(evaluation: Evaluation) -> list[str]:
+    scores = evaluation.scores_with_leaks
+    return (
+        []
+        if scores is None
+        else [f"  with {scores.n_clips - evaluation.scores.n_clips} leaked clips: UAR {scores.uar}"]
+    )
 
 
 def _human_row(figure: HumanFigure) -> str:

@@ -15,16 +15,18 @@ import numpy.typing as npt
 import torch
 
 from moodreel.bundle import load_bundle
-from moodreel.cache import Cache
+from moodreel.cache import Cache, default_cache
 from moodreel.corpora import Corpus, Sample, read_corpus
 from moodreel.errors import OutputError, RecipeError
 from moodreel.evaluation import make_outcomes, score, to_plain
+from moodreel.evaluation.fingerprints import read_fingerprints
+from moodreel.evaluation.training_clips import know_clips, write_training_clips
 from moodreel.labels import EMOTIONS
 from moodreel.splits import Split, clip_folds, make_split, official_split, speaker_folds, speaker_split
 from moodreel.training.curves import plot_curves
 from moodreel.training.data import ClipItem, Material, fit_maps, make_items
 from moodreel.training.export import ClipNetwork, TrainingFacts, export_bundle
-from moodreel.training.extraction import default_cache, extract_corpus
+from moodreel.training.extraction import extract_corpus
 from moodreel.training.fit import Fitted, Sides, build, fit_network, predict_log_probabilities
 from moodreel.training.networks import JointNetwork, ResNetEncoder
 from moodreel.training.recipe import EXPRESSION, Recipe, format_recipe, load_recipe
@@ -284,10 +286,17 @@ class _Run:
             licence=self.options.licence,
             command=f"moodreel train CORPUS --recipe {self.recipe.name}",
             scores=scores,
+            training_clips=self._list_clips(),
         )
         spec = self.recipe.inputs
         base = load_bundle(self.recipe.encoders) if spec.expressions or spec.speech else None
         export_bundle(ClipNetwork(networks, self.maps, encoder, spec), self.recipe, self.out / "bundle", facts, base)
+
+    def _list_clips(self) -> dict[str, Any]:
+        """Write the list of the clips that the networks saw, so that no evaluation takes them for unknown ones."""
+        samples = [*self.split.train, *self.split.valid]
+        prints = read_fingerprints(samples, self.material.extraction.cache, self.options.workers)
+        return write_training_clips(know_clips(samples, prints, ["trained"] * len(samples)), self.out / "bundle")
 
 
 def format_scores(scores: dict[str, Any], out: Path) -> str:

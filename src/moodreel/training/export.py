@@ -42,12 +42,14 @@ class TrainingFacts:
         licence: of the weights, which the data's licence may bind.
         command: the command that trained it.
         scores: measured figures with protocol; JSON types.
+        training_clips: entry of the list of training clips, from `write_training_clips`; `None` without a list.
     """
 
     training_data: str
     licence: str
     command: str
     scores: Mapping[str, Any]
+    training_clips: Mapping[str, Any] | None = None
 
 
 class ClipNetwork(nn.Module):
@@ -201,4 +203,5 @@ def _manifest(recipe: Recipe, graph: Path, facts: TrainingFacts, difference: flo
         "networks": {"joint": {"file": graph.name, "sha256": digest, "largest_difference_from_torch": difference}},
         "recipe": json.loads(json.dumps(asdict(recipe))),
         "scores": dict(facts.scores),
+        **({} if facts.training_clips is None else {"training_clips": dict(facts.training_clips)}),
     }

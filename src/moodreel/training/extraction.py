@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -11,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cache as remember
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -216,9 +214,3 @@ def _check_share(unreadable: Sequence[Unreadable], n_clips: int, allowed: bool) 
 
 def _list(unreadable: Sequence[Unreadable]) -> str:
     return "; ".join(f"{clip.clip_id}: {clip.reason}" for clip in unreadable)
-
-
-def default_cache() -> Cache:
-    """Return the user's feature cache: `$MOODREEL_CACHE`, else `$XDG_CACHE_HOME/moodreel`, else `~/.cache/moodreel`."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Cache(Path(os.environ.get("MOODREEL_CACHE") or Path(base) / "moodreel"))
