@@ -68,9 +68,34 @@ def test_the_layer_does_what_the_map_does():
     wild[0, 0] = 1e6
     scaling = fit_scaling(features, limit=3.0)
     assert np.abs(scaling.apply(wild)).max() == 3.0
-    for linear_map in (scaling, fit_components(features, 5), fit_lda(features, labels, 6).projection):
+    squashed = fit_lda(features, labels, 6, squash=True).projection
+    for linear_map in (scaling, squashed, fit_components(features, 5), fit_lda(features, labels, 6).projection):
         found = Projection(linear_map)(torch.as_tensor(wild, dtype=torch.float32)).numpy()
         np.testing.assert_allclose(found, linear_map.apply(wild), rtol=1e-3, atol=1e-3)
+
+
+def test_squashing_makes_lda_blind_to_units_and_bears_wild_values():
+    features, labels = blobs(n=420)
+    wild = features.copy()
+    wild[::60, :7] *= 1e5
+    strangers, answers = blobs(n=700, seed=1)
+
+    def recall(training, unit=1.0, **settings):
+        found = fit_lda(training * unit, labels, 6, shrinkage="fixed", share=0.5, scale=True, **settings)
+        scores = class_scores(found, training * unit, labels, 7).apply(strangers * unit)
+        return (scores.argmax(1) == answers).mean()
+
+    assert recall(wild, squash=True) > recall(wild) + 0.1
+    assert recall(features, squash=True) == recall(features, unit=1e-4, squash=True)
+
+
+def test_a_fixed_share_is_what_is_blended_in():
+    features, labels = blobs(n=70, d=200)
+    assert fit_lda(features, labels, 6, shrinkage="fixed", share=0.65).shrinkage == 0.65
+    found = fit_lda(features, labels, 6, shrinkage="fixed", share=1.0)  # nothing left of S_W: nearest class mean
+    means = np.stack([features[labels == label].mean(0) for label in range(7)])
+    nearest = ((features[:, None] - means) ** 2).sum(2).argmin(1)
+    assert (class_scores(found, features, labels, 7).apply(features).argmax(1) == nearest).all()
 
 
 def test_components_have_deviation_one_and_do_not_correlate():

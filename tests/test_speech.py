@@ -8,6 +8,7 @@ from moodreel.speech import (
     RATE_HZ,
     SILENT_DBFS,
     TOKEN_S,
+    cut_to_speech,
     extract_speech,
     measure_power,
     mel_filters,
@@ -163,6 +164,19 @@ def test_silence_alone_is_left_as_it_is():
     mel, weights = trim_silence(speech, pool_windows(speech.active, [(0.0, 1.0)]))
     assert mel.shape == (1, 80, 100)
     assert weights.shape == (1, 50)
+
+
+def test_sound_is_cut_to_its_speech():
+    voice = make_voice(1.0)
+    padded = np.concatenate([np.zeros(16_000, np.float32), voice, np.zeros(24_000, np.float32)])
+    cut = cut_to_speech(padded)
+    assert 1.0 * 16_000 <= len(cut) <= 1.4 * 16_000  # 0.1 s of silence stays on either side
+    assert np.abs(cut).sum() == pytest.approx(np.abs(voice).sum(), rel=1e-2)
+
+
+def test_sound_without_speech_is_not_cut():
+    silence = np.zeros(16_000, np.float32)
+    assert cut_to_speech(silence) is silence
 
 
 def test_a_window_outside_the_sound_is_refused():

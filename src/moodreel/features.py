@@ -23,7 +23,7 @@ from moodreel.faces import Face, FaceDetector
 from moodreel.functionals import LEAST_S, N_FUNCTIONALS, extract_functionals
 from moodreel.media import Clip
 from moodreel.sampling import Frame
-from moodreel.speech import CHUNK_S, RATE_HZ, extract_speech
+from moodreel.speech import CHUNK_S, RATE_HZ, cut_to_speech, extract_speech
 
 Framing = Literal["whole", "face"]
 FRAMINGS: tuple[str, ...] = get_args(Framing)
@@ -68,6 +68,7 @@ class InputSpec:
         frames: how frames are read; `None` where the network has no eyes.
         expressions: whether a pretrained face encoder describes the frames; its features then stand for them.
         functionals: whether openSMILE's IS10 functionals are computed.
+        trimmed: whether they are computed without the silence before and behind the speech.
         speech: whether a pretrained voice encoder describes the speech.
         longest_s: what lies beyond is left out; at most 8 s.
     """
@@ -75,6 +76,7 @@ class InputSpec:
     frames: FrameSpec | None = None
     expressions: bool = False
     functionals: bool = False
+    trimmed: bool = False
     speech: bool = False
     longest_s: float = 8.0
 
@@ -193,10 +195,15 @@ def build_features(
     voice_state = _judge_sound(sound, has_sound)
     functionals, speech = np.zeros(N_FUNCTIONALS, np.float32), np.zeros(encoders.voice_width, np.float32)
     if voice_state == "ok" and spec.functionals:
-        functionals = extract_functionals(sound)
+        functionals = _extract_functionals(sound, spec)
     if voice_state == "ok" and spec.speech:
         speech = encoders.describe_speech(extract_speech(sound[: int(CHUNK_S * RATE_HZ)]))
     return Features(pictures, expressions, functionals, speech, face_state, voice_state)
+
+
+def _extract_functionals(sound: npt.NDArray[np.float32], spec: InputSpec) -> npt.NDArray[np.float32]:
+    spoken = cut_to_speech(sound[: int(CHUNK_S * RATE_HZ)]) if spec.trimmed else sound
+    return extract_functionals(spoken if len(spoken) >= LEAST_S * RATE_HZ else sound)
 
 
 def spec_to_dict(spec: InputSpec) -> dict[str, Any]:

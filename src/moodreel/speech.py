@@ -34,6 +34,8 @@ ACTIVITY_RISE = 0.25
 HANGOVER_TOKENS = 2
 SILENCE_S = 0.2
 """Silence that is left before and behind the speech of a chunk."""
+MARGIN_S = 0.1
+"""Silence that is left around speech for functionals, which average over all there is."""
 SILENT_DBFS = -70.0
 """A chunk whose loud tokens stay below this level holds no speech."""
 
@@ -183,6 +185,27 @@ def trim_silence(speech: Speech, pooling: Pooling) -> tuple[Float32, Float32]:
     weights = pooling.weights[:, first:last] * (pooling.speech_share > 0)[:, None]
     weights = np.where(weights.any(axis=1, keepdims=True), weights, np.float32(1 / weights.shape[1]))
     return speech.mel[None, :, FRAMES_PER_TOKEN * first : FRAMES_PER_TOKEN * last], weights
+
+
+def cut_to_speech(sound: Float32) -> Float32:
+    """Cut what lies more than 0.1 s before the first and behind the last speech of a chunk of sound.
+
+    Args:
+        sound: mono float32 at 16 kHz, shape (n_samples,), at most `CHUNK_S` long.
+
+    Returns:
+        A part of it; all of it where there is no speech.
+
+    Raises:
+        ValueError: see `extract_speech`.
+    """
+    spoken = np.flatnonzero(extract_speech(sound).active)
+    if not len(spoken):
+        return sound
+    margin = round(MARGIN_S / TOKEN_S)
+    token_samples = HOP_SAMPLES * FRAMES_PER_TOKEN
+    first, last = max(int(spoken[0]) - margin, 0), int(spoken[-1]) + 1 + margin
+    return sound[first * token_samples : last * token_samples]
 
 
 @cache

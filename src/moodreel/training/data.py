@@ -225,6 +225,7 @@ def _lda_settings(audio: AudioRecipe, n_features: int) -> dict[str, Any]:
         "share": audio.share,
         "scale": audio.scale,
         "limit": audio.limit or float("inf"),
+        "squash": audio.squash,
     }
 
 

@@ -7,7 +7,7 @@ directions have an eigenvalue above zero; every further one is an arbitrary vect
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,8 +24,34 @@ _ROUNDING = 1e-8
 
 
 @dataclass(frozen=True)
+class Squash:
+    """`asinh((x - median) / spread)`: linear near the median, logarithmic far out.
+
+    Functionals are heavy-tailed; without this a few wild values set a feature's scale.
+
+    Attributes:
+        median: shape (n_in,).
+        spread: median distance from the median, shape (n_in,), above zero.
+    """
+
+    median: Float64
+    spread: Float64
+
+    def apply(self, features: npt.ArrayLike) -> Float64:
+        """Squash features of shape (n, n_in)."""
+        return np.asarray(np.arcsinh((np.asarray(features, np.float64) - self.median) / self.spread))
+
+    @staticmethod
+    def fit(features: Float64) -> Squash:
+        """Measure medians and spreads over rows; a feature that mostly stands still keeps its unit."""
+        median = np.median(features, axis=0)
+        spread = np.median(np.abs(features - median), axis=0)
+        return Squash(median, np.where(spread > _ROUNDING, spread, 1.0))
+
+
+@dataclass(frozen=True)
 class LinearMap:
-    """`clip((x - mean) / deviation, -limit, limit) @ matrix + offset`.
+    """`clip((x - mean) / deviation, -limit, limit) @ matrix + offset`, of x squashed first where there is a `squash`.
 
     Attributes:
         mean: shape (n_in,).
@@ -33,6 +59,7 @@ class LinearMap:
         matrix: shape (n_in, n_out).
         offset: shape (n_out,).
         limit: scaled features are held within +-limit, so that one wild feature cannot decide; `inf` for no limit.
+        squash: what is done to features before; `None` for nothing.
     """
 
     mean: Float64
@@ -40,6 +67,7 @@ class LinearMap:
     matrix: Float64
     offset: Float64
     limit: float = float("inf")
+    squash: Squash | None = None
 
     def apply(self, features: npt.ArrayLike) -> Float64:
         """Map features of shape (n, n_in) to (n, n_out)."""
@@ -47,7 +75,8 @@ class LinearMap:
 
     def scale(self, features: npt.ArrayLike) -> Float64:
         """Return scaled and limited features of shape (n, n_in)."""
-        scaled = (np.asarray(features, np.float64) - self.mean) / self.deviation
+        values = np.asarray(features, np.float64) if self.squash is None else self.squash.apply(features)
+        scaled = (values - self.mean) / self.deviation
         return np.asarray(np.clip(scaled, -self.limit, self.limit))
 
 
@@ -73,15 +102,22 @@ class Projection(nn.Module):
     deviation: Tensor
     matrix: Tensor
     offset: Tensor
+    median: Tensor
+    spread: Tensor
 
     def __init__(self, linear_map: LinearMap) -> None:
         super().__init__()
         self.limit = linear_map.limit
+        self.squashes = linear_map.squash is not None
+        for name, value in ({} if linear_map.squash is None else vars(linear_map.squash)).items():
+            self.register_buffer(name, torch.as_tensor(value, dtype=torch.float32))
         for name in ("mean", "deviation", "matrix", "offset"):
             self.register_buffer(name, torch.as_tensor(getattr(linear_map, name), dtype=torch.float32))
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (..., n_in) to (..., n_out)."""
+        if self.squashes:
+            features = torch.asinh((features - self.median) / self.spread)
         scaled = (features - self.mean) / self.deviation
         if self.limit != float("inf"):
             scaled = scaled.clamp(-self.limit, self.limit)
@@ -127,6 +163,7 @@ def fit_lda(
     share: float = 0.0,
     scale: bool = False,
     limit: float = float("inf"),
+    squash: bool = False,
 ) -> Discriminants:
     """Solve S_B w = lambda S_W w and keep the leading directions.
 
@@ -139,6 +176,7 @@ def fit_lda(
         share: of the identity in the blend, 0-1.
         scale: whether features are brought to mean 0 and deviation 1 first.
         limit: see `LinearMap`; only with `scale`.
+        squash: whether features are squashed before all else, see `Squash`.
 
     Raises:
         ValueError: fewer than two classes, or more directions than features.
@@ -148,6 +186,8 @@ def fit_lda(
         raise ValueError(
             f"LDA to {n_directions} of {values.shape[1]} features needs two classes and no more directions"
         )
+    squashing = Squash.fit(values) if squash else None
+    values = values if squashing is None else squashing.apply(values)
     mean, deviation = _scale_of(values, scale=scale)
     limit = limit if scale else float("inf")
     scaled = np.clip((values - mean) / deviation, -limit, limit)
@@ -157,7 +197,7 @@ def fit_lda(
     share = _ledoit_wolf_share(residuals) if shrinkage == "ledoit_wolf" else share if shrinkage == "fixed" else 0.0
     within, share = _make_invertible(within, share, variance)
     eigenvalues, directions = _solve(centres, within, n_directions)
-    projection = LinearMap(mean, deviation, directions, np.zeros(n_directions), limit)
+    projection = LinearMap(mean, deviation, directions, np.zeros(n_directions), limit, squashing)
     return Discriminants(projection, eigenvalues, share)
 
 
@@ -190,7 +230,7 @@ def class_scores(found: Discriminants, features: npt.ArrayLike, labels: npt.Arra
         centre = coordinates[classes == label].mean(axis=0)
         matrix[:, label], offset[label] = centre, -0.5 * centre @ centre
     base = found.projection
-    return LinearMap(base.mean, base.deviation, base.matrix @ matrix, offset, base.limit)
+    return replace(base, matrix=base.matrix @ matrix, offset=offset)
 
 
 def _scale_of(values: Float64, *, scale: bool = True) -> tuple[Float64, Float64]:
@@ -249,6 +289,7 @@ def out_of_fold(
     share: float = 0.0,
     scale: bool = False,
     limit: float = float("inf"),
+    squash: bool = False,
 ) -> Float64:
     """Score every clip with an LDA that was fitted without the clip's group (its speaker).
 
@@ -266,6 +307,7 @@ def out_of_fold(
         share: see there.
         scale: see there.
         limit: see there.
+        squash: see there.
 
     Returns:
         Class scores, shape (n, n_classes).
@@ -276,7 +318,14 @@ def out_of_fold(
     for held in np.unique(part):
         seen = part != held
         found = fit_lda(
-            features[seen], labels[seen], n_directions, shrinkage=shrinkage, share=share, scale=scale, limit=limit
+            features[seen],
+            labels[seen],
+            n_directions,
+            shrinkage=shrinkage,
+            share=share,
+            scale=scale,
+            limit=limit,
+            squash=squash,
         )
         scores[~seen] = class_scores(found, features[seen], labels[seen], n_classes).apply(features[~seen])
     return scores

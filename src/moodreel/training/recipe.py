@@ -63,12 +63,14 @@ class AudioRecipe:
     Attributes:
         source: what is projected: openSMILE's functionals (`opensmile`), feature files that came with the corpus
             (`corpus`), or the statistics of the voice encoder of the bundle `encoders` (`speech`).
+        trimmed: whether functionals are computed without the silence before and behind the speech.
         directions: dimensions of the LDA subspace; at most 6 of them can tell 7 classes apart.
         shrinkage: how the within-class scatter is made invertible: `none` (but for rounding), `ledoit_wolf`, or
             `fixed`: blended with as much of the identity as `share` says.
         share: see `shrinkage`, 0-1.
         scale: whether functionals are brought to mean 0 and deviation 1 first.
         limit: with `scale`, how many deviations a functional may go out before it is held; 0 for no limit.
+        squash: whether features are squashed first: linear near their median, logarithmic far out.
         scores: whether the dense layers read a score a class, made of the subspace, instead of its coordinates.
         cross_fit: training clips are projected by an LDA fitted without their own speaker, in so many parts; 0: the
             one LDA that saw them. Needs `scores`: coordinates of different fits cannot stand for each other.
@@ -77,11 +79,13 @@ class AudioRecipe:
     """
 
     source: Literal["opensmile", "corpus", "speech"] = "opensmile"
+    trimmed: bool = False
     directions: int = 512
     shrinkage: Literal["none", "ledoit_wolf", "fixed"] = "none"
     share: float = 0.0
     scale: bool = False
     limit: float = 0.0
+    squash: bool = False
     scores: bool = False
     cross_fit: int = 0
     dense: tuple[int, ...] = (512, 512, 512)
@@ -181,6 +185,7 @@ class Recipe:
             frames=self.frames if self.video else None,
             expressions=self.video is not None and self.video.weights == EXPRESSION,
             functionals=self.audio is not None and self.audio.source != SPEECH,
+            trimmed=self.audio is not None and self.audio.source != SPEECH and self.audio.trimmed,
             speech=self.audio is not None and self.audio.source == SPEECH,
             longest_s=self.longest_s,
         )
