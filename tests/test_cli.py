@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -244,6 +246,44 @@ def test_output_through_a_link_leaves_the_link(run, tmp_path):
     (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
     assert run("predict", sound, "-o", tmp_path / "link.txt")[0] == 0
     assert (tmp_path / "link.txt").is_symlink() and "surprise" in (tmp_path / "real.txt").read_text()
+
+
+def start_on_copies(tiny_bundle, face_clip, folder, n_clips):
+    """Start predicting copies of a clip in a process of its own; returns it once the first answer is written."""
+    (folder / "clips").mkdir()
+    for number in range(n_clips):
+        (folder / "clips" / f"{number:02}.mp4").write_bytes(face_clip.read_bytes())
+    # A test run in the background may have SIGINT ignored, which children inherit.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from moodreel.cli import main; main()"
+    )
+    arguments = ["predict", "-m", tiny_bundle, folder / "clips", "-f", "jsonl", "-o", folder / "answers.jsonl"]
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not any(path.stat().st_size for path in folder.glob(".moodreel-*.jsonl")):
+        time.sleep(0.01)
+    return process
+
+
+def test_interrupted_run_keeps_what_was_finished(tiny_bundle, face_clip, tmp_path):
+    with start_on_copies(tiny_bundle, face_clip, tmp_path, 40) as process:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert process.returncode == 130 and out == ""
+    assert err == f"moodreel: interrupted: {len(answers)} of 40 clips done\n"
+    assert 1 <= len(answers) < 40
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.jsonl", "clips"], "a half-written file stays"
+
+
+def test_killed_run_leaves_its_finished_answers_beside_the_output(tiny_bundle, face_clip, tmp_path):
+    with start_on_copies(tiny_bundle, face_clip, tmp_path, 40) as process:
+        process.kill()
+        process.communicate(timeout=120)
+    (left,) = tmp_path.glob(".moodreel-*.jsonl")
+    assert json.loads(left.read_text().splitlines()[0])["clip"].endswith("00.mp4")
+    assert not (tmp_path / "answers.jsonl").exists(), "a file that looks whole is not"
 
 
 def test_nothing_predicted_leaves_an_older_answer_alone(run, tmp_path):

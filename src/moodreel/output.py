@@ -1,6 +1,7 @@
 """Where the predict command's answers go: stdout, files, pictures; with progress and errors on stderr.
 
-Files appear whole or not at all: each is written beside its place under a temporary name and then moved.
+Files appear whole or not at all: each is written beside its place under a temporary name and then moved. Where answers
+follow each other as lines, each is written to the temporary file at once: a run that is killed leaves them there.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from moodreel.container import printable
 from moodreel.errors import MoodreelError, OutputError
@@ -21,6 +22,12 @@ from moodreel.prediction import Prediction, format_csv, format_vtt
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+INTERRUPTED_STATUS = 130
+"""Exit status after Ctrl-C, as shells count: 128 and the number of the signal."""
+
+LINED = ("table", "jsonl", "csv")
+"""Formats whose answers follow each other line by line."""
 
 SUFFIXES = {"table": ".txt", "json": ".json", "jsonl": ".jsonl", "csv": ".csv", "vtt": ".vtt"}
 
@@ -46,6 +53,9 @@ class Report:
     quiet: bool
     verbose: bool
     n_failed: int = field(default=0, init=False)
+    _is_interrupted: bool = field(default=False, init=False)
+    _files: ExitStack = field(default_factory=ExitStack, init=False)
+    _lines: IO[str] | None = field(default=None, init=False)
     _names: dict[Path, str] = field(default_factory=dict, init=False)
     _is_list: bool = field(default=False, init=False)
     _n_answers: int = field(default=0, init=False)
@@ -55,7 +65,9 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """0 when every clip was predicted, 1 when some failed."""
+        """0 when every clip was predicted, 1 when some failed, 130 when the user broke off."""
+        if self._is_interrupted:
+            return INTERRUPTED_STATUS
         return 1 if self.n_failed else 0
 
     @contextmanager
@@ -69,7 +81,7 @@ class Report:
 
     @contextmanager
     def open(self, clips: Sequence[Path], *, is_list: bool) -> Iterator[None]:
-        """Show progress while answers come in; write what is written at the end.
+        """Show progress while answers come in; write what is written at the end, also when the user breaks off.
 
         Args:
             clips: the clips whose answers are to come.
@@ -81,9 +93,15 @@ class Report:
         self._names = name_apart(clips)
         self._is_list = is_list and self.format == "json"
         self._check_targets()
-        with self._show_progress():
-            yield
+        with self._files:
+            try:
+                with self._show_progress():
+                    yield
+            except KeyboardInterrupt:
+                self._is_interrupted = True
         self._write_collected()
+        if self._is_interrupted:
+            self._say(f"interrupted: {self._n_answers} of {len(clips)} clips done")
 
     @property
     def _is_several(self) -> bool:
@@ -120,12 +138,24 @@ class Report:
         folder = self._folder_for_vtt()
         if folder is not None:
             write_text(folder / f"{self._names[path]}.vtt", text)
-        elif self.output is None and self.format in ("jsonl", "table", "csv"):
-            self._print(text)
+        elif self.format in LINED:
+            self._add_lines(join_texts([text], is_list=False))
         else:
             self._texts.append(text)
 
+    def _add_lines(self, text: str) -> None:
+        if self.output is None:
+            self._print(text)
+            return
+        if self._lines is None:
+            temporary = self._files.enter_context(whole_file(self.output))
+            self._lines = self._files.enter_context(_open_text(temporary))
+        self._lines.write(text)
+        self._lines.flush()
+
     def _draw(self, path: Path, prediction: Prediction) -> None:
+        if self.plot is None and self.overlay is None:
+            return
         from moodreel import render
 
         if self.plot is not None:
@@ -198,7 +228,7 @@ class Report:
         if sys.stdout is None:
             raise OutputError("stdout is closed; add --output FILE")
         try:
-            sys.stdout.write(join_texts([text], is_list=False))
+            sys.stdout.write(text)
             sys.stdout.flush()
         except BrokenPipeError:  # the reader has gone, as in `moodreel predict ... | head`: no error of ours
             drop_stdout()
@@ -326,9 +356,13 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OutputError: the place cannot be written.
     """
-    with whole_file(path) as temporary:
-        # Names of files may hold bytes that are no UTF-8; the escape that stands for them is valid JSON too.
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    with whole_file(path) as temporary, _open_text(temporary) as file:
+        file.write(text)
+
+
+def _open_text(path: Path) -> IO[str]:
+    # Names of files may hold bytes that are no UTF-8; the escape that stands for them is valid JSON too.
+    return path.open("w", encoding="utf-8", errors="backslashreplace")
 
 
 def _umask() -> int:
