@@ -51,3 +51,17 @@ def evaluate(
     evaluation = run(plan, out, threads, Cache(cache) if cache else None)
     typer.echo(format_summary(evaluation) + f"report: {out / HTML_FILE}")
     raise typer.Exit(1 if evaluation.failures else 0)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of `evaluate` or `train` runs; the first is the base.")],
+) -> None:
+    """Tell whether runs differ on the same clips: a Markdown table, with intervals and tests."""
+    from moodreel.errors import EvaluationError
+    from moodreel.evaluation.ranking import format_ranking, rank_runs
+    from moodreel.evaluation.runs import read_run
+
+    if len(set(runs)) < len(runs):
+        raise EvaluationError("a run is named twice; name different folders")
+    typer.echo(format_ranking(rank_runs({str(run): read_run(run) for run in runs})), nl=False)
