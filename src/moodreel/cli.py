@@ -17,7 +17,19 @@ from moodreel.errors import MoodreelError
 if TYPE_CHECKING:
     from moodreel.output import Report
 
-TRAIN_MODULES = ("torch", "lightning", "onnx", "onnxscript", "sklearn", "scipy", "yaml", "tensorboard", "matplotlib")
+TRAIN_MODULES = (
+    "torch",
+    "lightning",
+    "onnx",
+    "onnxscript",
+    "sklearn",
+    "scipy",
+    "yaml",
+    "tensorboard",
+    "matplotlib",
+    "optuna",
+    "sqlalchemy",
+)
 
 app = typer.Typer(
     name="moodreel",

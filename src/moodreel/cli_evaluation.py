@@ -65,3 +65,32 @@ def compare(
     if len(set(runs)) < len(runs):
         raise EvaluationError("a run is named twice; name different folders")
     typer.echo(format_ranking(rank_runs({str(run): read_run(run) for run in runs})), nl=False)
+
+
+@app.command()
+def tune(
+    corpus: Annotated[Path, typer.Argument(help="Folder or manifest of labelled clips.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the search; a stopped one goes on from it.")],
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all, those of a stopped search included.")] = 40,
+    recipe: Annotated[str, typer.Option(help="A shipped recipe's name or a YAML file.")] = "repaired",
+    space: Annotated[str, typer.Option(help="What is searched: sane, paper, or a YAML file.")] = "sane",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that try settings at once.")] = 1,
+    fold: Annotated[int, typer.Option(min=1, help="Fold of speakers that the search never sees, to score it.")] = 1,
+    change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key=value.")] = None,
+    speakers: Annotated[str | None, typer.Option(help="Pattern with a group (?P<speaker>…) over clip paths.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the feature cache.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read clips.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Processor threads in all.")] = 2,
+) -> None:
+    """Search a recipe's settings; what was found is scored on speakers that the search never saw."""
+    from moodreel.training import machine
+    from moodreel.training.commands import TrainOptions
+    from moodreel.training.tune import TuneOptions
+    from moodreel.training.tune import tune as search
+    from moodreel.training.tune_report import format_tuned, write_tune_report
+
+    machine.start(threads)
+    train = TrainOptions(fold=fold, changes=tuple(change or ()), speaker_regex=speakers, cache=cache, workers=workers)
+    tuned = search(corpus, recipe, out, TuneOptions(trials, space, jobs, threads, train))
+    write_tune_report(tuned, out)
+    typer.echo(format_tuned(tuned, out))

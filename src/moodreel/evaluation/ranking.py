@@ -112,7 +112,8 @@ def _describe(ranking: Ranking) -> str:
     scores = ranking.scores
     note = (
         f"{scores.n_clips} clips of {scores.n_speakers} known speakers, UAR over {', '.join(scores.present)}. "
-        f"Brackets: {ranking.rivals[0].comparison.uar.method}, differences paired. The last column goes by the interval of ΔUAR"
+        f"Brackets: {ranking.rivals[0].comparison.uar.method}, differences paired. "
+        "The last column goes by the interval of ΔUAR"
     )
     if len(ranking.rivals) > 1:
         note += f", drawn at {1 - 0.05 / len(ranking.rivals):.1%} for {len(ranking.rivals)} comparisons"

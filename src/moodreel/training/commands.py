@@ -7,12 +7,14 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from moodreel.bundle import load_bundle
 from moodreel.cache import Cache, default_cache
@@ -110,6 +112,30 @@ def train_and_score(corpus_path: Path, recipe: Recipe, out: Path, options: Train
     """
     run = _start(corpus_path, recipe, out, options)
     return run.score(run.fit())
+
+
+def fit_once(
+    material: Material,
+    split: Split,
+    recipe: Recipe,
+    out: Path,
+    options: TrainOptions,
+    callbacks: Sequence[Callback] = (),
+) -> Fitted:
+    """Fit one network of a recipe on material that was prepared before.
+
+    Args:
+        material: the corpus.
+        split: its sides.
+        recipe: how; it reads of each clip what the material holds.
+        out: folder for checkpoints.
+        options: see `TrainOptions`.
+        callbacks: told of every epoch.
+
+    Raises:
+        MoodreelError: training diverged; names clips and step.
+    """
+    return _Run(material, split, recipe, out, options).fit_member(0, callbacks)
 
 
 def _start(corpus_path: Path, recipe: Recipe, out: Path, options: TrainOptions) -> _Run:
@@ -219,13 +245,13 @@ class _Run:
 
     def fit(self) -> list[Fitted]:
         """Fit the recipe's networks and draw their curves."""
-        sides = Sides(self._items("train"), self._items("valid"))
-        fitted = [self._fit(member, sides) for member in range(self.recipe.fit.ensemble)]
+        fitted = [self.fit_member(member) for member in range(self.recipe.fit.ensemble)]
         plot_curves([one.curve for one in fitted], self.out / "curves.png")
         return fitted
 
-    def _fit(self, member: int, sides: Sides) -> Fitted:
-        seed = self.recipe.seed + member
+    def fit_member(self, member: int, callbacks: Sequence[Callback] = ()) -> Fitted:
+        """Fit one of the recipe's networks, from 0."""
+        sides, seed = self._sides, self.recipe.seed + member
         return fit_network(
             self._build(sides.train[0], seed),
             self.material,
@@ -235,7 +261,12 @@ class _Run:
             seed=seed,
             resume=self.options.resume,
             devices=self.options.devices,
+            callbacks=callbacks,
         )
+
+    @cached_property
+    def _sides(self) -> Sides:
+        return Sides(self._items("train"), self._items("valid"))
 
     def _items(self, side: str) -> tuple[ClipItem, ...]:
         return make_items(self.material, self.rows[side], self.maps, training=side == "train")

@@ -247,6 +247,7 @@ def fit_network(
     seed: int,
     resume: bool = False,
     devices: int = 1,
+    callbacks: Sequence[Callback] = (),
 ) -> Fitted:
     """Fit one network.
 
@@ -259,6 +260,7 @@ def fit_network(
         seed: of order, dropout and learning rate.
         resume: go on from `last.ckpt` where there is one; at most the epoch under way is lost.
         devices: processes that share each batch.
+        callbacks: told of every epoch.
 
     Raises:
         MoodreelError: the loss is NaN or infinite; names step and clips.
@@ -269,7 +271,7 @@ def fit_network(
     module = JointModule(network, material, sides, recipe, seed)
     last = out / "last.ckpt"
     try:
-        trainer = _trainer(out, recipe, bool(sides.valid), devices)
+        trainer = _trainer(out, recipe, bool(sides.valid), devices, callbacks)
         trainer.fit(module, ckpt_path=str(last) if resume and last.is_file() else None, weights_only=True)
     except OSError as error:
         raise OutputError(f"{out}: training cannot write there ({error.strerror or error})") from error
@@ -277,10 +279,11 @@ def fit_network(
     return Fitted(network.eval(), module.learning_rate, tuple(module.curve))
 
 
-def _trainer(out: Path, recipe: Recipe, has_valid: bool, devices: int) -> lightning.Trainer:
+def _trainer(out: Path, recipe: Recipe, has_valid: bool, devices: int, told: Sequence[Callback]) -> lightning.Trainer:
     fit = recipe.fit
     callbacks: list[Callback] = [
-        ModelCheckpoint(out, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+        *told,
+        ModelCheckpoint(out, "last", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
     if has_valid and fit.patience:
         callbacks.append(EarlyStopping("valid_uar", mode="max", patience=fit.patience))

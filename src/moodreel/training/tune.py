@@ -1,0 +1,285 @@
+"""`moodreel tune`: search a recipe's settings, and score what was found on speakers that the search never saw.
+
+One fold of speakers is set aside. The search sees the others only: each trial is fitted on some of them and judged by
+its UAR on the rest. At the end the recipe as it is and the recipe as found are both trained as `moodreel train --fold`
+does, and scored on the fold set aside; the gain is what they differ by there. (Cawley & Talbot 2010: scores that chose
+a model flatter it.)
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import lightning
+import optuna
+import sqlalchemy.exc
+from lightning.pytorch.callbacks import Callback
+from optuna.trial import TrialState
+
+from moodreel.corpora import Corpus, read_corpus
+from moodreel.errors import MoodreelError, OutputError
+from moodreel.evaluation.comparison import Comparison, compare
+from moodreel.evaluation.runs import read_run
+from moodreel.output import write_text
+from moodreel.splits import Split
+from moodreel.training import machine
+from moodreel.training.commands import TrainOptions, fit_once, make_run_split, prepare_material, train_and_score
+from moodreel.training.data import Material
+from moodreel.training.recipe import Recipe, format_recipe, load_recipe
+from moodreel.training.space import Space, load_space
+
+logger = logging.getLogger(__name__)
+
+DATABASE = "search.db"
+STUDY = "search"
+LOCK_WAIT_S = 20.0
+HEARTBEAT_S = 15
+"""How often a worker says that it lives; trials of one that was killed are marked as failed after twice that time."""
+DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+_WARM_UP_TRIALS = 5
+_WARM_UP_EPOCHS = 3
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """What `moodreel tune` is told beside corpus, recipe and folder.
+
+    Attributes:
+        n_trials: trials in all, those of an interrupted search included.
+        space: name or file of the space.
+        jobs: processes that try settings at once.
+        threads: processor threads in all.
+        train: fold, cache, speakers and changes, as for `moodreel train`.
+    """
+
+    n_trials: int
+    space: str = "sane"
+    jobs: int = 1
+    threads: int = 2
+    train: TrainOptions = field(default_factory=lambda: TrainOptions(fold=1))
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search came to.
+
+    Attributes:
+        study: all trials.
+        recipe: the best settings, ready to train.
+        gain: the recipe as found against the recipe as it is, on speakers that the search never saw.
+    """
+
+    study: optuna.Study
+    recipe: Recipe
+    gain: Comparison
+
+
+def tune(corpus_path: Path, recipe_name: str, out: Path, options: TuneOptions) -> Tuned:
+    """Search settings; a search that was killed goes on.
+
+    Args:
+        corpus_path: the corpus's folder or manifest.
+        recipe_name: a shipped recipe or a YAML file.
+        out: folder of `search.db`, `best.yaml`, and the runs `default/` and `best/`.
+        options: see `TuneOptions`.
+
+    Raises:
+        CorpusError: the corpus cannot be used.
+        RecipeError: recipe or space cannot be used, or the folder holds another search.
+        OutputError: the folder cannot be written, or its database is locked.
+        MoodreelError: every trial failed.
+    """
+    recipe = load_recipe(recipe_name, options.train.changes)
+    space = load_space(options.space, recipe)
+    with _database_errors(out):
+        study = _open_study(out, recipe, space)
+        _run_workers(corpus_path, recipe_name, out, options, study)
+        best = _best_recipe(study, recipe_name, options)
+    write_text(out / "best.yaml", format_recipe(best))
+    return Tuned(study, best, _measure_gain(corpus_path, recipe, best, out, options))
+
+
+@contextmanager
+def _database_errors(out: Path) -> Iterator[None]:
+    """Turn what SQLite says into one line."""
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        path = out / DATABASE
+        if "locked" in f"{error} {error.__cause__}":
+            waited = f"locked by another process for {LOCK_WAIT_S:.0f} s"
+            raise OutputError(f"{path}: {waited}; stop it and start again") from None
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise OutputError(f"{path}: cannot be used ({reason}); name another folder with --out") from None
+
+
+def _open_study(out: Path, recipe: Recipe, space: Space) -> optuna.Study:
+    """Open the search in a folder, or begin it; refuse another one's."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error.strerror}); name another --out") from None
+    study = optuna.create_study(storage=_open_storage(out), study_name=STUDY, direction="maximize", load_if_exists=True)
+    asked = {"recipe": recipe.fingerprint, "space": repr(space)}
+    if study.user_attrs and study.user_attrs != asked:
+        raise OutputError(f"{out}: holds a search of another recipe or space; name another folder with --out")
+    for key, value in asked.items():
+        study.set_user_attr(key, value)
+    point = space.defaults(recipe)
+    if point is not None and not study.trials:
+        study.enqueue_trial(point)
+    return study
+
+
+def _open_storage(out: Path) -> optuna.storages.RDBStorage:
+    return optuna.storages.RDBStorage(
+        f"sqlite:///{out / DATABASE}",
+        engine_kwargs={"connect_args": {"timeout": LOCK_WAIT_S}},
+        heartbeat_interval=HEARTBEAT_S,
+    )
+
+
+def _run_workers(corpus: Path, recipe_name: str, out: Path, options: TuneOptions, study: optuna.Study) -> None:
+    if count_left(study, options.n_trials) <= 0:
+        return
+    if options.jobs == 1:
+        work(corpus, recipe_name, out, options, 0)
+        return
+    context = get_context("spawn")
+    alone = replace(options, threads=max(1, options.threads // options.jobs))
+    workers = [context.Process(target=work, args=(corpus, recipe_name, out, alone, n)) for n in range(options.jobs)]
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    finally:
+        for worker in workers:
+            worker.terminate()
+    if all(worker.exitcode for worker in workers):
+        raise MoodreelError(f"{out}: every worker died (exit status {workers[0].exitcode}); try --jobs 1 to see why")
+
+
+def count_left(study: optuna.Study, n_trials: int) -> int:
+    """Return how many trials are still to be run."""
+    return n_trials - len(study.get_trials(deepcopy=False, states=DONE))
+
+
+def work(corpus_path: Path, recipe_name: str, out: Path, options: TuneOptions, number: int) -> None:
+    """Try settings until all trials are done; one of several processes may do so on one database.
+
+    Raises:
+        MoodreelError: see `tune`.
+    """
+    machine.start(options.threads)
+    recipe = load_recipe(recipe_name, options.train.changes)
+    space = load_space(options.space, recipe)
+    with _database_errors(out):
+        study = optuna.load_study(
+            study_name=STUDY,
+            storage=_open_storage(out),
+            sampler=optuna.samplers.TPESampler(seed=recipe.seed + number, constant_liar=True, n_startup_trials=10),
+            pruner=optuna.pruners.MedianPruner(_WARM_UP_TRIALS, n_warmup_steps=_WARM_UP_EPOCHS),
+        )
+        train = options.train
+        corpus = read_corpus(corpus_path, train.layout, train.speaker_regex, train.speakers_csv)
+        searcher = Searcher(corpus, recipe, recipe_name, space, out, train)
+        limit = optuna.study.MaxTrialsCallback(options.n_trials, states=DONE)
+        study.optimize(searcher, callbacks=[limit, _report], catch=(MoodreelError, MemoryError, RuntimeError))
+
+
+def _report(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    worth = f"UAR {trial.value:.3f}" if trial.value is not None else trial.user_attrs.get("failure", "")
+    logger.info("trial %d: %s %s", trial.number, trial.state.name.lower(), worth)
+
+
+class Searcher:
+    """Fits and judges one trial after another on clips that are read and encoded once."""
+
+    def __init__(
+        self, corpus: Corpus, recipe: Recipe, recipe_name: str, space: Space, out: Path, options: TrainOptions
+    ) -> None:
+        self.recipe_name = recipe_name
+        self.space = space
+        self.out = out
+        self.options = options
+        self.material: Material = prepare_material(corpus, recipe, options)
+        self.split: Split = make_run_split(corpus, recipe, options)
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """Return the trial's UAR on speakers of the search that it was not fitted on.
+
+        Raises:
+            TrialPruned: it does worse than most did at the same epoch.
+            MoodreelError: training diverged.
+        """
+        try:
+            return self._try(trial)
+        except optuna.TrialPruned:
+            raise
+        except (MoodreelError, MemoryError, RuntimeError) as error:
+            trial.set_user_attr("failure", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            raise
+
+    def _try(self, trial: optuna.Trial) -> float:
+        changes = (*self.options.changes, *self.space.suggest(trial), "fit.ensemble=1")
+        recipe = load_recipe(self.recipe_name, changes)
+        material = copy(self.material)
+        material.recipe = recipe
+        pruner = PruneCallback(trial)
+        with tempfile.TemporaryDirectory(prefix=".trial-", dir=self.out) as folder:
+            fitted = fit_once(material, self.split, recipe, Path(folder), self.options, [pruner])
+        uars = [epoch.valid_uar for epoch in fitted.curve if not math.isnan(epoch.valid_uar)]
+        return max(uars) if recipe.fit.patience else uars[-1]
+
+
+class PruneCallback(Callback):
+    """Tells the search a trial's UAR after each epoch, and stops it where others did better."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self.trial = trial
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Report the epoch.
+
+        Raises:
+            TrialPruned: others did better.
+        """
+        del pl_module
+        uar = trainer.callback_metrics.get("valid_uar")
+        if uar is None:
+            return
+        self.trial.report(float(uar), trainer.current_epoch)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def _best_recipe(study: optuna.Study, recipe_name: str, options: TuneOptions) -> Recipe:
+    complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    if not complete:
+        failures = [trial.user_attrs.get("failure", "killed") for trial in study.get_trials(deepcopy=False)]
+        raise MoodreelError(f"none of {len(failures)} trials came to an end; the first: {failures[0]}")
+    changes = options.train.changes
+    recipe = load_recipe(recipe_name, changes)
+    drawn = load_space(options.space, recipe).suggest(optuna.trial.FixedTrial(study.best_params))
+    return replace(load_recipe(recipe_name, (*changes, *drawn)), name=f"{recipe.name}-tuned")
+
+
+def _measure_gain(corpus: Path, recipe: Recipe, best: Recipe, out: Path, options: TuneOptions) -> Comparison:
+    """Train the recipe as it is and as found, and compare them on the fold that the search never saw."""
+    runs = {"default": recipe, "best": best}
+    for name, one in runs.items():
+        folder = out / name
+        if not (folder / "scores.json").exists():
+            resume = (folder / "recipe.yaml").exists()
+            train_and_score(corpus, one, folder, replace(options.train, changes=(), resume=resume))
+    return compare(read_run(out / "default"), read_run(out / "best"))
