@@ -190,6 +190,15 @@ def test_every_cause_of_the_postmortem_makes_a_sound_recipe():
         assert recipe.fit.ensemble == 1 and recipe.fit.epochs == 12
 
 
+def test_early_stopping_keeps_the_best_epoch(corpus, cache, tmp_path):
+    run = tmp_path / "run"
+    train(corpus, "audio", run, options("audio", cache, "fit.patience=1", fold=1, max_epochs=30))
+    last, best = (torch.load(run / "network-0" / f"{n}.ckpt", weights_only=True) for n in ("last", "best"))
+    uars = [row[3] for row in last["curve"]]
+    assert len(uars) < 30  # it stopped by itself
+    assert uars[best["epoch"]] == max(uars)
+
+
 def test_an_encoder_that_is_trained_moves_and_one_that_is_frozen_does_not(corpus, cache, tmp_path):
     small = ("fit.rate_low=1e-2", "fit.rate_high=1e-2", "fit.patience=0", "video.reduced=0", "video.scale=false")
     moved = {}

@@ -147,21 +147,23 @@ def _statistics(outputs: Tensor, mask: Tensor) -> Tensor:
 
 
 class DenseBranch(nn.Module):
-    """Dense layers, each with ReLU and dropout, over a vector a clip."""
+    """Dense layers, each with ReLU and dropout, over a vector a clip; with `skip` the vector goes on beside them."""
 
-    def __init__(self, n_in: int, widths: Sequence[int], dropout: float) -> None:
+    def __init__(self, n_in: int, widths: Sequence[int], dropout: float, *, skip: bool = False) -> None:
         super().__init__()
+        self.skip = skip
+        n_skipped = n_in if skip else 0
         layers: list[nn.Module] = []
         for width in widths:
             layers += [nn.Linear(n_in, width), nn.ReLU(), nn.Dropout(dropout)]
             n_in = width
         self.layers = nn.Sequential(*layers)
-        self.n_out = n_in
+        self.n_out = n_in + n_skipped
 
     def forward(self, vector: Tensor) -> Tensor:
         """Map (n, n_in) to (n, n_out)."""
         hidden: Tensor = self.layers(vector)
-        return hidden
+        return torch.cat([hidden, vector], dim=1) if self.skip else hidden
 
 
 class JointNetwork(nn.Module):
@@ -187,9 +189,9 @@ class JointNetwork(nn.Module):
         self.no_voice = nn.Parameter(torch.zeros(n_audio)) if audio else None
         self.dense = DenseBranch(n_video + n_audio, recipe.dense, recipe.dropout)
         self.out = nn.Linear(self.dense.n_out, N_EMOTIONS)
-        has_own = video is not None and audio is not None and (recipe.branch_loss > 0 or recipe.vote)
-        self.video_out = nn.Linear(n_video, N_EMOTIONS) if has_own else None
-        self.audio_out = nn.Linear(n_audio, N_EMOTIONS) if has_own else None
+        has_own = recipe.branch_loss > 0 or recipe.vote
+        self.video_out = nn.Linear(n_video, N_EMOTIONS) if has_own and video else None
+        self.audio_out = nn.Linear(n_audio, N_EMOTIONS) if has_own and audio else None
 
     def read_batch(self, batch: ClipBatch) -> Answers:
         """Answer for padded clips."""
@@ -212,8 +214,10 @@ class JointNetwork(nn.Module):
             parts.append(heard)
             audio = None if self.audio_out is None else self.audio_out(heard)
         logits = self.out(self.dense(torch.cat(parts, dim=1)))
-        if self.recipe.vote and video is not None and audio is not None:
-            logits = logits + has_face[:, None] * video + has_voice[:, None] * audio
+        if self.recipe.vote and video is not None:
+            logits = logits + has_face[:, None] * video
+        if self.recipe.vote and audio is not None:
+            logits = logits + has_voice[:, None] * audio
         return Answers(logits, video, audio)
 
     def _encode(self, frames: Tensor, lengths: Tensor) -> Tensor:
@@ -262,7 +266,7 @@ def build_network(
     """
     return JointNetwork(
         None if video is None else VideoBranch(n_video, video),
-        None if audio is None else DenseBranch(n_audio, audio.dense, audio.dropout),
+        None if audio is None else DenseBranch(n_audio, audio.dense, audio.dropout, skip=audio.skip),
         head,
         encoder,
     )

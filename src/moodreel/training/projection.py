@@ -117,11 +117,16 @@ class Projection(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (..., n_in) to (..., n_out)."""
         if self.squashes:
-            features = torch.asinh((features - self.median) / self.spread)
+            features = _asinh((features - self.median) / self.spread)
         scaled = (features - self.mean) / self.deviation
         if self.limit != float("inf"):
             scaled = scaled.clamp(-self.limit, self.limit)
         return scaled @ self.matrix + self.offset
+
+
+def _asinh(values: Tensor) -> Tensor:
+    """Inverse hyperbolic sine, in operators that the ONNX exporter knows."""
+    return values.sign() * torch.log(values.abs() + (values.square() + 1).sqrt())
 
 
 def fit_scaling(features: npt.ArrayLike, limit: float = float("inf")) -> LinearMap:
@@ -215,22 +220,26 @@ def rank_within(features: npt.ArrayLike, labels: npt.ArrayLike) -> int:
 def class_scores(found: Discriminants, features: npt.ArrayLike, labels: npt.ArrayLike, n_classes: int) -> LinearMap:
     """Turn LDA's subspace into one score a class: how near a clip lies to the class's mean (Fisher's discriminants).
 
-    Unlike the directions, whose order and sign are arbitrary, scores of several fits can stand for each other.
+    Unlike the directions, whose order and sign are arbitrary, scores of several fits can stand for each other. They are
+    brought to deviation 1 over the clips of the fit.
 
     Args:
         found: from `fit_lda`.
         features: what it was fitted on, shape (n, d).
         labels: class of each, shape (n,).
-        n_classes: how many classes there are; one without clips scores -1 everywhere.
+        n_classes: how many classes there are; one without clips scores a deviation below all others' mean.
     """
     coordinates, classes = found.projection.apply(features), np.asarray(labels)
     present = [label for label in range(n_classes) if (classes == label).any()]
-    matrix, offset = np.zeros((coordinates.shape[1], n_classes)), np.full(n_classes, -1.0)
+    matrix, offset = np.zeros((coordinates.shape[1], n_classes)), np.zeros(n_classes)
     for label in present:
         centre = coordinates[classes == label].mean(axis=0)
         matrix[:, label], offset[label] = centre, -0.5 * centre @ centre
+    scores = coordinates @ matrix[:, present] + offset[present]
+    spread = max(float(scores.std()), _ROUNDING)
+    offset[[label not in present for label in range(n_classes)]] = scores.mean() - spread
     base = found.projection
-    return replace(base, matrix=base.matrix @ matrix, offset=offset)
+    return replace(base, matrix=base.matrix @ matrix / spread, offset=offset / spread)
 
 
 def _scale_of(values: Float64, *, scale: bool = True) -> tuple[Float64, Float64]:

@@ -76,6 +76,7 @@ class AudioRecipe:
             one LDA that saw them. Needs `scores`: coordinates of different fits cannot stand for each other.
         dense: widths of the dense layers.
         dropout: share dropped after every ReLU, 0-1.
+        skip: whether what the dense layers read also goes past them.
     """
 
     source: Literal["opensmile", "corpus", "speech"] = "opensmile"
@@ -90,6 +91,7 @@ class AudioRecipe:
     cross_fit: int = 0
     dense: tuple[int, ...] = (512, 512, 512)
     dropout: float = 0.5
+    skip: bool = False
 
 
 @dataclass(frozen=True)
