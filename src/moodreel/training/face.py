@@ -99,7 +99,7 @@ class FaceRecipe:
     """
 
     seed: int = 2013
-    stages: tuple[Stage, ...] = (Stage(129, 9),)
+    stages: tuple[Stage, ...] = (Stage(129, 7),)
     batch: int = 48
     head_rate: float = 1e-3
     learning_rate: float = 1e-3
