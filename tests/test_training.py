@@ -56,6 +56,7 @@ def encoder_changes(encoders):
         "video.weights=expression",
         "video.scale=false",
         "video.reduced=0",
+        "video.scores=false",
     )
 
 
@@ -118,7 +119,10 @@ def kill_in_epoch(patch, epoch):
 
 
 def test_batches_of_two_processes_are_the_batches_of_one(corpus, cache, tmp_path):
-    items = [data.ClipItem(torch.zeros(1, 0), torch.zeros(2), True, True, n % 7, f"clip{n}") for n in range(21)]
+    items = [
+        data.ClipItem(torch.zeros(1, 0), torch.zeros(0), torch.zeros(2), True, True, n % 7, f"clip{n}")
+        for n in range(21)
+    ]
     one = list(data.Batches(None, items, 8, seed=3, modality_dropout=0.3))
     two = [list(data.Batches(None, items, 8, seed=3, modality_dropout=0.3, rank=r, world_size=2)) for r in (0, 1)]
     for whole, *halves in zip(one, *two, strict=True):
@@ -200,7 +204,13 @@ def test_early_stopping_keeps_the_best_epoch(corpus, cache, tmp_path):
 
 
 def test_an_encoder_that_is_trained_moves_and_one_that_is_frozen_does_not(corpus, cache, tmp_path):
-    small = ("fit.rate_low=1e-2", "fit.rate_high=1e-2", "fit.patience=0", "video.reduced=0", "video.scale=false")
+    small = (
+        "fit.rate_low=1e-2",
+        "fit.rate_high=1e-2",
+        "video.reduced=0",
+        "video.scale=false",
+        "video.scores=false",
+    )
     moved = {}
     for frozen in ("true", "false"):
         changes = (*small, f"video.frozen={frozen}", "video.cells=1")

@@ -276,7 +276,7 @@ class _Run:
         encoder = None if held else make_encoder(self.recipe)
         n_video = example.sequence.shape[1] if isinstance(example.sequence, torch.Tensor) else self._encoder_width()
         torch.manual_seed(seed)
-        return build(self.recipe, n_video, len(example.vector), encoder)
+        return build(self.recipe, n_video, len(example.vector), len(example.looks), encoder)
 
     def _encoder_width(self) -> int:
         assert self.material.encoder is not None and self.recipe.frames is not None

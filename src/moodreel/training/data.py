@@ -44,6 +44,7 @@ class ClipItem:
     Attributes:
         sequence: float features of each frame, shape (t, d), t at least 1; or the index of a clip whose frames are
             read from the cache in every step.
+        looks: float32 class scores of the picture as a whole, shape (7,) or (0,).
         vector: float32 sound features, shape (d,).
         has_face: whether there is a picture.
         has_voice: whether there is sound.
@@ -52,6 +53,7 @@ class ClipItem:
     """
 
     sequence: Tensor | int
+    looks: Tensor
     vector: Tensor
     has_face: bool
     has_voice: bool
@@ -65,10 +67,12 @@ class Maps:
 
     Attributes:
         frames: map of frame features; `None` where they go in as they are.
+        looks: map of a clip's mean and deviation of each frame feature to class scores; `None` where none are wanted.
         sound: map of sound features; `None` for a network without ears.
     """
 
     frames: LinearMap | None
+    looks: LinearMap | None
     sound: LinearMap | None
 
 
@@ -194,8 +198,65 @@ def fit_maps(material: Material, rows: npt.NDArray[np.int_]) -> Maps:
     """
     video, audio = material.recipe.video, material.recipe.audio
     frames = None if video is None else _fit_frames(material, rows, video)
+    looks = None if video is None or not video.scores else _fit_looks(material, rows, video)
     sound = None if audio is None else _fit_sound(material, rows, audio)
-    return Maps(frames, sound)
+    return Maps(frames, looks, sound)
+
+
+def summarise(sequence: Tensor) -> Tensor:
+    """Return the mean and the deviation over time of each feature: (t, d) to (2 d,)."""
+    mean = sequence.mean(0)
+    deviation = ((sequence - mean).square().mean(0)).sqrt()
+    return torch.cat([mean, deviation])
+
+
+def _summaries(material: Material, rows: npt.NDArray[np.int_]) -> npt.NDArray[np.float64]:
+    if material.held is None:
+        raise CorpusError("video.scores needs frames small enough to be held; lower frames.side_px or frames.rate_hz")
+    return np.stack([summarise(material.held[row].float()).numpy() for row in rows]).astype(np.float64)
+
+
+def _fit_looks(material: Material, rows: npt.NDArray[np.int_], video: VideoRecipe) -> LinearMap:
+    seen = rows[material.has_face[rows]]
+    labels = material.labels(seen)
+    if len(np.unique(labels)) < 2:
+        raise CorpusError("the training clips that show a face show one class or none: LDA needs two")
+    summaries = _summaries(material, seen)
+    return class_scores(fit_lda(summaries, labels, **_looks_settings(video)), summaries, labels, N_EMOTIONS)
+
+
+def _looks_settings(video: VideoRecipe) -> dict[str, Any]:
+    return {"n_directions": N_EMOTIONS - 1, "shrinkage": "fixed", "share": video.share, "scale": True, "limit": 3.0}
+
+
+def _project_looks(
+    material: Material, rows: npt.NDArray[np.int_], maps: Maps, training: bool
+) -> npt.NDArray[np.float64]:
+    video = material.recipe.video
+    if video is None or maps.looks is None:
+        return np.zeros((len(rows), 0))
+    scores = maps.looks.apply(_summaries(material, rows))
+    if training:
+        seen = material.has_face[rows]
+        there = rows[seen]
+        scores[seen] = _score_strangers(
+            material, there, _summaries(material, there), video.cross_fit, _looks_settings(video)
+        )
+    return scores
+
+
+def _score_strangers(
+    material: Material,
+    rows: npt.NDArray[np.int_],
+    vectors: npt.NDArray[np.float64],
+    n_parts: int,
+    settings: dict[str, Any],
+) -> npt.NDArray[np.float64]:
+    """Score training clips by fits that did not see their speakers."""
+    speakers = [material.extraction.samples[row].speaker for row in rows]
+    if len(set(speakers)) < 2:
+        raise CorpusError("cross_fit needs two training speakers or more")
+    return out_of_fold(vectors, material.labels(rows), speakers, n_parts, N_EMOTIONS, **settings)
 
 
 def _fit_frames(material: Material, rows: npt.NDArray[np.int_], video: VideoRecipe) -> LinearMap | None:
@@ -240,18 +301,20 @@ def make_items(material: Material, rows: npt.NDArray[np.int_], maps: Maps, *, tr
             fits that did not see their speakers.
     """
     vectors = _project_sound(material, rows, maps, training)
+    looks = _project_looks(material, rows, maps, training)
     labels = material.labels(rows)
     samples = material.extraction.samples
     return tuple(
         ClipItem(
             sequence=_sequence(material, int(row), maps.frames),
+            looks=torch.as_tensor(look, dtype=torch.float32),
             vector=torch.as_tensor(vector, dtype=torch.float32),
             has_face=bool(material.has_face[row]),
             has_voice=bool(material.has_voice[row]),
             label=int(label),
             clip_id=samples[row].clip_id,
         )
-        for row, vector, label in zip(rows, vectors, labels, strict=True)
+        for row, look, vector, label in zip(rows, looks, vectors, labels, strict=True)
     )
 
 
@@ -273,11 +336,7 @@ def _project_sound(
     vectors = material.vectors[rows].astype(np.float64)
     if not training or not audio.cross_fit:
         return maps.sound.apply(vectors)
-    speakers = [material.extraction.samples[row].speaker for row in rows]
-    if len(set(speakers)) < 2:
-        raise CorpusError("audio.cross_fit needs two training speakers or more")
-    settings = _lda_settings(audio, vectors.shape[1])
-    return out_of_fold(vectors, material.labels(rows), speakers, audio.cross_fit, N_EMOTIONS, **settings)
+    return _score_strangers(material, rows, vectors, audio.cross_fit, _lda_settings(audio, vectors.shape[1]))
 
 
 class Batches:
@@ -345,6 +404,7 @@ class Batches:
         return ClipBatch(
             sequence=torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True),
             lengths=torch.tensor([len(sequence) for sequence in sequences]),
+            looks=torch.stack([item.looks for item in items]),
             vector=torch.stack([item.vector for item in items]),
             has_face=has_face,
             has_voice=has_voice,

@@ -22,7 +22,7 @@ from moodreel.errors import MoodreelError, OutputError
 from moodreel.features import EXPRESSIONS, FRAMES, FUNCTIONALS, SPEECH, InputSpec, input_names, spec_to_dict
 from moodreel.functionals import N_FUNCTIONALS
 from moodreel.labels import EMOTIONS
-from moodreel.training.data import Maps
+from moodreel.training.data import Maps, summarise
 from moodreel.training.networks import JointNetwork, ResNetEncoder
 from moodreel.training.projection import Projection
 from moodreel.training.recipe import Recipe
@@ -62,6 +62,7 @@ class ClipNetwork(nn.Module):
         self.networks = nn.ModuleList(networks)
         self.encoder = encoder
         self.frame_map = None if maps.frames is None else Projection(maps.frames)
+        self.looks_map = None if maps.looks is None else Projection(maps.looks)
         self.sound_map = None if maps.sound is None else Projection(maps.sound)
         self.input_names = input_names(spec)
 
@@ -80,18 +81,21 @@ class ClipNetwork(nn.Module):
         there = torch.ones(1)
         seen = given.get(FRAMES, given.get(EXPRESSIONS))
         heard = given.get(FUNCTIONALS, given.get(SPEECH))
-        sequence = torch.zeros(1, 1, 0) if seen is None else self._read_frames(seen)
+        sequence, looks = (torch.zeros(1, 1, 0), torch.zeros(1, 0)) if seen is None else self._read_frames(seen)
         vector = torch.zeros(1, 0) if heard is None or self.sound_map is None else self.sound_map(heard[None])
         has_face, has_voice = given.get("has_face", there), given.get("has_voice", there)
-        answers: list[Tensor] = [net(sequence, None, vector, has_face, has_voice).logits for net in self.networks]
+        answers: list[Tensor] = [
+            net(sequence, None, looks, vector, has_face, has_voice).logits for net in self.networks
+        ]
         if len(answers) == 1:
             return answers[0][0]
         return torch.stack([torch.log_softmax(logits, 1) for logits in answers]).mean(0)[0]
 
-    def _read_frames(self, frames: Tensor) -> Tensor:
+    def _read_frames(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         features = frames if self.encoder is None else self.encoder(frames)
         mapped: Tensor = features if self.frame_map is None else self.frame_map(features)
-        return mapped[None]
+        looks = torch.zeros(1, 0) if self.looks_map is None else self.looks_map(summarise(features)[None])
+        return mapped[None], looks
 
 
 def example_inputs(

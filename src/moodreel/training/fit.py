@@ -223,18 +223,23 @@ def _describe_divergence(losses: Tensor, batch: ClipBatch, step: int, rate: floa
     return f"step {step}: the loss is NaN or infinite on {', '.join(bad[:5])}; lower the learning rate ({rate:.2g})"
 
 
-def build(recipe: Recipe, n_video: int, n_audio: int, encoder: ResNetEncoder | None) -> JointNetwork:
+def build(
+    recipe: Recipe, n_video: int, n_audio: int, n_looks: int = 0, encoder: ResNetEncoder | None = None
+) -> JointNetwork:
     """Build a recipe's network.
 
     Args:
         recipe: the recipe.
         n_video: features a frame, after the frame map.
         n_audio: sound features a clip, after the projection.
+        n_looks: class scores of the picture as a whole; 0 for none.
         encoder: the frame encoder where frames are encoded in every step; `None` where they already are.
     """
     if encoder is not None and recipe.video is not None and recipe.video.frozen:
         encoder.requires_grad_(False)
-    return build_network(recipe.video, recipe.audio, recipe.head, n_video=n_video, n_audio=n_audio, encoder=encoder)
+    return build_network(
+        recipe.video, recipe.audio, recipe.head, n_video=n_video, n_audio=n_audio, n_looks=n_looks, encoder=encoder
+    )
 
 
 def fit_network(

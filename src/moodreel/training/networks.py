@@ -28,6 +28,7 @@ class ClipBatch:
     Attributes:
         sequence: float32 features of each frame, shape (n, t, d), or uint8 frames (n, t, side, side, 3).
         lengths: int64, frames of each clip, shape (n,), at least 1: a clip without picture has one frame of zeros.
+        looks: float32 class scores of the picture as a whole, shape (n, 7), or (n, 0) where the network reads none.
         vector: float32 sound features of each clip, shape (n, d).
         has_face: float32, shape (n,), 1 where there is a picture, else 0.
         has_voice: float32, shape (n,), 1 where there is sound, else 0.
@@ -37,6 +38,7 @@ class ClipBatch:
 
     sequence: Tensor
     lengths: Tensor
+    looks: Tensor
     vector: Tensor
     has_face: Tensor
     has_voice: Tensor
@@ -178,13 +180,14 @@ class JointNetwork(nn.Module):
         audio: DenseBranch | None,
         recipe: HeadRecipe,
         encoder: ResNetEncoder | None = None,
+        n_looks: int = 0,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.video = video
         self.audio = audio
         self.recipe = recipe
-        n_video, n_audio = video.n_out if video else 0, audio.n_out if audio else 0
+        n_video, n_audio = video.n_out + n_looks if video else 0, audio.n_out if audio else 0
         self.no_face = nn.Parameter(torch.zeros(n_video)) if video else None
         self.no_voice = nn.Parameter(torch.zeros(n_audio)) if audio else None
         self.dense = DenseBranch(n_video + n_audio, recipe.dense, recipe.dropout)
@@ -198,15 +201,22 @@ class JointNetwork(nn.Module):
         sequence = batch.sequence
         if self.video is not None and self.encoder is not None:
             sequence = self._encode(sequence, batch.lengths)
-        return self.forward(sequence, batch.lengths, batch.vector, batch.has_face, batch.has_voice)
+        return self.forward(sequence, batch.lengths, batch.looks, batch.vector, batch.has_face, batch.has_voice)
 
     def forward(
-        self, sequence: Tensor, lengths: Tensor | None, vector: Tensor, has_face: Tensor, has_voice: Tensor
+        self,
+        sequence: Tensor,
+        lengths: Tensor | None,
+        looks: Tensor,
+        vector: Tensor,
+        has_face: Tensor,
+        has_voice: Tensor,
     ) -> Answers:
         """Answer for clips whose frames are encoded; arguments as in `ClipBatch`, `lengths` `None` without padding."""
         parts, video, audio = [], None, None
         if self.video is not None:
-            seen = _replace(self.video(sequence, lengths), has_face, self.no_face)
+            seen = self.video(sequence, lengths)
+            seen = _replace(torch.cat([seen, looks], dim=1) if looks.shape[1] else seen, has_face, self.no_face)
             parts.append(seen)
             video = None if self.video_out is None else self.video_out(seen)
         if self.audio is not None:
@@ -252,6 +262,7 @@ def build_network(
     *,
     n_video: int,
     n_audio: int,
+    n_looks: int = 0,
     encoder: ResNetEncoder | None = None,
 ) -> JointNetwork:
     """Build the trained part of a recipe's network.
@@ -262,6 +273,7 @@ def build_network(
         head: what joins them.
         n_video: features a frame.
         n_audio: sound features a clip.
+        n_looks: class scores of the picture as a whole; 0 for none.
         encoder: the frame encoder where it is trained too.
     """
     return JointNetwork(
@@ -269,4 +281,5 @@ def build_network(
         None if audio is None else DenseBranch(n_audio, audio.dense, audio.dropout, skip=audio.skip),
         head,
         encoder,
+        n_looks,
     )

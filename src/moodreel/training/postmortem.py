@@ -50,12 +50,16 @@ CAUSES = (
     Cause("dropout .5 after every ReLU", ("head.dropout=0.5", "audio.dropout=0.5", "video.dropout=0.5")),
     Cause("LDA without shrinkage", ("audio.shrinkage=none",)),
     Cause("the last frame answers, no motion", ("video.pool=last", "video.centre=none", "video.both_ways=false")),
+    Cause("no linear reading beside the LSTM", ("video.scores=false",)),
     Cause("frames unscaled, not reduced", ("video.scale=false", "video.reduced=0")),
     Cause("the whole frame, not the face", ("frames.framing=whole",)),
     Cause("sound alone, for comparison", (), "audio"),
     Cause("sound: LDA without shrinkage", ("audio.shrinkage=none",), "audio"),
     Cause("sound: LDA to 512, without shrinkage", _PLAIN_LDA, "audio"),
-    Cause("sound: functionals unscaled", ("audio.scale=false",), "audio"),
+    Cause("sound: functionals unscaled", ("audio.scale=false", "audio.squash=false"), "audio"),
+    Cause("sound: functionals not squashed", ("audio.squash=false",), "audio"),
+    Cause("sound: silence before and behind the speech", ("audio.trimmed=false",), "audio"),
+    Cause("sound: shrinkage by Ledoit and Wolf's rule", ("audio.shrinkage=ledoit_wolf",), "audio"),
     Cause("sound: LDA not cross-fitted", ("audio.cross_fit=0",), "audio"),
 )
 

@@ -41,6 +41,10 @@ class VideoRecipe:
         both_ways: whether each layer also runs backwards.
         pool: what of the sequence goes on: the `last` output, or `statistics`: mean, deviation and maximum over time.
         dropout: share of features dropped in front of the LSTM and of its outputs behind it, 0-1.
+        scores: whether LDA's class scores of the clip's mean and deviation of each feature go on beside the LSTM; a
+            strongly regularised linear model errs elsewhere than an LSTM that learned from few clips.
+        share: of the identity in the scatter of that LDA, 0-1.
+        cross_fit: as in `audio`, for these scores; 2 or more.
     """
 
     weights: str = "cifar10"
@@ -54,6 +58,9 @@ class VideoRecipe:
     both_ways: bool = False
     pool: Literal["last", "statistics"] = "last"
     dropout: float = 0.0
+    scores: bool = False
+    share: float = 0.8
+    cross_fit: int = 8
 
 
 @dataclass(frozen=True)
@@ -290,6 +297,9 @@ def _rules(recipe: Recipe) -> list[tuple[bool, str]]:
         rules += [
             (min(video.width, video.layers) >= 1, "video.width and video.layers must be 1 or more"),
             (0 <= video.dropout < 1, "video.dropout must lie within 0-1"),
+            (video.frozen or not video.scores, "video.scores needs video.frozen: it is fitted on the encoder's output"),
+            (0 <= video.share <= 1, "video.share must lie within 0-1"),
+            (video.cross_fit >= 2, "video.cross_fit must be 2 or more"),
             (video.frozen or video.weights != EXPRESSION, "video.weights: expression needs video.frozen"),
             (
                 video.frozen or not video.reduced,
