@@ -1,8 +1,10 @@
 """`moodreel tune`: survives kills and failures, never sees the fold that scores it, and writes a recipe that trains."""
 
 import json
+import re
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -230,6 +232,12 @@ class TestSpaces:
         path.write_text(f"name: mine\nsettings:\n  {text}\n")
         with pytest.raises(RecipeError, match=words):
             load_space(str(path), load_recipe("audio"))
+
+    def test_the_space_that_the_docs_show(self, tmp_path):
+        page = (Path(__file__).parent.parent / "docs" / "evaluation.md").read_text()
+        (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+        (tmp_path / "mine.yaml").write_text(text)
+        assert len(load_space(str(tmp_path / "mine.yaml"), load_recipe("repaired")).settings) == 2
 
     def test_a_misspelt_name(self):
         with pytest.raises(RecipeError, match="did you mean 'sane'"):

@@ -19,6 +19,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1a202c; max-width: 66rem; m
 h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin-top: 2.2rem } p { margin: .4rem 0 }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums }
 th, td { text-align: left; padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #e2e8f0; vertical-align: top }
+td:nth-child(2) { white-space: nowrap }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem } .figures svg { max-width: 100%; height: auto }
 .headline { font-size: 2rem; font-weight: 600 } .small { color: #4a5568; font-size: .85rem }
 .warning { background: #fffaf0; border-left: 4px solid #dd6b20; padding: .3rem .8rem; margin: .3rem 0 }
