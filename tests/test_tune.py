@@ -51,7 +51,7 @@ def options(cache):
         small = ("audio.dense=[32, 32, 32]", "head.dense=[32, 32, 32]")  # a point of the space
         changes = (*changes_for("audio"), *small, "fit.epochs=1")
         train = TrainOptions(fold=1, changes=changes, speaker_regex=SPEAKER, cache=cache)
-        return TuneOptions(n_trials, train=train, threads=1, **rest)
+        return TuneOptions(n_trials, train=train, threads=1, **{"inner_folds": 2, **rest})
 
     return make
 
@@ -111,7 +111,7 @@ def test_a_killed_search_goes_on_and_the_first_trial_is_the_recipe_itself(
     assert study.trials[0].params["fit.rate_low"] == pytest.approx(load_recipe("audio").fit.rate_low)
     tune(corpus, "audio", tmp_path, options(3))
     assert len(states(tmp_path)[0]) == len(found), "all trials are done: nothing is tried again"
-    with pytest.raises(OutputError, match="another recipe or space"):
+    with pytest.raises(OutputError, match="another recipe, space, fold"):
         tune(corpus, "audio", tmp_path, options(3, space="paper"))
 
 
@@ -180,7 +180,14 @@ def test_a_trial_that_does_worse_than_most_is_pruned():
 
     trainer = SimpleNamespace(callback_metrics={"valid_uar": torch.tensor(0.1)}, current_epoch=0)
     with pytest.raises(optuna.TrialPruned):
-        module.PruneCallback(study.ask()).on_validation_end(trainer, None)
+        module.PruneCallback(study.ask(), (), 1).on_validation_end(trainer, None)
+
+
+def test_a_trial_reports_its_mean_over_the_folds_so_far():
+    trial = optuna.create_study(direction="maximize").ask()
+    trainer = SimpleNamespace(callback_metrics={"valid_uar": torch.tensor(0.3)}, current_epoch=2)
+    module.PruneCallback(trial, (0.6,), 5).on_validation_end(trainer, None)
+    assert trial.study.trials[0].intermediate_values == {7: pytest.approx(0.45)}
 
 
 def test_importance_finds_the_setting_that_matters():
@@ -207,7 +214,7 @@ class TestSpaces:
         point = space.defaults(recipe)
         assert point["fit.rate_low"] == recipe.fit.rate_low
         assert load_recipe("repaired", space.suggest(optuna.trial.FixedTrial(point))) == recipe
-        assert load_space("paper", recipe).defaults(recipe) is None
+        assert load_space("paper", recipe).defaults(recipe) == {}
 
     def test_the_papers_space_is_uniform(self):
         (setting,) = load_space("paper", load_recipe("paper")).settings

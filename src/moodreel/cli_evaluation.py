@@ -76,6 +76,7 @@ def tune(
     space: Annotated[str, typer.Option(help="What is searched: sane, paper, or a YAML file.")] = "sane",
     jobs: Annotated[int, typer.Option(min=1, help="Processes that try settings at once.")] = 1,
     fold: Annotated[int, typer.Option(min=1, help="Fold of speakers that the search never sees, to score it.")] = 1,
+    inner_folds: Annotated[int, typer.Option(min=2, help="Folds of the other speakers that judge a trial.")] = 4,
     change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key=value.")] = None,
     speakers: Annotated[str | None, typer.Option(help="Pattern with a group (?P<speaker>…) over clip paths.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of the feature cache.")] = None,
@@ -91,6 +92,6 @@ def tune(
 
     machine.start(threads)
     train = TrainOptions(fold=fold, changes=tuple(change or ()), speaker_regex=speakers, cache=cache, workers=workers)
-    tuned = search(corpus, recipe, out, TuneOptions(trials, space, jobs, threads, train))
+    tuned = search(corpus, recipe, out, TuneOptions(trials, space, inner_folds, jobs, threads, train))
     write_tune_report(tuned, out)
     typer.echo(format_tuned(tuned, out))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import optuna
 
 FIXED = ("seed", "folds", "valid_share", "longest_s", "encoders", "frames.", "video.weights", "video.frozen",
-         "video.cells", "audio.source", "fit.ensemble", "fit.epochs")  # fmt: skip
+         "video.cells", "audio.source", "audio.trimmed", "fit.ensemble", "fit.epochs")  # fmt: skip
 """Keys that no trial may change: what is read and encoded of each clip is read once, and trials must compare."""
 
 
@@ -81,10 +81,10 @@ class Space:
         drawn = ((setting, setting.suggest(trial)) for setting in self.settings)
         return tuple(f"{key}={value}" for setting, value in drawn for key in setting.keys)
 
-    def defaults(self, recipe: Recipe) -> dict[str, Any] | None:
-        """Return the recipe's own point of the space; `None` where it lies outside."""
+    def defaults(self, recipe: Recipe) -> dict[str, Any]:
+        """Return what of the recipe's own settings lies inside the space, by name."""
         point = {setting.name: setting.default_of(recipe) for setting in self.settings}
-        return None if any(value is None for value in point.values()) else point
+        return {name: value for name, value in point.items() if value is not None}
 
 
 def space_names() -> tuple[str, ...]:

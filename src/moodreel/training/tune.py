@@ -1,9 +1,9 @@
 """`moodreel tune`: search a recipe's settings, and score what was found on speakers that the search never saw.
 
-One fold of speakers is set aside. The search sees the others only: each trial is fitted on some of them and judged by
-its UAR on the rest. At the end the recipe as it is and the recipe as found are both trained as `moodreel train --fold`
-does, and scored on the fold set aside; the gain is what they differ by there. (Cawley & Talbot 2010: scores that chose
-a model flatter it.)
+One fold of speakers is set aside. The search sees the others only, in folds of their own: each trial is fitted once a
+fold on the rest, and judged by its mean UAR. At the end the recipe as it is and the recipe as found are both trained as
+`moodreel train --fold` does, and scored on the fold set aside; the gain is what they differ by there. (Cawley & Talbot
+2010: scores that chose a model flatter it.)
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -19,6 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import lightning
+import numpy as np
 import optuna
 import sqlalchemy.exc
 from lightning.pytorch.callbacks import Callback
@@ -29,7 +30,7 @@ from moodreel.errors import MoodreelError, OutputError
 from moodreel.evaluation.comparison import Comparison, compare
 from moodreel.evaluation.runs import read_run
 from moodreel.output import write_text
-from moodreel.splits import Split
+from moodreel.splits import Split, speaker_folds
 from moodreel.training import machine
 from moodreel.training.commands import TrainOptions, fit_once, make_run_split, prepare_material, train_and_score
 from moodreel.training.data import Material
@@ -55,6 +56,7 @@ class TuneOptions:
     Attributes:
         n_trials: trials in all, those of an interrupted search included.
         space: name or file of the space.
+        inner_folds: folds of the speakers that the search sees, over which a trial's UAR is averaged.
         jobs: processes that try settings at once.
         threads: processor threads in all.
         train: fold, cache, speakers and changes, as for `moodreel train`.
@@ -62,6 +64,7 @@ class TuneOptions:
 
     n_trials: int
     space: str = "sane"
+    inner_folds: int = 4
     jobs: int = 1
     threads: int = 2
     train: TrainOptions = field(default_factory=lambda: TrainOptions(fold=1))
@@ -100,7 +103,7 @@ def tune(corpus_path: Path, recipe_name: str, out: Path, options: TuneOptions) -
     recipe = load_recipe(recipe_name, options.train.changes)
     space = load_space(options.space, recipe)
     with _database_errors(out):
-        study = _open_study(out, recipe, space)
+        study = _open_study(out, recipe, space, options)
         _run_workers(corpus_path, recipe_name, out, options, study)
         best = _best_recipe(study, recipe_name, options)
     write_text(out / "best.yaml", format_recipe(best))
@@ -121,7 +124,7 @@ def _database_errors(out: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be used ({reason}); name another folder with --out") from None
 
 
-def _open_study(out: Path, recipe: Recipe, space: Space) -> optuna.Study:
+def _open_study(out: Path, recipe: Recipe, space: Space, options: TuneOptions) -> optuna.Study:
     """Open the search in a folder, or begin it; refuse another one's."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -129,13 +132,15 @@ def _open_study(out: Path, recipe: Recipe, space: Space) -> optuna.Study:
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror}); name another --out") from None
     study = optuna.create_study(storage=_open_storage(out), study_name=STUDY, direction="maximize", load_if_exists=True)
-    asked = {"recipe": recipe.fingerprint, "space": repr(space)}
+    asked = {"recipe": recipe.fingerprint, "space": repr(space), "folds": [options.train.fold, options.inner_folds]}
     if study.user_attrs and study.user_attrs != asked:
-        raise OutputError(f"{out}: holds a search of another recipe or space; name another folder with --out")
+        raise OutputError(
+            f"{out}: holds a search of another recipe, space, fold or inner folds; name another folder with --out"
+        )
     for key, value in asked.items():
         study.set_user_attr(key, value)
     point = space.defaults(recipe)
-    if point is not None and not study.trials:
+    if point and not study.trials:
         study.enqueue_trial(point)
     return study
 
@@ -192,7 +197,7 @@ def work(corpus_path: Path, recipe_name: str, out: Path, options: TuneOptions, n
         )
         train = options.train
         corpus = read_corpus(corpus_path, train.layout, train.speaker_regex, train.speakers_csv)
-        searcher = Searcher(corpus, recipe, recipe_name, space, out, train)
+        searcher = Searcher(corpus, recipe, recipe_name, space, out, options)
         limit = optuna.study.MaxTrialsCallback(options.n_trials, states=DONE)
         study.optimize(searcher, callbacks=[limit, _report], catch=(MoodreelError, MemoryError, RuntimeError))
 
@@ -206,14 +211,14 @@ class Searcher:
     """Fits and judges one trial after another on clips that are read and encoded once."""
 
     def __init__(
-        self, corpus: Corpus, recipe: Recipe, recipe_name: str, space: Space, out: Path, options: TrainOptions
+        self, corpus: Corpus, recipe: Recipe, recipe_name: str, space: Space, out: Path, options: TuneOptions
     ) -> None:
         self.recipe_name = recipe_name
         self.space = space
         self.out = out
-        self.options = options
-        self.material: Material = prepare_material(corpus, recipe, options)
-        self.split: Split = make_run_split(corpus, recipe, options)
+        self.options = options.train
+        self.material: Material = prepare_material(corpus, recipe, options.train)
+        self.splits = make_search_splits(corpus, recipe, options)
 
     def __call__(self, trial: optuna.Trial) -> float:
         """Return the trial's UAR on speakers of the search that it was not fitted on.
@@ -235,18 +240,48 @@ class Searcher:
         recipe = load_recipe(self.recipe_name, changes)
         material = copy(self.material)
         material.recipe = recipe
-        pruner = PruneCallback(trial)
+        uars: list[float] = []
+        for split in self.splits:
+            uars.append(self._fit(material, split, recipe, PruneCallback(trial, uars, recipe.fit.epochs)))
+        return float(np.mean(uars))
+
+    def _fit(self, material: Material, split: Split, recipe: Recipe, callback: Callback) -> float:
+        """Fit one network and return the validation UAR of the epoch that it keeps."""
         with tempfile.TemporaryDirectory(prefix=".trial-", dir=self.out) as folder:
-            fitted = fit_once(material, self.split, recipe, Path(folder), self.options, [pruner])
+            fitted = fit_once(material, split, recipe, Path(folder), self.options, [callback])
         uars = [epoch.valid_uar for epoch in fitted.curve if not math.isnan(epoch.valid_uar)]
         return max(uars) if recipe.fit.patience else uars[-1]
 
 
-class PruneCallback(Callback):
-    """Tells the search a trial's UAR after each epoch, and stops it where others did better."""
+def make_search_splits(corpus: Corpus, recipe: Recipe, options: TuneOptions) -> tuple[Split, ...]:
+    """Part the speakers that the search may see into folds.
 
-    def __init__(self, trial: optuna.Trial) -> None:
+    Returns:
+        One split a fold: its clips are `valid`, the others `train`; the fold set aside stands in none.
+
+    Raises:
+        CorpusError: speakers unknown or too few.
+    """
+    outer = make_run_split(corpus, recipe, options.train)
+    samples = [*outer.train, *outer.valid]
+    n_folds = min(options.inner_folds, len({sample.speaker for sample in samples}))
+    return tuple(replace(fold, valid=fold.test, test=()) for fold in speaker_folds(samples, n_folds))
+
+
+class PruneCallback(Callback):
+    """Tells the search a trial's mean UAR after each epoch of each fold, and stops it where others did better."""
+
+    def __init__(self, trial: optuna.Trial, done: Sequence[float], n_epochs: int) -> None:
+        """Store whom to tell.
+
+        Args:
+            trial: the trial.
+            done: UARs of the folds before this one.
+            n_epochs: most epochs of a fold.
+        """
         self.trial = trial
+        self.done = tuple(done)
+        self.n_epochs = n_epochs
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Report the epoch.
@@ -258,7 +293,8 @@ class PruneCallback(Callback):
         uar = trainer.callback_metrics.get("valid_uar")
         if uar is None:
             return
-        self.trial.report(float(uar), trainer.current_epoch)
+        step = len(self.done) * self.n_epochs + trainer.current_epoch
+        self.trial.report(float(np.mean([*self.done, float(uar)])), step)
         if self.trial.should_prune():
             raise optuna.TrialPruned
 
