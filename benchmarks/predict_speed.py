@@ -24,6 +24,7 @@ import av
 import numpy as np
 
 from moodreel import Recognizer, __version__
+from moodreel.ahead import read_ahead
 from moodreel.demo import pan_portrait, synthesise_voice
 from moodreel.faces import FaceDetector
 from moodreel.media import open_clip
@@ -69,7 +70,7 @@ def print_stages(clip: Path, runs: int) -> None:
         "+ faces found, tracked, cut out": lambda: consume(clip, voice, detector),
         "`Recognizer.predict`, all of it": lambda: recognizer.predict(clip),
     }
-    times = {name: measure(run, runs) for name, run in stages.items()}
+    times = measure_by_turns(stages, runs)
     base = times["decode with PyAV, nothing else"]
     print(f"{clip.name}, {seconds:.1f} s, median of {runs} runs, model loaded:\n")
     print("| stage | s | ms per s of clip | x pure decoding | x real time |\n|---|---|---|---|---|")
@@ -101,15 +102,21 @@ def print_memory(folder: Path, minutes: float) -> None:
     print(f"\n{minutes:g} min takes {peaks[1] / peaks[0] - 1:+.1%} of the memory of 1 min.")
 
 
+def measure_by_turns(stages: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
+    """Return the median time of each call in seconds; they take turns, so that a busy moment hits them all alike."""
+    times: dict[str, list[float]] = {name: [] for name in stages}
+    for turn in range(runs + 1):
+        for name, run in stages.items():
+            start = time.perf_counter()
+            run()
+            if turn:  # the first one warms up
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
 def measure(run: Callable[[], object], runs: int) -> float:
     """Return the median time of a call in seconds, after one to warm up."""
-    run()
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return measure_by_turns({"": run}, runs)[""]
 
 
 def decode(clip: Path) -> float:
@@ -128,9 +135,10 @@ def consume(clip: Path, voice: Any, detector: FaceDetector | None) -> None:
     listener = VoiceListener(voice) if voice else None
     with open_clip(clip) as opened:
         stream = opened.stream(longest_side_px=ANALYSIS_LONG_SIDE_PX, frames_rate_hz=ANALYSIS_RATE_HZ)
-        frames = (item for item in stream if isinstance(item, Frame) or (listener and listener.listen(item)))
-        for _ in FaceTracker(detector).track(frames) if detector else frames:
-            pass
+        with read_ahead(stream) as items:
+            frames = (item for item in items if isinstance(item, Frame) or (listener and listener.listen(item)))
+            for _ in FaceTracker(detector).track(frames) if detector else frames:
+                pass
     if listener:
         listener.finish()
 

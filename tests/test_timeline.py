@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moodreel.timeline import HOP_S, TAIL_S, WINDOW_S, count_windows, window_times
+from moodreel.timeline import HOP_S, TAIL_S, WINDOW_S, count_windows, window_times, windows_between
 
 
 @given(st.floats(0, 1e5))
@@ -25,3 +25,12 @@ def test_windows_cover_the_clip_and_end_with_it(duration_s):
 )
 def test_golden_counts(duration_s, n_windows):
     assert count_windows(duration_s) == n_windows
+
+
+@given(st.floats(0, 300), st.lists(st.floats(0, 1), min_size=2, max_size=2))
+def test_windows_between_leaves_out_none_that_holds_an_instant(duration_s, shares):
+    first_s, last_s = sorted(share * duration_s for share in shares)
+    for index in range(count_windows(duration_s)):
+        start_s, end_s = window_times(index, duration_s)
+        if start_s <= last_s and first_s <= end_s:
+            assert index in windows_between(first_s, last_s, duration_s), "a person loses a window"

@@ -19,7 +19,7 @@ from moodreel.assignment import assign_pairs
 from moodreel.faces import Face, FaceDetector
 from moodreel.people import GroupingOptions, TrackedPerson, group_people
 from moodreel.shots import ShotDetector
-from moodreel.tracking import FaceTracker, TrackedFace, TrackingOptions, blend_faces
+from moodreel.tracking import FaceTrack, FaceTracker, TrackedFace, TrackingOptions, blend_faces
 
 skimage_data = pytest.importorskip("skimage.data")
 
@@ -275,6 +275,19 @@ def test_memory_does_not_grow_with_length():
 
     short, long = peak(40), peak(240)
     assert long - short < 200 * 200
+
+
+def test_two_people_of_a_long_film_stay_two():
+    """They alternate over 1000 shots: each comparison is with people, not with every track before."""
+    looks = np.eye(2, 8, dtype=np.float32)
+    boxes_px = np.tile(np.float32([10, 10, 60, 60]), (5, 1))
+    tracks = [
+        FaceTrack(number + 1, number, number + np.arange(5) / 5, boxes_px, 3, 0.9, looks[number % 2])
+        for number in range(1000)
+    ]
+    people = group_people(tracks, 5000, 2500)
+    assert [len(person.track_ids) for person in people] == [500, 500]
+    assert [person.share_on_screen for person in people] == [0.5, 0.5]
 
 
 def test_embeddings_may_decide_instead():

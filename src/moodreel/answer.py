@@ -12,7 +12,7 @@ from moodreel.fusion import FloatArray, Fusion, log_softmax
 from moodreel.labels import EMOTIONS
 from moodreel.people import TrackedPerson
 from moodreel.prediction import UNIFORM, Box, Modality, Person, Prediction, Window
-from moodreel.timeline import count_windows, window_times
+from moodreel.timeline import count_windows, window_times, windows_between
 from moodreel.voice import MIN_CHUNK_S, Voice, VoiceWindow
 
 
@@ -174,7 +174,7 @@ def _describe_person(seen: SeenPerson, face: FloatArray, evidence: Evidence) -> 
     pooled = pool_log_probabilities(face)
     tracked = seen.tracked
     windows = []
-    for index in range(count_windows(evidence.duration_s)):
+    for index in windows_between(tracked.times_s[0], tracked.times_s[-1], evidence.duration_s):
         start_s, end_s = window_times(index, evidence.duration_s)
         inside = _pool_between(seen.expressions.times_s, face, start_s, end_s)
         if inside is not None:

@@ -81,14 +81,11 @@ def group_people(
         The people, most present first.
     """
     options = options or GroupingOptions()
-    groups: list[_Group] = []
+    vectors = {track.id: track.looks if looks is None else looks.get(track.id, _NO_LOOKS) for track in tracks}
+    gathering = _Gathering(len(tracks), max((len(vector) for vector in vectors.values()), default=0))
     for track in sorted(tracks, key=lambda track: (track.times_s[0], track.id)):
-        vector = track.looks if looks is None else looks.get(track.id, np.zeros(1, np.float32))
-        group = _find_group(track, vector, groups, options)
-        if group is None:
-            group = _Group()
-            groups.append(group)
-        group.add(track, vector)
+        gathering.add(track, vectors[track.id], options)
+    groups = gathering.groups
     most = max((group.frame_count for group in groups), default=0)
     is_short = detection_count < options.long_clip_detections
     kept = [group for group in groups if is_short or group.is_person(most, options)]
@@ -96,21 +93,44 @@ def group_people(
     return tuple(sorted(people, key=lambda person: (-person.share_on_screen, person.id)))
 
 
-def _find_group(track: FaceTrack, vector: Vector, groups: Sequence[_Group], options: GroupingOptions) -> _Group | None:
-    alike = [_cosine(vector, group.looks) for group in groups]
-    free = [index for index, group in enumerate(groups) if not group.overlaps(track)]
-    if not free:
-        return None
-    best = max(free, key=lambda index: alike[index])
-    others = [value for index, value in enumerate(alike) if index != best]
-    is_clear = alike[best] - max(others, default=-1.0) >= options.margin
-    near = groups[best].left_near(track, options.near_s)
-    enough = options.near_similarity if near else options.similarity
-    return groups[best] if is_clear and alike[best] >= enough else None
+_NO_LOOKS: Vector = np.zeros(1, np.float32)
 
 
-def _cosine(a: Vector, b: Vector) -> float:
-    return float(np.dot(a, b)) if a.shape == b.shape else -1.0
+class _Gathering:
+    """People while tracks are being joined, in the order of their starts.
+
+    Looks and ends of all people stand in arrays, so that a track is compared with thousands of people at once.
+    """
+
+    def __init__(self, most: int, width: int) -> None:
+        self.groups: list[_Group] = []
+        self._looks = np.zeros((most, width), np.float32)
+        self._ends_s = np.full(most, -np.inf)
+
+    def add(self, track: FaceTrack, vector: Vector, options: GroupingOptions) -> None:
+        """Join a track to the person it clearly is, or to a new one."""
+        number = self._find(track, vector, options)
+        if number is None:
+            number = len(self.groups)
+            self.groups.append(_Group())
+        group = self.groups[number]
+        group.add(track, vector)
+        self._looks[number, : len(group.looks)] = group.looks
+        self._ends_s[number] = max(self._ends_s[number], track.times_s[-1])
+
+    def _find(self, track: FaceTrack, vector: Vector, options: GroupingOptions) -> int | None:
+        n_groups = len(self.groups)
+        alike = self._looks[:n_groups, : len(vector)] @ vector
+        # Nobody is in two places: who was last seen before this track starts may be its person.
+        free = np.flatnonzero(self._ends_s[:n_groups] < track.times_s[0])
+        if not free.size:
+            return None
+        best = int(free[np.argmax(alike[free])])
+        next_best = float(np.delete(alike, best).max(initial=-1.0))
+        is_clear = float(alike[best]) - next_best >= options.margin
+        near = self.groups[best].left_near(track, options.near_s)
+        enough = options.near_similarity if near else options.similarity
+        return best if is_clear and alike[best] >= enough else None
 
 
 @dataclass(eq=False)
@@ -127,11 +147,6 @@ class _Group:
         self.tracks.append(track)
         self.looks = normalise(mixed)
         self.weight += track.detections
-
-    def overlaps(self, track: FaceTrack) -> bool:
-        """Tell whether the person is somewhere else during a track."""
-        start_s, end_s = track.times_s[0], track.times_s[-1]
-        return any(other.times_s[0] <= end_s and start_s <= other.times_s[-1] for other in self.tracks)
 
     def left_near(self, track: FaceTrack, near_s: float) -> bool:
         """Tell whether the person vanished in the same shot, lately, where the track begins."""

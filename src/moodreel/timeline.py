@@ -29,3 +29,15 @@ def window_times(index: int, duration_s: float) -> tuple[float, float]:
     start_s = index * HOP_S
     is_last = index == count_windows(duration_s) - 1
     return start_s, duration_s if is_last else start_s + WINDOW_S
+
+
+def windows_between(first_s: float, last_s: float, duration_s: float) -> range:
+    """Return the numbers of the windows that may hold an instant between two; all others hold none.
+
+    Args:
+        first_s: the earlier instant in seconds, from 0.
+        last_s: the later one.
+        duration_s: length of the clip in seconds.
+    """
+    first = max(0, math.floor((first_s - WINDOW_S - TAIL_S) / HOP_S))
+    return range(first, min(count_windows(duration_s), math.floor(last_s / HOP_S) + 1))
