@@ -144,6 +144,16 @@ def test_augmenting_shifts_and_mirrors_whole_pictures():
     assert torch.stack(candidates).any(0).all()
 
 
+def test_a_hole_covers_one_square_of_each_picture():
+    white = torch.full((32, 3, 32, 32), 255, dtype=torch.uint8)
+    alone = cifar10.augment(white, torch.Generator().manual_seed(0))
+    holed = cifar10.augment(white, torch.Generator().manual_seed(0), hole_px=10)
+    changed = (holed != alone).any(1)
+    covered = changed.sum((1, 2))
+    assert covered.max() <= 100 and covered.float().mean() > 40  # some hang over the edge, or cover black
+    assert all(rows.sum() <= 10 for rows in changed.any(2)) and all(columns.sum() <= 10 for columns in changed.any(1))
+
+
 def test_training_writes_weights_scores_and_goes_on(tmp_path):
     folder = write_folders(tmp_path / "data")
     settings = cifar10.CifarSettings(epochs=1, batch_size=10)

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from moodreel.errors import CorpusError
 from moodreel.training.machine import choose_precision
-from moodreel.training.resnet import ResNet20, normalise_images, save_onnx_weights
+from moodreel.training.resnet import IMAGE_MEAN, ResNet20, normalise_images, save_onnx_weights
 
 logger = logging.getLogger(__name__)
 
@@ -57,16 +57,18 @@ class CifarSettings:
         momentum: of SGD.
         weight_decay: of SGD.
         label_smoothing: share of the target spread over all classes, 0-1.
+        hole_px: side of the square that is covered in each picture.
         average_decay: decay of the running mean of weights that is kept in the end, a step.
         seed: of weights, order and augmentation.
     """
 
-    epochs: int = 26
+    epochs: int = 60
     batch_size: int = 128
     learning_rate: float = 0.2
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.05
+    hole_px: int = 10
     average_decay: float = 0.995
     seed: int = 0
 
@@ -170,12 +172,13 @@ def _join(parts: list[Pictures]) -> Pictures:
     return Pictures(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift each picture by up to 4 pixels (black comes in) and mirror every second one.
+def augment(images: Tensor, generator: torch.Generator, hole_px: int = 0) -> Tensor:
+    """Shift each picture by up to 4 pixels (black comes in), mirror every second one, and cover a square of it.
 
     Args:
         images: uint8, shape (n, 3, 32, 32).
         generator: where chance comes from.
+        hole_px: side of the square, which may hang over the edge (cutout, DeVries & Taylor 2017, section 3.2).
 
     Returns:
         uint8 of the same shape.
@@ -187,15 +190,25 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     mirrored = torch.rand(n, 1, generator=generator) < 0.5
     columns = torch.where(mirrored, columns.flip(1), columns) + left
     rows = torch.arange(SIDE_PX) + top
-    return padded[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    moved = padded[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return _cut_out(moved, hole_px, generator)
+
+
+def _cut_out(images: Tensor, hole_px: int, generator: torch.Generator) -> Tensor:
+    """Fill a square around a random centre with ImageNet's mean grey, which the normalisation turns into nearly 0."""
+    centres = torch.randint(0, SIDE_PX, (2, len(images), 1), generator=generator)
+    rows, columns = torch.arange(SIDE_PX) - centres + hole_px // 2
+    inside = ((rows >= 0) & (rows < hole_px))[:, :, None] & ((columns >= 0) & (columns < hole_px))[:, None, :]
+    return torch.where(inside[:, None], round(255 * sum(IMAGE_MEAN) / 3), images)
 
 
 class _Batches:
     """One epoch of shuffled, augmented batches, the same for the same seed and epoch whatever ran before."""
 
-    def __init__(self, pictures: Pictures, batch_size: int, seed: int) -> None:
+    def __init__(self, pictures: Pictures, batch_size: int, hole_px: int, seed: int) -> None:
         self.pictures = pictures
         self.batch_size = batch_size
+        self.hole_px = hole_px
         self.seed = seed
 
     def __len__(self) -> int:
@@ -206,7 +219,7 @@ class _Batches:
         order = torch.randperm(len(self.pictures.labels), generator=generator)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             chosen = order[start : start + self.batch_size]
-            yield augment(self.pictures.images[chosen], generator), self.pictures.labels[chosen]
+            yield augment(self.pictures.images[chosen], generator, self.hole_px), self.pictures.labels[chosen]
 
 
 class CifarModule(lightning.LightningModule):
@@ -221,7 +234,7 @@ class CifarModule(lightning.LightningModule):
     def train_dataloader(self) -> _Batches:
         """Return the batches of the current epoch."""
         settings = self.settings
-        return _Batches(self.pictures, settings.batch_size, settings.seed * 1000 + self.current_epoch)
+        return _Batches(self.pictures, settings.batch_size, settings.hole_px, settings.seed * 1000 + self.current_epoch)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Return the smoothed cross-entropy of one batch."""

@@ -37,6 +37,7 @@ from moodreel.training.ferplus import (
     soft_labels,
     split_holdout,
 )
+from moodreel.training.machine import multiplies_bf16
 from moodreel.training.mobilenet import (
     Architecture,
     convert_origin,
@@ -99,14 +100,14 @@ class FaceRecipe:
     """
 
     seed: int = 2013
-    stages: tuple[Stage, ...] = (Stage(129, 7),)
-    batch: int = 48
+    stages: tuple[Stage, ...] = (Stage(129, 18),)
+    batch: int = 64
     head_rate: float = 1e-3
     learning_rate: float = 1e-3
-    frozen_layers: int = 9
+    frozen_layers: int = 7
     layer_decay: float = 0.9
     weight_decay: float = 0.02
-    dropout: float = 0.2
+    dropout: float = 0.3
     averaging: float = 0.998
     warmup: int = 150
     holdout: float = 0.05
@@ -288,8 +289,9 @@ class _Run:
     def _step(self, chosen: Tensor, generator: torch.Generator) -> float:
         side = self.recipe.side_at(self.epoch)
         pictures = augment(self.images[chosen.numpy()], side, self.recipe.augmentation, generator)
-        logits = self.net(pictures.contiguous(memory_format=torch.channels_last))
-        loss = loss_of(logits, self.targets.take(chosen), self.priors)
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bf16()):
+            logits = self.net(pictures.contiguous(memory_format=torch.channels_last))
+        loss = loss_of((logits[0].float(), logits[1].float()), self.targets.take(chosen), self.priors)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), 2.0)
