@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from media_files import (
     damage,
@@ -33,7 +34,8 @@ from media_files import (
 )
 from moodreel.container import LARGEST_PICTURE_PX, Source
 from moodreel.errors import MediaError
-from moodreel.media import Clip, Frame, Sound, find_media, open_clip
+from moodreel.media import Clip, Frame, Sound, open_clip
+from moodreel.media_paths import find_media
 from moodreel.timestamps import Clock, Grid
 
 
@@ -282,17 +284,41 @@ class TestPictures:
         path = write_clip(tmp_path / "a.mp4", 0.3, flip=True, frames=lambda _: picture, audio_codec=None)
         assert corners(read(path).frames[0]) == ["green", "red", "white", "blue"]
 
-    def test_photograph_turned_by_its_camera(self, tmp_path):
-        path = write_image(tmp_path / "a.jpg", quadrants((64, 48)), codec="mjpeg", pix_fmt="yuvj444p")
-        entry = (
-            b"\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00"  # orientation 6: shown turned by a quarter, clockwise
-        )
-        exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01" + entry + b"\0\0\0\0"
-        data = path.read_bytes()
-        path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+    @pytest.mark.parametrize(
+        ("orientation", "expected"),
+        [
+            (1, ["red", "green", "blue", "white"]),
+            (2, ["green", "red", "white", "blue"]),
+            (3, ["white", "blue", "green", "red"]),
+            (4, ["blue", "white", "red", "green"]),
+            (5, ["red", "blue", "green", "white"]),
+            (6, ["blue", "red", "white", "green"]),
+            (7, ["white", "green", "blue", "red"]),
+            (8, ["green", "white", "red", "blue"]),
+        ],
+    )
+    def test_photograph_held_every_way(self, tmp_path, suffix, orientation, expected):
+        """Turned and mirrored as the camera's tag says: PyAV alone loses the mirroring."""
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / f"a.{suffix}"
+        Image.fromarray(quadrants((64, 48))).save(path, exif=exif)
         streamed = read(path)
-        assert corners(streamed.frames[0]) == ["blue", "red", "white", "green"]
-        assert (streamed.clip.video.width_px, streamed.clip.video.height_px) == (48, 64)
+        assert corners(streamed.frames[0]) == expected
+        video = streamed.clip.video
+        assert (video.width_px, video.height_px) == ((64, 48) if orientation < 5 else (48, 64))
+
+    @pytest.mark.parametrize("tag", [b"\x00\x09", b"\xff\xff"])
+    def test_photograph_with_a_senseless_tag_is_upright(self, tmp_path, tag):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        path = tmp_path / "a.jpg"
+        Image.fromarray(quadrants((64, 48))).save(path, exif=exif)
+        data = path.read_bytes()
+        at = data.index(b"\x01\x12\x00\x03")
+        path.write_bytes(data[: at + 8] + tag + data[at + 10 :])
+        assert corners(read(path).frames[0]) == ["red", "green", "blue", "white"]
 
     def test_pixels_that_are_not_square(self, tmp_path):
         streamed = read(write_clip(tmp_path / "a.mp4", 0.5, aspect=Fraction(2, 1)))
@@ -347,6 +373,11 @@ class TestPictures:
         assert not streamed.clip.video.is_still
         assert len(streamed.frames) == 10
         assert streamed.clip.duration_s == pytest.approx(1, abs=0.15)
+
+    def test_animated_webp_is_refused_with_the_way_out(self, tmp_path):
+        pictures = [Image.fromarray(np.roll(quadrants((64, 48)), 4 * index, 1)) for index in range(3)]
+        pictures[0].save(tmp_path / "a.webp", save_all=True, append_images=pictures[1:], duration=100)
+        assert "animated WebP" in refusal(tmp_path / "a.webp")
 
     @pytest.mark.parametrize(
         ("suffix", "codec", "sound"),

@@ -86,11 +86,11 @@ class Source:
             return -1
 
     def peek_start(self) -> bytes:
-        """Return the first bytes of the file, up to 16, and go back to its start; nothing if it cannot go back."""
+        """Return the first bytes of the file, up to 32, and go back to its start; nothing if it cannot go back."""
         if not self.seekable():
             return b""
         self.seek(0)
-        start = self.read(16)
+        start = self.read(32)
         self.seek(0)
         return start
 
@@ -146,16 +146,25 @@ def open_container(source: Source) -> av.container.InputContainer:
     """Open a source with the demuxer its content asks for, from its start.
 
     Raises:
-        MediaError: empty, not media, or its index is missing.
+        MediaError: empty, not media, of a kind that cannot be decoded, or its index is missing.
     """
     start = source.peek_start()
     if source.seekable() and not start and not source.failure:
         raise MediaError(f"{source.shown}: is empty (0 bytes), expected {KNOWN_KINDS}; copy or record it again")
+    if _is_animated_webp(start):
+        raise MediaError(
+            f"{source.shown}: is an animated WebP, which cannot be decoded, expected {KNOWN_KINDS}; "
+            "convert it, e.g. to GIF or MP4"
+        )
     options = {"format_whitelist": FORMATS, "max_pixels": str(LARGEST_PICTURE_PX), "protocol_whitelist": "none"}
     try:
         return av.open(source, "r", options=options, metadata_errors="replace", io_open=_refuse_other_files)
     except DecodeError:
         raise MediaError(_explain_refusal(source, start)) from None
+
+
+def _is_animated_webp(start: bytes) -> bool:
+    return start[:4] == b"RIFF" and start[8:16] == b"WEBPVP8X" and len(start) > 20 and bool(start[20] & 2)
 
 
 def _explain_refusal(source: Source, start: bytes) -> str:

@@ -6,14 +6,10 @@ are never converted, and sound comes in blocks of at most a second.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
+from collections.abc import Iterator
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -32,65 +28,18 @@ from moodreel.container import (
     to_seconds,
 )
 from moodreel.errors import MediaError
+from moodreel.exif import read_orientation
 from moodreel.sampling import UPRIGHT, Frame, FrameSampler, Sound, SoundSampler, read_placement, shown_size
+from moodreel.tracks import SoundTrack, VideoTrack, declared_end_s, sane_aspect, sane_rate_hz
 
-__all__ = ["Clip", "Frame", "Sound", "SoundTrack", "VideoTrack", "find_media", "open_clip"]
-
-SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffixes in (
-        "mp4 m4v mov mkv webm avi mpg mpeg ts m2ts mts flv wmv asf ogv 3gp mxf",
-        "wav mp3 m4a aac flac ogg oga opus wma aiff aif au amr caf",
-        "png jpg jpeg webp gif bmp tif tiff avif",
-    )
-    for suffix in suffixes.split()
-)
-"""File names that `find_media` takes from a folder, by suffix; a file named itself may be called anything."""
-
-DEFAULT_RATE_HZ = 25.0
-"""Frame rate of files that state none."""
+__all__ = ["Clip", "Frame", "Sound", "SoundTrack", "VideoTrack", "open_clip"]
 
 _DECLARING_FORMATS = frozenset({"mov", "matroska", "avi", "flv", "asf", "wav", "flac", "nut", "caf", "aiff", "mxf"})
 _MOST_PEEKED = 500
 _PLENTY = 4  # source frames for each sampled one, above which frames may be left out
 _LEFT_OUT_S = 0.25  # what such frames at the very end may amount to
 _SHORTEST_HOLE_S = 1.0
-_SLOW_HZ, _FAST_HZ = 5.0, 1000.0
 _NOT_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
-
-
-@dataclass(frozen=True)
-class VideoTrack:
-    """The picture of a clip.
-
-    Attributes:
-        width_px: width as shown: upright, with square pixels.
-        height_px: height as shown.
-        rate_hz: average frames a second; 25 where the file states no sensible rate.
-        is_still: whether it is one picture and not a video.
-        codec: ffmpeg's name of the codec, e.g. `h264`.
-    """
-
-    width_px: int
-    height_px: int
-    rate_hz: float
-    is_still: bool
-    codec: str
-
-
-@dataclass(frozen=True)
-class SoundTrack:
-    """The sound of a clip.
-
-    Attributes:
-        rate_hz: samples a second in the file.
-        channels: number of channels in the file.
-        codec: ffmpeg's name of the codec, e.g. `aac`.
-    """
-
-    rate_hz: int
-    channels: int
-    codec: str
 
 
 class Clip:
@@ -201,7 +150,7 @@ class Clip:
     def _measure(self) -> None:
         starts = [to_seconds(stream.start_time, stream.time_base) for stream in self._streams()]
         self._origin_s = min((start_s for start_s in starts if start_s is not None), default=0.0)
-        end_s = max(map(_declared_end_s, self._streams()))
+        end_s = max(map(declared_end_s, self._streams()))
         duration_s = end_s - self._origin_s if end_s else (self._container.duration or 0) / av.time_base
         n_packets = self._picture.frames if self._picture is not None else 0
         if duration_s <= 0 and self._source.seekable():
@@ -246,9 +195,10 @@ class Clip:
             )
         frame = self._peek_frame()
         stored = (codec.width, codec.height) if frame is None else (frame.width, frame.height)
-        placement = UPRIGHT if frame is None else read_placement(frame)
-        width_px, height_px = shown_size(*stored, _sane_aspect(self._picture.sample_aspect_ratio), placement)
-        return VideoTrack(width_px, height_px, _sane_rate(self._picture), self._is_still, codec.name)
+        self._photo_placement = read_orientation(self._source) if self._is_still else None
+        placement = self._photo_placement or (UPRIGHT if frame is None else read_placement(frame))
+        width_px, height_px = shown_size(*stored, sane_aspect(self._picture.sample_aspect_ratio), placement)
+        return VideoTrack(width_px, height_px, sane_rate_hz(self._picture), self._is_still, codec.name)
 
     def _peek_frame(self) -> Any:
         """Decode up to the first frame: its size and placement are surer than the header's."""
@@ -271,7 +221,7 @@ class Clip:
             return None
         shown_px = (self.video.width_px, self.video.height_px)
         source_rate_hz = math.inf if self.video.is_still else self.video.rate_hz
-        return FrameSampler(shown_px, source_rate_hz, longest_side_px, rate_hz)
+        return FrameSampler(shown_px, source_rate_hz, longest_side_px, rate_hz, self._photo_placement)
 
     def _decode(self, frames: FrameSampler | None, sounds: SoundSampler | None) -> Iterator[Any]:
         if frames is None and self._picture is not None:
@@ -324,21 +274,6 @@ def _describe_hole(samplers: list[FrameSampler | SoundSampler]) -> str:
     return f"; up to {hole_s:.1f} s are missing in one place" if hole_s > _SHORTEST_HOLE_S else ""
 
 
-def _declared_end_s(stream: Any) -> float:
-    end = (stream.start_time or 0) + stream.duration if stream.duration else None
-    return to_seconds(end, stream.time_base) or 0.0
-
-
-def _sane_rate(stream: Any) -> float:
-    average, guessed = (float(rate) if rate else 0.0 for rate in (stream.average_rate, stream.guessed_rate))
-    rate_hz = guessed if average < _SLOW_HZ and guessed <= _FAST_HZ else average
-    return rate_hz if 1 / 60 <= rate_hz <= _FAST_HZ else DEFAULT_RATE_HZ
-
-
-def _sane_aspect(aspect: Fraction | None) -> float:
-    return float(aspect) if aspect and 0.2 <= aspect <= 5 else 1.0
-
-
 def open_clip(media: str | os.PathLike[str] | bytes | IO[bytes], name: str | None = None) -> Clip:
     """Open a media file: video, sound or a still image.
 
@@ -358,48 +293,3 @@ def open_clip(media: str | os.PathLike[str] | bytes | IO[bytes], name: str | Non
     except BaseException:
         source.close()
         raise
-
-
-def find_media(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Replace folders by the media files in them.
-
-    Args:
-        paths: files, kept whatever they are called and whether or not they exist, and folders, searched to the bottom
-            for files with one of `SUFFIXES`, sorted by path, hidden ones left out.
-
-    Returns:
-        The files in the order given, each once.
-
-    Raises:
-        MediaError: a folder holds no media.
-    """
-    found: dict[str, Path] = {}
-    for path in map(Path, paths):
-        files = _walk(path) if _is_folder(path) else [path]
-        if not files:
-            raise MediaError(f"{printable(str(path))}: folder without media; expected files such as .mp4, .wav or .jpg")
-        for file in files:
-            found.setdefault(os.path.realpath(file), file)
-    return list(found.values())
-
-
-def _is_folder(path: Path) -> bool:
-    with contextlib.suppress(OSError, ValueError):  # a name no file can have; opening it says so
-        return path.is_dir()
-    return False
-
-
-def _walk(folder: Path) -> list[Path]:
-    files: list[Path] = []
-    visited: set[str] = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        here = os.path.realpath(root)
-        folders[:] = [] if here in visited else sorted(name for name in folders if not name.startswith("."))
-        if here not in visited:
-            files += [Path(root, name) for name in names if _is_media_name(name)]
-        visited.add(here)
-    return sorted(files)
-
-
-def _is_media_name(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES

@@ -113,7 +113,14 @@ class FrameSampler:
         """How often time stamps jumped."""
         return self._clock.jumps
 
-    def __init__(self, shown_px: tuple[int, int], source_rate_hz: float, longest_side_px: int, rate_hz: float) -> None:
+    def __init__(
+        self,
+        shown_px: tuple[int, int],
+        source_rate_hz: float,
+        longest_side_px: int,
+        rate_hz: float,
+        placement: Placement | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
@@ -121,11 +128,13 @@ class FrameSampler:
             source_rate_hz: frames a second in the file; `inf` for a still image, of which only one frame is taken.
             longest_side_px: long side to scale down to.
             rate_hz: frames a second to sample.
+            placement: how all frames are placed; by default each as its own display matrix says.
         """
         self.count = 0
         self.damaged = 0
         self.end_s = 0.0
         self.gap_s = 0.0
+        self._placement = placement
         self._last_s = 0.0
         self._step_s = 1 / source_rate_hz
         self._scale = min(1.0, longest_side_px / max(*shown_px, 1))
@@ -156,7 +165,7 @@ class FrameSampler:
             yield from self._convert(decoded, 0.0)
 
     def _convert(self, decoded: av.VideoFrame, time_s: float) -> Iterator[Frame]:
-        placement = read_placement(decoded)
+        placement = self._placement or read_placement(decoded)
         width, height = self._size if placement[0] else self._size[::-1]
         try:
             scaled = self._scaler.reformat(decoded, width, height, "rgb24", interpolation="AREA", threads=1)
