@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from media_files import (
     damage,
@@ -308,6 +308,20 @@ class TestPictures:
         assert corners(streamed.frames[0]) == expected
         video = streamed.clip.video
         assert (video.width_px, video.height_px) == ((64, 48) if orientation < 5 else (48, 64))
+
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+    def test_photograph_with_a_colour_profile(self, tmp_path, suffix):
+        """Reading the side data of such a PNG through PyAV kills the process, hence one of its own."""
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        path = tmp_path / f"a.{suffix}"
+        Image.fromarray(quadrants((64, 48))).save(path, icc_profile=profile)
+        code = (
+            "import sys; from moodreel.media import open_clip\n"
+            "with open_clip(sys.argv[1]) as clip:\n"
+            "    print(len(list(clip.stream(longest_side_px=64, frames_rate_hz=5))))"
+        )
+        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "1\n"), f"exit status {done.returncode}: {done.stderr}"
 
     @pytest.mark.parametrize("tag", [b"\x00\x09", b"\xff\xff"])
     def test_photograph_with_a_senseless_tag_is_upright(self, tmp_path, tag):

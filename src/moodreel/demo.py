@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from moodreel.output import whole_file
+from moodreel.whole_files import whole_file
 
 if TYPE_CHECKING:
     import av.container

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -29,7 +29,18 @@ from moodreel.container import (
 )
 from moodreel.errors import MediaError
 from moodreel.exif import read_orientation
-from moodreel.sampling import UPRIGHT, Frame, FrameSampler, Sound, SoundSampler, read_placement, shown_size
+from moodreel.sampling import (
+    NAMING_CODECS,
+    UPRIGHT,
+    Frame,
+    FrameSampler,
+    Placement,
+    Sound,
+    SoundSampler,
+    read_placement,
+    read_turn,
+    shown_size,
+)
 from moodreel.tracks import SoundTrack, VideoTrack, declared_end_s, sane_aspect, sane_rate_hz
 
 __all__ = ["Clip", "Frame", "Sound", "SoundTrack", "VideoTrack", "open_clip"]
@@ -195,10 +206,16 @@ class Clip:
             )
         frame = self._peek_frame()
         stored = (codec.width, codec.height) if frame is None else (frame.width, frame.height)
-        self._photo_placement = read_orientation(self._source) if self._is_still else None
-        placement = self._photo_placement or (UPRIGHT if frame is None else read_placement(frame))
+        self._read_placement = self._choose_placing(codec.name)
+        placement = UPRIGHT if frame is None else self._read_placement(frame)
         width_px, height_px = shown_size(*stored, sane_aspect(self._picture.sample_aspect_ratio), placement)
         return VideoTrack(width_px, height_px, sane_rate_hz(self._picture), self._is_still, codec.name)
+
+    def _choose_placing(self, codec: str) -> Callable[[av.VideoFrame], Placement]:
+        held = read_orientation(self._source) if self._is_still else None
+        if held is not None:
+            return lambda _: held
+        return read_turn if codec in NAMING_CODECS else read_placement
 
     def _peek_frame(self) -> Any:
         """Decode up to the first frame: its size and placement are surer than the header's."""
@@ -221,7 +238,7 @@ class Clip:
             return None
         shown_px = (self.video.width_px, self.video.height_px)
         source_rate_hz = math.inf if self.video.is_still else self.video.rate_hz
-        return FrameSampler(shown_px, source_rate_hz, longest_side_px, rate_hz, self._photo_placement)
+        return FrameSampler(shown_px, source_rate_hz, longest_side_px, rate_hz, self._read_placement)
 
     def _decode(self, frames: FrameSampler | None, sounds: SoundSampler | None) -> Iterator[Any]:
         if frames is None and self._picture is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,6 +19,9 @@ Placement = tuple[int, int, int, int]
 """Signs (a, b, c, d) that place a picture upright: shown x = a·x + c·y, shown y = b·x + d·y."""
 
 UPRIGHT: Placement = (1, 0, 0, 1)
+
+NAMING_CODECS = frozenset({"png", "apng"})
+"""Codecs that name a colour profile in a frame's side data: PyAV frees that name twice, and the process dies."""
 
 _TURNS: tuple[Placement, ...] = (
     UPRIGHT,
@@ -59,13 +62,21 @@ class Sound:
     samples: NDArray[np.float32]
 
 
+def read_turn(frame: av.VideoFrame) -> Placement:
+    """Return how the frame is turned, by quarters; mirroring stays unseen."""
+    return _TURNS[round(frame.rotation / 90) % 4]
+
+
 def read_placement(frame: av.VideoFrame) -> Placement:
-    """Return how the frame's display matrix (rotation by quarter turns, mirroring) places it."""
+    """Return how the frame's display matrix (rotation by quarter turns, mirroring) places it.
+
+    Not for frames of `NAMING_CODECS`.
+    """
     try:
         # Not `frame.side_data`: it makes a circle of references, and hundreds of frames await the garbage collector.
         data = cast(Any, SideDataContainer)(frame).get("DISPLAYMATRIX")
     except ValueError:  # PyAV lists no side data at all beside a kind it does not know, such as EXIF
-        return _TURNS[round(frame.rotation / 90) % 4]
+        return read_turn(frame)
     if data is None:
         return UPRIGHT
     a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), np.int32)[:5])
@@ -119,7 +130,7 @@ class FrameSampler:
         source_rate_hz: float,
         longest_side_px: int,
         rate_hz: float,
-        placement: Placement | None = None,
+        read_placement: Callable[[av.VideoFrame], Placement] = read_placement,
     ) -> None:
         """Prepare.
 
@@ -128,13 +139,13 @@ class FrameSampler:
             source_rate_hz: frames a second in the file; `inf` for a still image, of which only one frame is taken.
             longest_side_px: long side to scale down to.
             rate_hz: frames a second to sample.
-            placement: how all frames are placed; by default each as its own display matrix says.
+            read_placement: tells how a frame is placed.
         """
         self.count = 0
         self.damaged = 0
         self.end_s = 0.0
         self.gap_s = 0.0
-        self._placement = placement
+        self._read_placement = read_placement
         self._last_s = 0.0
         self._step_s = 1 / source_rate_hz
         self._scale = min(1.0, longest_side_px / max(*shown_px, 1))
@@ -165,7 +176,7 @@ class FrameSampler:
             yield from self._convert(decoded, 0.0)
 
     def _convert(self, decoded: av.VideoFrame, time_s: float) -> Iterator[Frame]:
-        placement = self._placement or read_placement(decoded)
+        placement = self._read_placement(decoded)
         width, height = self._size if placement[0] else self._size[::-1]
         try:
             scaled = self._scaler.reformat(decoded, width, height, "rgb24", interpolation="AREA", threads=1)

@@ -17,7 +17,7 @@ from moodreel.evaluation.leaks import TESTED, LeakReport, corpus_sides, find_lea
 from moodreel.evaluation.report import Evaluation, Subject, evaluate_answers, format_json
 from moodreel.evaluation.run import Part, Plan, run_plan
 from moodreel.evaluation.training_clips import know_clips, read_training_clips
-from moodreel.output import check_writable, write_text
+from moodreel.whole_files import check_writable, write_text
 
 JSON_FILE = "report.json"
 HTML_FILE = "report.html"

@@ -22,7 +22,7 @@ from moodreel.bundle import Bundle
 from moodreel.corpora import Sample
 from moodreel.errors import BundleError
 from moodreel.evaluation.fingerprints import FINGERPRINT_VERSION, Fingerprint, Track
-from moodreel.output import whole_file
+from moodreel.whole_files import whole_file
 
 CLIPS_FILE = "training-clips.npz"
 MAX_CLIPS_BYTES = 512 * 2**20

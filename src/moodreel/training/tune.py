@@ -29,13 +29,13 @@ from moodreel.corpora import Corpus, read_corpus
 from moodreel.errors import MoodreelError, OutputError
 from moodreel.evaluation.comparison import Comparison, compare
 from moodreel.evaluation.runs import read_run
-from moodreel.output import write_text
 from moodreel.splits import Split, speaker_folds
 from moodreel.training import machine
 from moodreel.training.commands import TrainOptions, fit_once, make_run_split, prepare_material, train_and_score
 from moodreel.training.data import Material
 from moodreel.training.recipe import Recipe, format_recipe, load_recipe
 from moodreel.training.space import Space, load_space
+from moodreel.whole_files import write_text
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from moodreel.evaluation.html import render_table, wrap_page
 from moodreel.evaluation.plain import to_plain
-from moodreel.output import whole_file, write_text
 from moodreel.training.tune import Tuned
+from moodreel.whole_files import whole_file, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,69 @@
+"""What a command says on stderr while it works: errors, warnings, and on a terminal a progress bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moodreel.container import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+@dataclass
+class Terminal:
+    """Speaks on stderr.
+
+    Attributes:
+        quiet: nothing but errors.
+        verbose: say what is being done.
+    """
+
+    quiet: bool
+    verbose: bool
+    _bars: Progress | None = field(default=None, init=False)
+    _bar: TaskID | None = field(default=None, init=False)
+
+    def say(self, text: str) -> None:
+        """Write one line, above the bar where there is one."""
+        if self._bars is not None:
+            self._bars.console.print(f"moodreel: {text}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(f"moodreel: {text}", file=sys.stderr)
+
+    def warn(self, text: str) -> None:
+        """Write one line unless asked to be quiet."""
+        if not self.quiet:
+            self.say(f"warning: {text}")
+
+    @contextmanager
+    def show_progress(self) -> Iterator[None]:
+        """Show a bar where stderr is a terminal; it is gone at the end."""
+        if self.quiet or not sys.stderr.isatty():
+            yield
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as self._bars:
+            yield
+        self._bars = self._bar = None
+
+    def start(self, clip: Path) -> Callable[[float], None] | None:
+        """Begin a clip; return what to call with its done share (0-1), `None` where no progress is shown."""
+        if self.verbose:
+            self.say(f"reading {printable(str(clip))}")
+        if self._bars is None:
+            return None
+        from rich.markup import escape
+
+        bars = self._bars
+        if self._bar is not None:
+            bars.remove_task(self._bar)
+        bar = self._bar = bars.add_task(escape(printable(clip.name)), total=1.0)
+        return lambda share: bars.update(bar, completed=min(share, 1.0))
