@@ -13,7 +13,16 @@ torch = pytest.importorskip("torch")
 
 from moodreel.errors import CorpusError  # noqa: E402
 from moodreel.labels import EMOTIONS  # noqa: E402
-from moodreel.training import face, face_network, ferplus, mobilenet  # noqa: E402
+from moodreel.training import (  # noqa: E402
+    face,
+    face_fit,
+    face_loss,
+    face_network,
+    face_recipe,
+    face_scores,
+    ferplus,
+    mobilenet,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +38,9 @@ TINY = mobilenet.Architecture(stem=8, blocks=((16, 1), (24, 2), (32, 2)))
 CALM = ferplus.Augmentation(3.0, 0.02, 0.01, 0.05, 0.1, 0.1, 0.1, 0.1)
 
 
-def tiny_recipe(epochs: int = 2, **changes: object) -> face.FaceRecipe:
-    settings = {"architecture": TINY, "augmentation": CALM, "stages": (face.Stage(33, epochs),), "warmup": 5}
-    return face.FaceRecipe(
+def tiny_recipe(epochs: int = 2, **changes: object) -> face_recipe.FaceRecipe:
+    settings = {"architecture": TINY, "augmentation": CALM, "stages": (face_recipe.Stage(33, epochs),), "warmup": 5}
+    return face_recipe.FaceRecipe(
         **{
             **settings,
             "frozen_layers": 0,
@@ -343,17 +352,17 @@ def test_normalisation_removes_light_and_contrast():
 
 
 def test_loss_ignores_unknown_labels_and_untrusted_votes():
-    targets = face.Targets(torch.tensor([3, 255]), torch.eye(7)[[3, 3]], torch.tensor([1.0, 0.0]))
-    priors = face.Priors(torch.zeros(7), torch.zeros(7))
+    targets = face_loss.Targets(torch.tensor([3, 255]), torch.eye(7)[[3, 3]], torch.tensor([1.0, 0.0]))
+    priors = face_loss.Priors(torch.zeros(7), torch.zeros(7))
     logits = torch.zeros(2, 7)
     logits[1, 3] = 9
-    both = face.loss_of((logits, logits), targets, priors)
+    both = face_loss.loss_of((logits, logits), targets, priors)
     torch.testing.assert_close(both, torch.tensor(7.0).log())
 
 
 def test_priors_are_log_frequencies():
     faces = ferplus.Faces(np.zeros((4, 48, 48), np.uint8), votes_for(1, 4), np.array([3, 3, 3, 255], np.uint8))
-    priors = face.Priors.of(face.Targets.of(faces))
+    priors = face_loss.Priors.of(face_loss.Targets.of(faces))
     np.testing.assert_allclose(priors.fer2013.exp().sum(), 1, rtol=1e-6)
     assert EMOTIONS[int(priors.fer2013.argmax())] == "happy"
     assert priors.fer2013[3] - priors.fer2013[0] == pytest.approx(np.log(3))
@@ -361,38 +370,38 @@ def test_priors_are_log_frequencies():
 
 def test_score_counts_recall_over_emotions_that_occur():
     logits = np.eye(7)[[3, 3, 5, 3]]
-    found = face.score(logits, np.array([3, 3, 5, 5]))
+    found = face_scores.score(logits, np.array([3, 3, 5, 5]))
     assert found.recall == {"happy": 1.0, "sad": 0.5}
     assert (found.n, found.accuracy, found.uar) == (4, 0.75, 0.75)
     with pytest.raises(ValueError, match="no face"):
-        face.score(logits, np.full(4, -1))
+        face_scores.score(logits, np.full(4, -1))
 
 
 def test_fit_learns_a_toy_problem(tmp_path):
     recipe = tiny_recipe(8, layer_decay=1.0, averaging=0.9)
-    net = face.fit_faces(recipe, toy_faces(160, 0), origin_state(), tmp_path)
+    net = face_fit.fit_faces(recipe, toy_faces(160, 0), origin_state(), tmp_path)
     test = toy_faces(64, 1)
-    for logits in face.predict_logits(net, test.images, 33):
-        assert face.score(logits.numpy(), test.fer2013).accuracy > 0.9
+    for logits in face_scores.predict_logits(net, test.images, 33):
+        assert face_scores.score(logits.numpy(), test.fer2013).accuracy > 0.9
 
 
 def test_fit_is_deterministic_and_resumes_where_it_stopped(tmp_path):
     recipe, faces = tiny_recipe(3, dropout=0.2), toy_faces(48, 0)
     for name in ("whole", "again", "stopped"):
         (tmp_path / name).mkdir()
-    whole = face.fit_faces(recipe, faces, origin_state(), tmp_path / "whole").state_dict()
-    again = face.fit_faces(recipe, faces, origin_state(), tmp_path / "again").state_dict()
-    run = face._Run.start(recipe, faces, origin_state())
+    whole = face_fit.fit_faces(recipe, faces, origin_state(), tmp_path / "whole").state_dict()
+    again = face_fit.fit_faces(recipe, faces, origin_state(), tmp_path / "again").state_dict()
+    run = face_fit._Run.start(recipe, faces, origin_state())
     run.fit_epoch()
-    face._save(run.state(), tmp_path / "stopped" / "checkpoint.pt")
-    resumed = face.fit_faces(recipe, faces, origin_state(), tmp_path / "stopped").state_dict()
+    face_fit._save(run.state(), tmp_path / "stopped" / "checkpoint.pt")
+    resumed = face_fit.fit_faces(recipe, faces, origin_state(), tmp_path / "stopped").state_dict()
     for name, value in whole.items():
         assert torch.equal(value, again[name])
         assert torch.equal(value, resumed[name])
 
 
 def test_frozen_layers_stay_as_the_origin_has_them(tmp_path):
-    net = face.fit_faces(tiny_recipe(1, frozen_layers=3), toy_faces(32, 0), origin_state(), tmp_path).state_dict()
+    net = face_fit.fit_faces(tiny_recipe(1, frozen_layers=3), toy_faces(32, 0), origin_state(), tmp_path).state_dict()
     for name, value in origin_state().items():
         is_frozen = int(name.split(".")[1]) < 3
         assert torch.allclose(net[f"trunk.{name}"], value, atol=1e-6) == is_frozen, name
@@ -414,7 +423,7 @@ def test_unfolding_and_folding_leave_what_the_network_says_as_it_is():
 
 
 def test_low_layers_learn_more_slowly():
-    groups = face._parameter_groups(face_network.FaceNet(TINY), tiny_recipe())
+    groups = face_fit._parameter_groups(face_network.FaceNet(TINY), tiny_recipe())
     rates = [group["highest_rate"] for group in groups]
     assert rates == sorted(rates, reverse=True)
     assert sum(len(group["params"]) for group in groups) == len(list(face_network.FaceNet(TINY).parameters()))

@@ -1,0 +1,166 @@
+"""Fitting the face network: stages of rising picture size, averaged weights, a checkpoint an epoch."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from moodreel.training.face_loss import Priors, Targets, loss_of
+from moodreel.training.face_network import FaceNet, normalise
+from moodreel.training.face_recipe import FaceRecipe
+from moodreel.training.ferplus import Faces, augment
+from moodreel.training.machine import multiplies_bf16
+
+_CHECKPOINT = "checkpoint.pt"
+N_MEASURED = 96
+"""Faces that the scale of each layer is measured on."""
+_log = logging.getLogger(__name__)
+
+Array = npt.NDArray[Any]
+
+
+def fit_faces(recipe: FaceRecipe, train: Faces, origin: Mapping[str, Tensor], out: Path) -> FaceNet:
+    """Fit the network, going on from the last epoch's checkpoint in `out` where there is one.
+
+    Args:
+        recipe: settings.
+        train: cleaned faces to learn from.
+        origin: a state of `MobileNet` with one input channel to start from.
+        out: folder of the checkpoint; must exist.
+
+    Returns:
+        The network with averaged weights, folded, in evaluation mode.
+
+    Raises:
+        RuntimeError: `origin` or the checkpoint is of another architecture.
+    """
+    run = _Run.start(recipe, train, origin)
+    checkpoint = out / _CHECKPOINT
+    if checkpoint.exists():
+        run.restore(torch.load(checkpoint, weights_only=True))
+    while run.epoch < recipe.epochs:
+        run.fit_epoch()
+        _save(run.state(), checkpoint)
+    run.average.trunk.fold()
+    return run.average.eval()
+
+
+def _save(state: Mapping[str, Any], path: Path) -> None:
+    partial = path.with_suffix(".part")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+@dataclass
+class _Run:
+    """A fit on its way."""
+
+    recipe: FaceRecipe
+    images: Array
+    targets: Targets
+    priors: Priors
+    net: FaceNet
+    average: FaceNet
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+
+    @classmethod
+    def start(cls, recipe: FaceRecipe, train: Faces, origin: Mapping[str, Tensor]) -> _Run:
+        net = FaceNet(recipe.architecture, recipe.dropout)
+        net.trunk.load_state_dict(origin)
+        net.trunk.freeze(recipe.frozen_layers)
+        net.trunk.unfold(_sample_pictures(train, recipe))
+        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        average = copy.deepcopy(net)
+        targets = Targets.of(train)
+        optimizer = torch.optim.AdamW(_parameter_groups(net, recipe), weight_decay=recipe.weight_decay)
+        return cls(recipe, train.images, targets, Priors.of(targets), net, average, optimizer)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.epoch = state["epoch"]
+        self.net.load_state_dict(state["net"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def fit_epoch(self) -> None:
+        """One pass over the faces. Its randomness hangs on the seed and the epoch alone: a resumed run is the same."""
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1000 + self.epoch)
+        torch.manual_seed(self.recipe.seed * 1000 + self.epoch)  # dropout draws from the global generator
+        started, losses = time.monotonic(), []
+        self.net.train()
+        for step, chosen in enumerate(self._batches(generator)):
+            self._set_rate(self.epoch * self._steps + step)
+            losses.append(self._step(chosen, generator))
+            self._update_average(self.epoch * self._steps + step)
+        self.epoch += 1
+        seconds = time.monotonic() - started
+        _log.info("epoch %d of %d: loss %.4f, %.0f s", self.epoch, self.recipe.epochs, np.mean(losses), seconds)
+
+    @property
+    def _steps(self) -> int:
+        return max(1, len(self.images) // self.recipe.batch)
+
+    def _batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+        order = torch.randperm(len(self.images), generator=generator)
+        yield from torch.split(order, self.recipe.batch)[: self._steps]
+
+    def _step(self, chosen: Tensor, generator: torch.Generator) -> float:
+        side = self.recipe.side_at(self.epoch)
+        pictures = augment(self.images[chosen.numpy()], side, self.recipe.augmentation, generator)
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bf16()):
+            logits = self.net(pictures.contiguous(memory_format=torch.channels_last))
+        loss = loss_of((logits[0].float(), logits[1].float()), self.targets.take(chosen), self.priors)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.net.parameters(), 2.0)
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def _set_rate(self, step: int) -> None:
+        done = step / (self._steps * self.recipe.epochs)
+        factor = min((step + 1) / self.recipe.warmup, 0.5 * (1 + math.cos(math.pi * done)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = factor * group["highest_rate"]
+
+    @torch.no_grad()
+    def _update_average(self, step: int) -> None:
+        weight = 1 - min(self.recipe.averaging, (1 + step) / (10 + step))
+        for averaged, current in zip(self.average.state_dict().values(), self.net.state_dict().values(), strict=True):
+            if averaged.is_floating_point():
+                averaged.lerp_(current, weight)
+
+
+def _sample_pictures(train: Faces, recipe: FaceRecipe) -> Tensor:
+    """A few training pictures as the first stage sees them, normalised."""
+    generator = torch.Generator().manual_seed(recipe.seed)
+    pictures = augment(train.images[:N_MEASURED], recipe.side_at(0), recipe.augmentation, generator)
+    return normalise(pictures)
+
+
+def _parameter_groups(net: FaceNet, recipe: FaceRecipe) -> list[dict[str, Any]]:
+    """One group a block, the rate falling from the heads to the stem: low layers are general already."""
+    groups = [{"params": [*net.fer2013.parameters(), *net.ferplus.parameters()], "highest_rate": recipe.head_rate}]
+    trained = list(zip(net.trunk.layers, net.trunk.norms, strict=True))[recipe.frozen_layers :]
+    for index, (layer, norm) in enumerate(reversed(trained)):
+        rate = recipe.learning_rate * recipe.layer_decay ** (index // 2)
+        groups.append({"params": [*layer.parameters(), *norm.parameters()], "highest_rate": rate})
+    return groups

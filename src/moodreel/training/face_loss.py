@@ -1,0 +1,76 @@
+"""What the face network's two heads learn: one FER2013's labels, one FER+'s votes.
+
+Both losses add the logarithm of their labels' prior to the logits (Menon et al., "Long-tail learning via logit
+adjustment", ICLR 2021), so that the logits themselves know nothing of how often an emotion occurs on the web pages
+FER2013 was gathered from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from moodreel.labels import N_EMOTIONS
+from moodreel.training.ferplus import UNKNOWN_LABEL, Faces, soft_labels
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the two heads learn.
+
+    Attributes:
+        fer2013: int64, shape (n,); `UNKNOWN_LABEL` where there is none.
+        ferplus: float32, shape (n, 7), distributions.
+        trust: float32, shape (n,), range 0..1: weight of each FER+ distribution.
+    """
+
+    fer2013: Tensor
+    ferplus: Tensor
+    trust: Tensor
+
+    @classmethod
+    def of(cls, faces: Faces) -> Targets:
+        """The targets of labelled faces."""
+        distributions, trust = soft_labels(faces.votes)
+        return cls(torch.from_numpy(faces.fer2013.astype(np.int64)), *map(torch.from_numpy, (distributions, trust)))
+
+    def take(self, chosen: Tensor) -> Targets:
+        """The targets at an index tensor."""
+        return Targets(self.fer2013[chosen], self.ferplus[chosen], self.trust[chosen])
+
+
+@dataclass(frozen=True)
+class Priors:
+    """How often each emotion occurs in the training labels: natural logarithms, float32, shape (7,) each."""
+
+    fer2013: Tensor
+    ferplus: Tensor
+
+    @classmethod
+    def of(cls, targets: Targets) -> Priors:
+        """The priors of training targets; an emotion that never occurs counts as one occurrence."""
+        known = targets.fer2013[targets.fer2013 != UNKNOWN_LABEL]
+        counts = known.bincount(minlength=N_EMOTIONS).float().clamp(min=1)
+        votes = (targets.ferplus * targets.trust[:, None]).sum(0).clamp(min=1)
+        return cls((counts / counts.sum()).log(), (votes / votes.sum()).log())
+
+
+def loss_of(logits: tuple[Tensor, Tensor], targets: Targets, priors: Priors) -> Tensor:
+    """Cross-entropy of both heads, each with its own prior added to the logits.
+
+    Args:
+        logits: of the FER2013 and the FER+ head, float32, shape (n, 7).
+        targets: of the same n faces.
+        priors: of the training labels.
+
+    Returns:
+        A scalar: the sum of the two means.
+    """
+    fer2013 = nn.functional.cross_entropy(
+        logits[0] + priors.fer2013, targets.fer2013, ignore_index=UNKNOWN_LABEL, reduction="sum"
+    )
+    ferplus = nn.functional.cross_entropy(logits[1] + priors.ferplus, targets.ferplus, reduction="none")
+    return (fer2013 + (ferplus * targets.trust).sum()) / len(targets.fer2013)

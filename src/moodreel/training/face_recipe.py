@@ -1,0 +1,88 @@
+"""Everything that training the face network depends on besides its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from moodreel.training.ferplus import Augmentation
+from moodreel.training.mobilenet import Architecture
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run of epochs at one picture size.
+
+    Attributes:
+        side: of the pictures in pixels; of the form 32 k + 1, see `MobileNet`.
+        epochs: how many.
+    """
+
+    side: int
+    epochs: int
+
+    @classmethod
+    def parse(cls, text: str) -> Stage:
+        """Read a stage written as `97x4`: side 97, four epochs.
+
+        Raises:
+            ValueError: the text is not of that form.
+        """
+        side, epochs = text.split("x")
+        return cls(int(side), int(epochs))
+
+
+@dataclass(frozen=True)
+class FaceRecipe:
+    """Everything a run depends on besides its data.
+
+    Attributes:
+        seed: of the shuffles, the augmentation and the holdout.
+        stages: picture sizes from small to large; the last is what ships.
+        batch: faces a step.
+        head_rate: highest rate of the two heads, which start from nothing.
+        learning_rate: highest rate of the trunk's last block.
+        frozen_layers: layers of the trunk, counted from the stem, that stay as the origin has them.
+        layer_decay: factor on the trunk's rate from one block to the block below.
+        weight_decay: of AdamW.
+        dropout: probability before the heads.
+        averaging: decay of the moving average of the weights; the average is what ships.
+        warmup: steps of linearly rising rate; then it falls along a cosine to zero.
+        holdout: share of the training faces set aside to choose settings on.
+        ferplus_weight: share of the FER+ head in the exported logits, 0..1.
+        architecture: of the trunk.
+        augmentation: of the training pictures.
+    """
+
+    seed: int = 2013
+    stages: tuple[Stage, ...] = (Stage(129, 18),)
+    batch: int = 64
+    head_rate: float = 1e-3
+    learning_rate: float = 1e-3
+    frozen_layers: int = 7
+    layer_decay: float = 0.9
+    weight_decay: float = 0.02
+    dropout: float = 0.3
+    averaging: float = 0.998
+    warmup: int = 150
+    holdout: float = 0.05
+    ferplus_weight: float = 0.5
+    architecture: Architecture = field(default_factory=Architecture)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def side(self) -> int:
+        """Picture size of the last stage."""
+        return self.stages[-1].side
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages together."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def side_at(self, epoch: int) -> int:
+        """Picture size at an epoch counted from 0.
+
+        Raises:
+            IndexError: `epoch` is not below `epochs`.
+        """
+        return [stage.side for stage in self.stages for _ in range(stage.epochs)][epoch]
