@@ -15,6 +15,7 @@ from typing import IO
 
 from moodreel.container import printable
 from moodreel.errors import MoodreelError, OutputError
+from moodreel.media_paths import is_folder as is_folder
 from moodreel.prediction import Prediction, format_csv, format_vtt
 from moodreel.targets import Targets, name_apart
 from moodreel.terminal import Terminal
