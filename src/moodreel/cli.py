@@ -233,14 +233,10 @@ def pretrain_default(
     ferplus: FerplusOption, ravdess: RavdessOption, nemo: NemoOption, out: OutOption, threads: ThreadsOption = 2
 ) -> None:
     """Rebuild the default bundle: both networks, their calibration and fusion, in OUT/default."""
-    from moodreel.training import assemble, face, machine, voice
+    from moodreel.training import default, machine
 
     machine.start(threads)
-    if not (out / "face" / "scores.json").exists():
-        face.pretrain_faces(ferplus, out / "face")
-    voice.pretrain_voice(ravdess, nemo, out / "voice", threads=threads)
-    rebuild = "moodreel pretrain default --ferplus FERPLUS --ravdess RAVDESS --nemo NEMO --out OUT"
-    typer.echo(assemble.assemble_bundle(out / "face", out / "voice", out / "default", rebuild))
+    typer.echo(default.pretrain_default(ferplus, ravdess, nemo, out, threads))
 
 
 @app.command()

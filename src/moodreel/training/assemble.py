@@ -66,7 +66,9 @@ class HeldOut:
     weight: FloatArray
 
 
-def assemble_bundle(face_run: Path, voice_run: Path, out: Path, rebuild: str) -> Path:
+def assemble_bundle(
+    face_run: Path, voice_run: Path, out: Path, rebuild: str, training_clips: Mapping[str, Any] | None = None
+) -> Path:
     """Write a bundle from the results of `pretrain faces` and `pretrain voice`.
 
     Args:
@@ -74,6 +76,7 @@ def assemble_bundle(face_run: Path, voice_run: Path, out: Path, rebuild: str) ->
         voice_run: folder with `voice.onnx`, `heldout.npz`, both transfers' `.npz` and `scores.json`.
         out: the bundle's folder; made when missing.
         rebuild: the command that makes it anew.
+        training_clips: entry of the list of clips that the voice heard, which stands in `out` already; `None` for none.
 
     Returns:
         The path of `bundle.json`.
@@ -91,7 +94,10 @@ def assemble_bundle(face_run: Path, voice_run: Path, out: Path, rebuild: str) ->
     shutil.copyfile(face_run / "face.onnx", out / "face.onnx")
     shutil.copyfile(voice_run / "voice.onnx", out / "voice.onnx")
     floor_db = float(np.quantile(voices.snr_db, NO_SPEECH_SHARE))
-    manifest = _describe(fusion, floor_db, out, face_run, voice_run, rebuild)
+    manifest = {
+        **_describe(fusion, floor_db, out, face_run, voice_run, rebuild),
+        **({} if training_clips is None else {"training_clips": dict(training_clips)}),
+    }
     path = out / "bundle.json"
     path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

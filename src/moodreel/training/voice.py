@@ -37,9 +37,9 @@ from moodreel.training.whisper import fetch_origin, load_whisper
 N_BLOCKS = 2
 RAVDESS_COPIES = 1
 N_SAMPLE = 256
-N_VARIANTS = 4
+N_VARIANTS = 8
 """Degraded variants of each RAVDESS take that the upper block is trained on."""
-N_NEMO_VARIANTS = 400
+N_NEMO_VARIANTS = 1600
 """As many nEMO takes go along, so that what was learned there stays."""
 UNHEARD_STEP = 3
 """Every third recording is heard under all backgrounds, for time's sake."""
@@ -78,8 +78,8 @@ class Schedule:
     first_block: int = 0
 
 
-ADAPT = Schedule(epochs=1)
-TUNE = Schedule(epochs=8, encoder_rate=3e-4, first_block=1)
+ADAPT = Schedule(epochs=3)
+TUNE = Schedule(epochs=10, encoder_rate=3e-4, first_block=1)
 
 
 def pretrain_voice(

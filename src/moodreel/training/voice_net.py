@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from moodreel.labels import N_EMOTIONS
 from moodreel.speech import N_MELS
+from moodreel.training.machine import multiplies_bf16
 from moodreel.training.voice_data import SNR_RANGE_DB, Example
 from moodreel.training.whisper import WhisperEncoder
 
@@ -131,12 +132,18 @@ class VoiceNet(nn.Module):
         return torch.cat(statistics, dim=-1)
 
     def _encode(self, features: Tensor, real: Tensor | None, first_block: int) -> list[Tensor]:
-        """The normed outputs of all blocks; those before `first_block` but the last must not be needed."""
-        if first_block == 0:
-            outputs: list[Tensor] = self.encoder(features, real)
-            return outputs
-        tokens = features.transpose(1, 2)
-        return [self.encoder.norms[first_block - 1](tokens), *self.encoder.run_blocks(tokens, real, first_block)[1]]
+        """The normed outputs of all blocks; those before `first_block` but the last must not be needed.
+
+        Training may run the blocks in bf16; what is pooled is float32, for the variance is a difference of squares.
+        """
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.training and multiplies_bf16()):
+            if first_block == 0:
+                outputs: list[Tensor] = self.encoder(features, real)
+            else:
+                tokens = features.transpose(1, 2)
+                raised = self.encoder.run_blocks(tokens, real, first_block)[1]
+                outputs = [self.encoder.norms[first_block - 1](tokens), *raised]
+        return [tokens.float() for tokens in outputs]
 
     @torch.no_grad()
     def standardise(self, batches: Sequence[Batch], first_block: int = 0) -> None:
