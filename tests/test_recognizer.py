@@ -5,8 +5,10 @@ import json
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 
+import av
 import jsonschema
 import numpy as np
 import pytest
@@ -106,6 +108,46 @@ def test_progress_rises_to_the_end(recognizer, face_clip):
     shares = []
     recognizer.predict(face_clip, progress=shares.append)
     assert shares == sorted(shares) and shares[0] >= 0 and 0.5 < shares[-1] <= 1
+
+
+def test_two_threads_share_one_recognizer(recognizer, face_clip, tmp_path):
+    """Each answer is what the recognizer says of that clip alone, however the threads interleave."""
+    sound = write_sound(tmp_path / "a.wav", 2, sound=chirp)
+    alone = {path: recognizer.predict(path) for path in (face_clip, sound)}
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(recognizer.predict, [face_clip, sound] * 4))
+    assert together == [alone[face_clip], alone[sound]] * 4
+
+
+def test_undecodable_sound_leaves_the_face(recognizer, tmp_path, portrait_frames):
+    path = tmp_path / "a.mkv"
+    write_clip(path, 1, size=(320, 240), frames=lambda i: portrait_frames[i], audio_codec="flac", sound=chirp)
+    spoil(path, "audio")
+    prediction = check(recognizer.predict(path))
+    assert (prediction.face.state, prediction.voice.state) == ("ok", "undecodable")
+    assert (prediction.face.weight, prediction.voice.weight) == (1.0, 0.0)
+    assert any("the sound track holds nothing" in warning for warning in prediction.warnings)
+
+
+def test_undecodable_picture_leaves_the_voice(recognizer, tmp_path):
+    path = tmp_path / "a.mkv"
+    write_clip(path, 1, video_codec="libx264", sound=chirp)
+    spoil(path, "video")
+    prediction = check(recognizer.predict(path))
+    assert (prediction.face.state, prediction.voice.state) == ("undecodable", "ok")
+    assert prediction.label == "surprise" and prediction.person is None
+    assert any("the picture track holds nothing" in warning for warning in prediction.warnings)
+
+
+def spoil(path, kind):
+    """Overwrite every packet of one kind with noise."""
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as clip:
+        packets = [bytes(packet) for packet in clip.demux(**{kind: 0}) if packet.size]
+    for packet in packets:
+        at = data.index(packet)
+        data[at : at + len(packet)] = np.random.default_rng(0).bytes(len(packet))
+    path.write_bytes(data)
 
 
 def test_interrupted_predicting_leaves_no_thread_and_can_be_repeated(recognizer, face_clip):

@@ -219,10 +219,8 @@ def _warnings(evidence: Evidence, fused: FloatArray | None) -> list[str]:
         warnings.append("no face seen and no voice heard: nothing to tell an emotion from")
     if len(evidence.people) > 1:
         first = evidence.people[0].tracked
-        warnings.append(
-            f"{len(evidence.people)} people seen: the answer speaks for person {first.id}, "
-            f"on screen {first.share_on_screen:.0%} of the time"
-        )
+        presence = f"on screen {first.share_on_screen:.0%} of the time" if evidence.duration_s else "the largest face"
+        warnings.append(f"{len(evidence.people)} people seen: the answer speaks for person {first.id}, {presence}")
     return warnings
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,8 +38,10 @@ PLOT_PX = (1200, 620)
 OVERLAY_SIDE_PX = 960
 OVERLAY_HZ = 25.0
 SOUND_HZ = 16_000
-BOX_HOLD_S = 0.4
-"""A box is drawn this long around the instant it was seen at."""
+BOX_HOLD_S = 0.12
+"""A box is drawn this long around the instant it was seen at: half the time between two analysed frames."""
+BOX_JOIN_S = 0.5
+"""Two boxes of a face no further apart in time, and overlapping, are one movement; others lie on two sides of a cut."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -163,15 +167,37 @@ class _OverlayWriter:
                 _draw_person(draw, person, box, frame)
         window = _window_at(self._prediction.timeline, frame.time_s)
         if window is not None:
-            _draw_bars(draw, window, image.height)
+            _draw_bars(draw, window, _whom(self._prediction), image.height)
         return np.asarray(image)
 
     def _box_at(self, person: Person, time_s: float) -> Box | None:
-        starts = self._starts[person.id]
-        at = bisect_right(starts, time_s)
-        near = [person.boxes[i] for i in (at - 1, at) if 0 <= i < len(starts)]
-        nearest = min(near, key=lambda box: abs(box.time_s - time_s), default=None)
-        return nearest if nearest is not None and abs(nearest.time_s - time_s) <= BOX_HOLD_S else None
+        after = bisect_right(self._starts[person.id], time_s)
+        return blend_boxes(person.boxes[max(after - 1, 0) : after + 1], time_s)
+
+
+def blend_boxes(around: Sequence[Box], time_s: float) -> Box | None:
+    """Return where a face is at an instant.
+
+    Args:
+        around: the last box before the instant and the first one after it, or the one of the two that there is.
+        time_s: the instant in seconds.
+
+    Returns:
+        A box in between where the face moved from one to the other; else the nearer box if it is near enough in time.
+    """
+    if len(around) == 2 and around[1].time_s - around[0].time_s <= BOX_JOIN_S and _overlap(*around):
+        before, after = around
+        part = (time_s - before.time_s) / (after.time_s - before.time_s)
+        left, top, right, bottom = (a + part * (b - a) for a, b in zip(before.box_px, after.box_px, strict=True))
+        return Box(time_s, (left, top, right, bottom))
+    nearest = min(around, key=lambda box: abs(box.time_s - time_s), default=None)
+    return nearest if nearest is not None and abs(nearest.time_s - time_s) <= BOX_HOLD_S else None
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return all(
+        max(one.box_px[edge], other.box_px[edge]) < min(one.box_px[edge + 2], other.box_px[edge + 2]) for edge in (0, 1)
+    )
 
 
 def _draw_person(draw: ImageDraw.ImageDraw, person: Person, box: Box, frame: Frame) -> None:
@@ -186,12 +212,13 @@ def _draw_person(draw: ImageDraw.ImageDraw, person: Person, box: Box, frame: Fra
     draw.text(place, text, fill=COLOURS[label], font=font)
 
 
-def _draw_bars(draw: ImageDraw.ImageDraw, window: Window, height_px: int) -> None:
-    """Draw the window's seven probabilities in the lower left corner."""
+def _draw_bars(draw: ImageDraw.ImageDraw, window: Window, whom: str, height_px: int) -> None:
+    """Draw the window's seven probabilities in the lower left corner, headed by whom they speak for."""
     size = max(9, height_px // 36)
     font, step = _font(size), size + 3
     top = height_px - step * len(EMOTIONS) - 6
-    draw.rectangle((0, top - 4, size * 13, height_px), fill="black")
+    draw.rectangle((0, top - 4 - step * bool(whom), size * 13, height_px), fill="black")
+    draw.text((4, top - step - 1), whom, fill="white", font=font)
     for row, (emotion, value) in enumerate(zip(EMOTIONS, window.probabilities, strict=True)):
         y = top + row * step
         draw.text((4, y - 1), emotion, fill="white", font=font)
@@ -213,9 +240,16 @@ def _draw_area(draw: ImageDraw.ImageDraw, prediction: Prediction, area: tuple[in
         draw.polygon([*upper, *lower], fill=COLOURS[emotion], outline="white")
 
 
+def _edges_s(prediction: Prediction) -> npt.NDArray[np.float64]:
+    """Return from when to when each window speaks: halfway between the middles of overlapping windows, (n + 1,)."""
+    middles = np.array([_middle_s(window) for window in prediction.timeline])
+    between = (middles[:-1] + middles[1:]) / 2
+    return np.array([0.0, *between, *([max(prediction.duration_s, 1e-6)] if len(middles) else [])])
+
+
 def _curve(prediction: Prediction) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return the windows' middles and probabilities, held flat out to both ends of the clip."""
-    middles = np.array([(window.start_s + window.end_s) / 2 for window in prediction.timeline])
+    middles = np.array([_middle_s(window) for window in prediction.timeline])
     values = np.array([window.probabilities for window in prediction.timeline])
     end_s = max(prediction.duration_s, 1e-6)
     return np.array([0.0, *middles, end_s]), np.concatenate([values[:1], values, values[-1:]])
@@ -231,12 +265,11 @@ def _draw_row(
     left, top, right, bottom = area
     draw.rectangle(area, fill="#f4f4f4")
     draw.text((left - 10, (top + bottom) / 2), name, fill="#222222", font=_font(16), anchor="rm")
-    for index, answer in enumerate(answers):
-        if answer is None:
-            continue
-        start, end = index / len(answers), (index + 1) / len(answers)
-        colour = COLOURS[EMOTIONS[int(np.argmax(answer))]]
-        draw.rectangle((left + start * (right - left), top, left + end * (right - left), bottom), fill=colour)
+    edges = left + _edges_s(prediction) / max(prediction.duration_s, 1e-6) * (right - left)
+    for (start, end), answer in zip(pairwise(edges), answers, strict=True):
+        if answer is not None:
+            colour = COLOURS[EMOTIONS[int(np.argmax(answer))]]
+            draw.rectangle((start, top, end, bottom), fill=colour)
     state = prediction.face.state if name == "face" else prediction.voice.state
     if state != "ok":
         draw.text((left + 8, (top + bottom) / 2), state.replace("_", " "), fill="#555555", font=_font(15), anchor="lm")
@@ -244,10 +277,23 @@ def _draw_row(
 
 def _draw_axis(draw: ImageDraw.ImageDraw, duration_s: float, area: tuple[int, int, int]) -> None:
     left, top, right = area
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x = left + share * (right - left)
+    for time_s in ticks_s(duration_s):
+        x = left + time_s / duration_s * (right - left)
         draw.line((x, top - 8, x, top), fill="#555555")
-        draw.text((x, top + 4), f"{share * duration_s:.1f} s", fill="#555555", font=_font(15), anchor="ma")
+        draw.text((x, top + 4), f"{time_s:g} s", fill="#555555", font=_font(15), anchor="ma")
+
+
+def ticks_s(duration_s: float) -> list[float]:
+    """Return four to eleven round instants to mark on a time axis; none for a still picture.
+
+    Args:
+        duration_s: length of the clip in seconds, from 0.
+    """
+    if duration_s <= 0:
+        return []
+    unit_s = 10.0 ** math.floor(math.log10(duration_s / 4))
+    step_s = max(unit_s * times for times in (1, 2, 5) if unit_s * times <= duration_s / 4)
+    return [round(index * step_s, 6) for index in range(math.floor(duration_s / step_s + 1e-6) + 1)]
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, prediction: Prediction, left: int) -> None:
@@ -261,7 +307,14 @@ def _draw_legend(draw: ImageDraw.ImageDraw, prediction: Prediction, left: int) -
 def _title(prediction: Prediction) -> str:
     name = printable(Path(prediction.clip).name)
     short = name if len(name) <= 48 else f"{name[:45]}..."
-    return f"{short}: {prediction.label or 'no answer'}{' (abstained)' if prediction.abstained else ''}"
+    notes = [_whom(prediction), "abstained" if prediction.abstained else ""]
+    noted = ", ".join(note for note in notes if note)
+    return f"{short}: {prediction.label or 'no answer'}{f' ({noted})' if noted else ''}"
+
+
+def _whom(prediction: Prediction) -> str:
+    """Say which of several people the answer speaks for; nothing where there is no choice."""
+    return f"person {prediction.person} of {len(prediction.people)}" if len(prediction.people) > 1 else ""
 
 
 def _window_at(windows: Sequence[Window], time_s: float) -> Window | None:

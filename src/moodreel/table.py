@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from moodreel.container import printable
-from moodreel.prediction import Modality, Prediction, join_windows, named_probabilities
+from moodreel.prediction import Modality, Person, Prediction, join_windows, named_probabilities
 
 BAR_COLUMNS = 30
 MAX_STRETCHES = 16
+MAX_PEOPLE = 6
 
 STATE_WORDS = {
     "no_video_track": "no picture",
@@ -40,7 +41,8 @@ def _headline(prediction: Prediction) -> str:
     name = printable(prediction.clip)
     answer = prediction.label or "no answer"
     weak = ", abstained: the evidence is weak" if prediction.abstained and prediction.label else ""
-    return f"{name}  {prediction.duration_s:.1f} s  ->  {answer}{weak}  (model {printable(prediction.model)})"
+    length = f"{prediction.duration_s:.1f} s" if prediction.duration_s else "still picture"
+    return f"{name}  {length}  ->  {answer}{weak}  (model {printable(prediction.model)})"
 
 
 def _bars(probabilities: Sequence[float]) -> list[str]:
@@ -61,11 +63,19 @@ def _modality(name: str, modality: Modality) -> str:
 def _people(prediction: Prediction) -> list[str]:
     if len(prediction.people) < 2:
         return []
-    people = [f"{one.id} ({one.label}, {one.share_on_screen:.0%} of the time)" for one in prediction.people[:6]]
-    return [f"  people {', '.join(people)}; the answer speaks for {prediction.person}"]
+    people = [f"{one.id} ({_presence(one, prediction)})" for one in prediction.people[:MAX_PEOPLE]]
+    more = len(prediction.people) - MAX_PEOPLE
+    rest = [f"{more} more"] if more > 0 else []
+    return [f"  people {', '.join(people + rest)}; the answer speaks for {prediction.person}"]
+
+
+def _presence(person: Person, prediction: Prediction) -> str:
+    return f"{person.label}, {person.share_on_screen:.0%} of the time" if prediction.duration_s else person.label
 
 
 def _timeline(prediction: Prediction) -> list[str]:
+    if not prediction.duration_s:
+        return []
     stretches = join_windows(prediction.timeline)
     lines = [f"  {one.start_s:6.1f} - {one.end_s:5.1f} s  {one.label} {one.top:.0%}" for one in stretches]
     more = len(lines) - MAX_STRETCHES
