@@ -80,8 +80,7 @@ def predict(
 
 
 def _predict_clips(report: Report, clips: list[str], model: str, threads: int) -> int:
-    from moodreel.media import find_media
-    from moodreel.output import is_folder
+    from moodreel.media_paths import find_media, is_folder
     from moodreel.recognizer import Recognizer
 
     recognizer = Recognizer.load(model, threads=threads)

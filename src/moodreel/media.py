@@ -29,7 +29,6 @@ from moodreel.container import (
 )
 from moodreel.errors import MediaError
 from moodreel.exif import read_orientation
-from moodreel.media_paths import find_media
 from moodreel.sampling import (
     NAMING_CODECS,
     UPRIGHT,
@@ -44,7 +43,7 @@ from moodreel.sampling import (
 )
 from moodreel.tracks import SoundTrack, VideoTrack, declared_end_s, sane_aspect, sane_rate_hz
 
-__all__ = ["Clip", "Frame", "Sound", "SoundTrack", "VideoTrack", "find_media", "open_clip"]
+__all__ = ["Clip", "Frame", "Sound", "SoundTrack", "VideoTrack", "open_clip"]
 
 _DECLARING_FORMATS = frozenset({"mov", "matroska", "avi", "flv", "asf", "wav", "flac", "nut", "caf", "aiff", "mxf"})
 _MOST_PEEKED = 500

@@ -15,13 +15,10 @@ from typing import IO
 
 from moodreel.container import printable
 from moodreel.errors import MoodreelError, OutputError
-from moodreel.media_paths import is_folder
 from moodreel.prediction import Prediction, format_csv, format_vtt
 from moodreel.targets import Targets, name_apart
 from moodreel.terminal import Terminal
 from moodreel.whole_files import open_text, whole_file, write_text
-
-__all__ = ["INTERRUPTED_STATUS", "LINED", "Report", "drop_stdout", "format_one", "is_folder", "join_texts"]
 
 INTERRUPTED_STATUS = 130
 """Exit status after Ctrl-C, as shells count: 128 and the number of the signal."""

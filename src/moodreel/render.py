@@ -209,7 +209,7 @@ def _draw_person(draw: ImageDraw.ImageDraw, person: Person, box: Box, frame: Fra
     text = f"{person.id} {label}"
     place = (left, max(0.0, top - font.size - 6))
     draw.rectangle(draw.textbbox(place, text, font=font), fill="black")
-    draw.text(place, text, fill=COLOURS[label], font=font)
+    draw.text(place, text, fill="white", font=font)  # dark blue on black could not be read
 
 
 def _draw_bars(draw: ImageDraw.ImageDraw, window: Window, whom: str, height_px: int) -> None:
