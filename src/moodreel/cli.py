@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moodreel import cli_evaluation
+from moodreel import cli_evaluation, cli_serving
 from moodreel.errors import MoodreelError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ TRAIN_MODULES = (
     "optuna",
     "sqlalchemy",
 )
+SERVE_MODULES = ("fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client")
 
 app = typer.Typer(
     name="moodreel",
@@ -272,6 +273,7 @@ def corpus(
 
 
 app.add_typer(cli_evaluation.app)
+app.add_typer(cli_serving.app)
 
 
 def _show_version(value: bool) -> None:
@@ -304,9 +306,10 @@ def main() -> None:
         typer.echo(f"moodreel: error: {printable(str(error))}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
-        if error.name not in TRAIN_MODULES:
+        if error.name not in TRAIN_MODULES + SERVE_MODULES:
             raise
-        typer.echo(f"moodreel: error: this command needs {error.name}: pip install 'moodreel[train]'", err=True)
+        extra = "serve" if error.name in SERVE_MODULES else "train"
+        typer.echo(f"moodreel: error: this command needs {error.name}: pip install 'moodreel[{extra}]'", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("moodreel: interrupted", err=True)

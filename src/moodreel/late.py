@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +15,7 @@ from moodreel.bundle import Bundle
 from moodreel.errors import BundleError
 from moodreel.expression import ExpressionReader, Expressions, join_expressions, read_faces
 from moodreel.faces import FaceDetector
-from moodreel.fusion import read_fusion
+from moodreel.fusion import Fusion, read_fusion
 from moodreel.media import Clip
 from moodreel.people import group_people
 from moodreel.prediction import Prediction
@@ -20,8 +23,67 @@ from moodreel.sampling import Frame, Sound
 from moodreel.tracking import ANALYSIS_LONG_SIDE_PX, ANALYSIS_RATE_HZ, FaceTracker, TrackingOptions
 from moodreel.voice import VoiceListener, read_voice
 
+if TYPE_CHECKING:
+    import onnxruntime
+
 DETECT_EVERY_S = 0.4
 """Seconds between detections: in every second analysed frame. Oftener, a 720p clip runs below 5 times real time."""
+
+
+@dataclass(frozen=True)
+class LateNetworks:
+    """The opened networks of a late bundle, and what adds their answers.
+
+    Attributes:
+        title: name and version of the bundle.
+        fusion: how the answers are calibrated and added.
+        face: the face network.
+        voice: the voice network.
+        detector: what finds the faces.
+        tracking: how faces are followed and cut out.
+        no_speech_below_db: below this estimated speech-to-background ratio nobody is taken to speak.
+    """
+
+    title: str
+    fusion: Fusion
+    face: onnxruntime.InferenceSession
+    voice: onnxruntime.InferenceSession
+    detector: FaceDetector
+    tracking: TrackingOptions
+    no_speech_below_db: float
+
+    @classmethod
+    def open(cls, bundle: Bundle, *, threads: int) -> LateNetworks:
+        """Open the networks of a late bundle, and try them.
+
+        Args:
+            bundle: the opened bundle.
+            threads: processor threads that a network may use.
+
+        Raises:
+            BundleError: the bundle lacks a network or a number that predicting needs.
+        """
+        side_px = int(bundle.number("face", "side_px", 96, 16, 512))
+        networks = cls(
+            title=bundle.title,
+            fusion=read_fusion(bundle.section("fusion")),
+            face=bundle.session("face", threads),
+            voice=bundle.session("voice", threads),
+            detector=FaceDetector(),
+            tracking=TrackingOptions(detect_every_s=DETECT_EVERY_S, side_px=side_px),
+            no_speech_below_db=bundle.number("voice", "no_speech_below_db", -200, -200, 200),
+        )
+        networks._try(bundle.path)
+        return networks
+
+    def _try(self, path: Path) -> None:
+        """Run both networks once on next to nothing, so that a foreign one is refused before any clip is read."""
+        side_px = self.tracking.side_px
+        try:
+            read_faces(self.face, np.zeros((1, 3, side_px, side_px), np.float32))
+            read_voice(self.voice, np.zeros((80, 50), np.float32), np.full((1, 25), 1 / 25, np.float32))
+        except BundleError as error:
+            raise BundleError(f"{path}: {error}") from None
 
 
 class LateReader:
@@ -37,24 +99,7 @@ class LateReader:
         Raises:
             BundleError: the bundle lacks a network or a number that predicting needs.
         """
-        self._bundle = bundle
-        self._fusion = read_fusion(bundle.section("fusion"))
-        self._face_session = bundle.session("face", threads)
-        self._voice_session = bundle.session("voice", threads)
-        self._detector = FaceDetector()
-        side_px = int(bundle.number("face", "side_px", 96, 16, 512))
-        self._tracking = TrackingOptions(detect_every_s=DETECT_EVERY_S, side_px=side_px)
-        self._no_speech_below_db = bundle.number("voice", "no_speech_below_db", -200, -200, 200)
-        self._try_networks()
-
-    def _try_networks(self) -> None:
-        """Run both networks once on next to nothing, so that a foreign one is refused before any clip is read."""
-        side_px = self._tracking.side_px
-        try:
-            read_faces(self._face_session, np.zeros((1, 3, side_px, side_px), np.float32))
-            read_voice(self._voice_session, np.zeros((80, 50), np.float32), np.full((1, 25), 1 / 25, np.float32))
-        except BundleError as error:
-            raise BundleError(f"{self._bundle.path}: {error}") from None
+        self._networks = LateNetworks.open(bundle, threads=threads)
 
     def read(self, clip: Clip, name: str, progress: Callable[[float], None] | None) -> Prediction:
         """Tell the emotion of an opened clip.
@@ -67,8 +112,9 @@ class LateReader:
         Raises:
             MediaError: nothing in the clip can be decoded.
         """
-        tracker = FaceTracker(self._detector, self._tracking)
-        reader, listener = ExpressionReader(self._face_session), VoiceListener(self._voice_session)
+        networks = self._networks
+        tracker = FaceTracker(networks.detector, networks.tracking)
+        reader, listener = ExpressionReader(networks.face), VoiceListener(networks.voice)
         stream = clip.stream(longest_side_px=ANALYSIS_LONG_SIDE_PX, frames_rate_hz=ANALYSIS_RATE_HZ)
         with read_ahead(stream) as items:
             reported = report_progress(items, clip.duration_s, progress)
@@ -77,16 +123,16 @@ class LateReader:
         evidence = Evidence(
             clip=name,
             duration_s=clip.decoded_s,
-            model=self._bundle.title,
+            model=networks.title,
             has_video=clip.video is not None,
             has_sound=clip.sound is not None,
             frame_count=tracker.frame_count,
             people=_group(tracker, reader.finish()),
             voice=listener.finish(),
-            no_speech_below_db=self._no_speech_below_db,
+            no_speech_below_db=networks.no_speech_below_db,
             warnings=clip.warnings,
         )
-        return answer(evidence, self._fusion)
+        return answer(evidence, networks.fusion)
 
 
 def _listen_in_passing(items: Iterable[Frame | Sound], listener: VoiceListener) -> Iterator[Frame]:

@@ -1,0 +1,124 @@
+"""The application: its parts put together, what happens at its start and end, how failures are told."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from moodreel import __version__
+from moodreel.bundle import load_bundle
+from moodreel.serving import about, predictions, stream
+from moodreel.serving.guard import Access, Guard
+from moodreel.serving.jobs import JobBook
+from moodreel.serving.limits import Limits
+from moodreel.serving.metrics import Metrics
+from moodreel.serving.openapi import describe
+from moodreel.serving.pool import WorkerPool
+from moodreel.serving.problems import MEDIA_TYPE, Problem, ProblemError
+from moodreel.serving.service import Service
+from moodreel.serving.worker import WorkerOptions
+
+log = logging.getLogger(__name__)
+
+_KINDS_BY_STATUS = {404: "not-found", 405: "method-not-allowed"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a server is started with.
+
+    Attributes:
+        model: name or folder of the bundle it serves.
+        access: who may use it.
+        limits: how much it takes on.
+    """
+
+    model: str = "default"
+    access: Access = field(default_factory=lambda: Access("127.0.0.1"))
+    limits: Limits = field(default_factory=Limits)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Put a server together.
+
+    Args:
+        settings: what it is started with.
+
+    Raises:
+        BundleError: its bundle is missing or damaged.
+    """
+    bundle, limits, metrics = load_bundle(settings.model), settings.limits, Metrics()
+
+    @asynccontextmanager
+    async def live(app: FastAPI) -> AsyncIterator[None]:
+        folder = Path(tempfile.mkdtemp(prefix="moodreel-serve-"))  # readable to this user alone
+        book = JobBook(limits)
+        options = WorkerOptions("clips", settings.model, limits.memory_bytes, limits.clip_s, limits.picture_px)
+        pool = WorkerPool(options, limits, book, metrics)
+        app.state.service = Service(bundle, settings.access, limits, metrics, book, pool, folder, options)
+        try:
+            await pool.start()
+            yield
+        finally:
+            await pool.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    app = FastAPI(
+        title="moodreel",
+        version=__version__,
+        lifespan=live,
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for router in (about.router, predictions.router, stream.router):
+        app.include_router(router)
+    app.mount("/", StaticFiles(directory=str(resources.files("moodreel") / "static"), html=True), name="page")
+    describe(app, needs_token=settings.access.token is not None)
+    _tell_failures(app)
+    app.add_middleware(Guard, access=settings.access, metrics=metrics)
+    return app
+
+
+def _tell_failures(app: FastAPI) -> None:
+    """Answer every failure with problem details."""
+
+    @app.exception_handler(ProblemError)
+    async def tell_problem(_: Request, error: ProblemError) -> Response:
+        return problem_response(error.problem)
+
+    @app.exception_handler(RequestValidationError)
+    async def tell_parameter(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return problem_response(Problem("bad-parameter", f"{first['loc'][-1]}: {first['msg']}"))
+
+    @app.exception_handler(HTTPException)
+    async def tell_status(_: Request, error: HTTPException) -> Response:
+        kind = _KINDS_BY_STATUS.get(error.status_code, "bad-request")
+        details = {"not-found": "see /openapi.json for what is here", "method-not-allowed": "see the header Allow"}
+        return problem_response(Problem(kind, details.get(kind, str(error.detail)), dict(error.headers or {})))
+
+    @app.exception_handler(Exception)
+    async def tell_internal(_: Request, error: Exception) -> Response:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        log.error("%s at %s:%s", type(error).__name__, Path(place.filename).name, place.lineno)
+        return problem_response(Problem("internal", "an error of the server, not of the request; please report it"))
+
+
+def problem_response(problem: Problem) -> JSONResponse:
+    """Return a problem as an HTTP response."""
+    headers = {name: value for name, value in problem.headers.items() if name.lower() != "content-length"}
+    return JSONResponse(problem.to_dict(), problem.status, headers, media_type=MEDIA_TYPE)

@@ -1,0 +1,172 @@
+"""The process that decodes: what nobody vouches for is read here, within bounds, away from the server.
+
+Started as `python -m moodreel.serving.worker OPTIONS`; messages come on stdin and leave on stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from moodreel.errors import MoodreelError
+from moodreel.serving.messages import Message, read_message
+from moodreel.serving.problems import ProblemError
+
+Send = Callable[[Message], None]
+_PROGRESS_STEP = 0.01
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What a worker is to do.
+
+    Attributes:
+        role: `clips` or `stream`.
+        model: name or folder of the bundle.
+        memory_bytes: what may be allocated on top of the opened networks.
+        clip_s: longest clip.
+        picture_px: most pixels of a picture.
+    """
+
+    role: str
+    model: str
+    memory_bytes: int
+    clip_s: float
+    picture_px: int
+
+    def to_json(self) -> str:
+        """Return the options as one argument of a command line."""
+        return json.dumps(asdict(self))
+
+
+def main() -> None:
+    """Work until the server hangs up."""
+    options = WorkerOptions(**json.loads(sys.argv[1]))
+    inbox, outbox = sys.stdin.buffer, _take_stdout()
+
+    def send(message: Message) -> None:
+        outbox.write(message.encode())
+        outbox.flush()
+
+    try:
+        handle = _open(options)
+        _bound_process(options.memory_bytes)
+        send(Message({"ready": True}))
+        while (message := read_message(inbox)) is not None:
+            _answer(handle, message, send)
+    except MoodreelError as error:
+        send(Message({"problem": "internal", "detail": str(error)}))
+    except (BrokenPipeError, KeyboardInterrupt):
+        pass  # the server has gone
+
+
+def _take_stdout() -> IO[bytes]:
+    """Keep the pipe to the server for messages alone: what a library prints goes nowhere."""
+    outbox = os.fdopen(os.dup(1), "wb")
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    return outbox
+
+
+def _open(options: WorkerOptions) -> Callable[[Message, Send], None]:
+    if options.role == "stream":
+        from moodreel.serving.stream_worker import open_stream_handler
+
+        return open_stream_handler(options.model, options.picture_px)
+    from moodreel.recognizer import Recognizer
+
+    recognizer = Recognizer.load(options.model, threads=1)
+
+    def handle(message: Message, send: Send) -> None:
+        send(_predict(recognizer, options, message.head, send))
+
+    return handle
+
+
+def _answer(handle: Callable[[Message, Send], None], message: Message, send: Send) -> None:
+    try:
+        handle(message, send)
+    except ProblemError as error:
+        send(Message({"problem": error.problem.kind, "detail": error.problem.detail}))
+    except MoodreelError as error:
+        send(Message({"problem": "bad-media", "detail": str(error)}))
+    except MemoryError:
+        raise SystemExit(1) from None  # what is left in memory is not to be trusted
+    except BrokenPipeError:
+        raise
+    except Exception:
+        # Where it failed, not on what: a message could hold what identifies a person.
+        places = traceback.extract_tb(sys.exc_info()[2])[-3:]
+        shown = ", ".join(f"{Path(place.filename).name}:{place.lineno}" for place in places)
+        detail = f"{type(sys.exc_info()[1]).__name__} at {shown}; please report it"
+        send(Message({"problem": "internal", "detail": detail}))
+
+
+def _predict(recognizer: Any, options: WorkerOptions, head: dict[str, Any], send: Send) -> Message:
+    from moodreel.prediction import format_csv, format_vtt
+
+    path, name = Path(head["path"]), str(head["name"])
+    check_clip(path, name, options)
+    told = -1.0
+
+    def progress(share: float) -> None:
+        nonlocal told
+        if share - told >= _PROGRESS_STEP:
+            told = share
+            send(Message({"progress": round(share, 3)}))
+
+    prediction = recognizer.predict(path, name=name, progress=progress)
+    texts = {"csv": format_csv([prediction]), "vtt": format_vtt(prediction)}
+    return Message({"prediction": prediction.to_dict(), "texts": texts})
+
+
+def check_clip(path: Path, name: str, options: WorkerOptions) -> None:
+    """Refuse a clip beyond the bounds before its frames are decoded.
+
+    Args:
+        path: the uploaded file.
+        name: the clip as the client named it.
+        options: the bounds.
+
+    Raises:
+        ProblemError: it is too long, or its picture too large.
+        MediaError: it is no media.
+    """
+    from moodreel.media import open_clip
+
+    with open_clip(path, name) as clip:
+        if clip.duration_s > options.clip_s:
+            raise ProblemError(
+                "clip-too-long",
+                f"{clip.name}: lasts {clip.duration_s:.0f} s, expected at most {options.clip_s:.0f} s; cut it",
+            )
+        if clip.video is not None and clip.video.width_px * clip.video.height_px > options.picture_px:
+            raise ProblemError(
+                "picture-too-large",
+                f"{clip.name}: {clip.video.width_px}x{clip.video.height_px} pixels are too many, "
+                f"expected at most {options.picture_px / 1e6:.1f} million; scale it down",
+            )
+
+
+def _bound_process(memory_bytes: int) -> None:
+    """Let the kernel hold the process to its memory, to no files and to no core dumps, which would hold faces."""
+    try:
+        import resource
+    except ImportError:  # no such thing on Windows: time limits are left
+        return
+    pages = Path("/proc/self/statm")
+    used = int(pages.read_text().split()[0]) * resource.getpagesize() if pages.exists() else 0
+    if used:
+        resource.setrlimit(resource.RLIMIT_AS, (used + memory_bytes,) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+if __name__ == "__main__":
+    main()
