@@ -1,0 +1,91 @@
+// Calls to the server.
+
+const CLIPS = "v1/predictions";
+let token = "";
+
+/** A failure told by the server: problem details, see RFC 9457. */
+export class Problem extends Error {
+  constructor({ title, detail, status }) {
+    super(detail);
+    this.title = title;
+    this.status = status;
+  }
+}
+
+/** Show this token with every call from now on. */
+export function setToken(text) {
+  token = text;
+}
+
+const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
+const unreachable = { title: "The server cannot be reached", detail: "Is it still running? Try again.", status: 0 };
+
+/** Upload a clip; returns its job. `onShare` is called with the share sent, `signal` breaks off. */
+export function uploadClip(file, { onShare, signal }) {
+  return new Promise((resolve, reject) => {
+    const call = new XMLHttpRequest(); // which tells how much was sent; fetch does not
+    call.open("POST", CLIPS);
+    for (const [name, value] of Object.entries({ Prefer: "respond-async", ...headers() })) call.setRequestHeader(name, value);
+    call.responseType = "json";
+    call.upload.onprogress = (event) => onShare(event.loaded / event.total);
+    call.onload = () => (call.status < 300 ? resolve(call.response) : reject(new Problem(call.response ?? unreachable)));
+    call.onerror = () => reject(new Problem(unreachable));
+    call.onabort = () => reject(new DOMException("broken off", "AbortError"));
+    signal.addEventListener("abort", () => call.abort());
+    const form = new FormData();
+    form.append("file", file);
+    call.send(form);
+  });
+}
+
+/** Follow a job to its end; returns its last state. `onState` is called with each one. */
+export async function followJob(id, { onState, signal }) {
+  const response = await get(`${CLIPS}/${id}/events`, signal);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let waiting = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) throw new Problem(unreachable);
+    const events = (waiting + value).split("\n\n");
+    waiting = events.pop();
+    for (const event of events.filter((one) => one.startsWith("event:"))) {
+      const job = JSON.parse(event.slice(event.indexOf("data:") + 5));
+      onState(job);
+      if (job.state === "failed") throw new Problem(job.problem);
+      if (job.state === "done") return job;
+    }
+  }
+}
+
+/** A finished job's answer: the prediction, and the timeline as CSV and WebVTT. The server then forgets it. */
+export async function takeAnswer(id, signal) {
+  const paths = [`${CLIPS}/${id}`, `${CLIPS}/${id}/timeline.csv`, `${CLIPS}/${id}/timeline.vtt`];
+  const [job, csv, vtt] = await Promise.all(paths.map((path) => get(path, signal)));
+  const answer = { prediction: (await job.json()).prediction, csv: await csv.text(), vtt: await vtt.text() };
+  deleteJob(id);
+  return answer;
+}
+
+/** Stop a job and have it forgotten; it would go by itself in time, so nobody waits for it. */
+export function deleteJob(id) {
+  fetch(`${CLIPS}/${id}`, { method: "DELETE", headers: headers(), keepalive: true }).catch(() => {});
+}
+
+/** Open a live stream: a web socket whose first message asks for it. */
+export function openStream(rate) {
+  const url = new URL("v1/stream", location.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  const socket = new WebSocket(url);
+  socket.binaryType = "arraybuffer";
+  const start = { type: "start", sound: { format: "pcm16", rate_hz: rate }, ...(token ? { token } : {}) };
+  socket.addEventListener("open", () => socket.send(JSON.stringify(start)));
+  return socket;
+}
+
+async function get(path, signal) {
+  const response = await fetch(path, { headers: headers(), signal }).catch((error) => {
+    throw error.name === "AbortError" ? error : new Problem(unreachable);
+  });
+  if (!response.ok) throw new Problem(await response.json().catch(() => unreachable));
+  return response;
+}

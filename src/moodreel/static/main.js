@@ -1,0 +1,148 @@
+// The page: what is shown when, and who tells whom.
+
+import { deleteJob, followJob, Problem, setToken, takeAnswer, uploadClip } from "./api.js";
+import { showBars } from "./bars.js";
+import { byId, make } from "./dom.js";
+import { offerDownloads } from "./downloads.js";
+import { EMOTIONS } from "./emotions.js";
+import { Live } from "./live.js";
+import { Player, windowAt } from "./player.js";
+import { Timeline } from "./timeline.js";
+import { clock, describeWindow, headline, notes, percent } from "./words.js";
+
+const SCREENS = ["start", "work", "answer", "live"];
+
+const timeline = new Timeline(byId("timeline"), { onSeek: (time) => player.seek(time) });
+const player = new Player(byId("player"), {
+  onTime: (time) => showTime(time),
+  onThumbnail: (id, canvas) => timeline.setThumbnail(id, canvas),
+});
+let shown; // the prediction on the screen
+let work; // what breaks off the upload or job on its way
+let live;
+let retry = () => {};
+
+function show(name) {
+  for (const screen of SCREENS) byId(screen).hidden = screen !== name;
+  byId("failure").hidden = byId("token").hidden = true;
+}
+
+async function readClip(file) {
+  if (!byId("live").hidden || !byId("work").hidden) return;
+  retry = () => readClip(file);
+  work = new AbortController();
+  const { signal } = work;
+  show("work");
+  tellWork(`Sending ${file.name}`, 0);
+  let job;
+  try {
+    job = await uploadClip(file, { signal, onShare: (share) => tellWork(`Sending ${file.name}`, share) });
+    await followJob(job.id, { signal, onState: tellJob });
+    const answer = await takeAnswer(job.id, signal);
+    await showAnswer(file, answer);
+  } catch (error) {
+    if (job && !(error instanceof Problem)) deleteJob(job.id);
+    show("start");
+    if (error.name !== "AbortError") tellFailure(error);
+  }
+}
+
+function tellJob({ state, progress, clip }) {
+  tellWork(state === "queued" ? `${clip} waits for its turn` : `Reading ${clip}`, progress);
+}
+
+function tellWork(text, share) {
+  const status = byId("work-text");
+  if (status.textContent !== text) status.textContent = text;
+  byId("work-share").value = share;
+}
+
+function tellFailure(error) {
+  if (!(error instanceof Problem)) throw error;
+  byId("token").hidden = error.status !== 401;
+  byId("failure-title").textContent = error.title;
+  byId("failure-text").textContent = error.message;
+  byId("failure").hidden = false;
+}
+
+async function showAnswer(file, answer) {
+  const { prediction } = answer;
+  shown = prediction;
+  show("answer");
+  byId("answer-title").textContent = headline(prediction);
+  byId("answer-clip").textContent = [prediction.clip, prediction.duration_s ? clock(prediction.duration_s) : "a picture",
+    `model ${prediction.model}`].join(" · ");
+  showBars(byId("bars"), prediction.probabilities);
+  byId("notes").replaceChildren(...notes(prediction).map(({ text, isWarning }) =>
+    make("li", { textContent: text, className: isWarning ? "warning" : "" })));
+  byId("over-time").hidden = prediction.duration_s === 0;
+  timeline.show(prediction);
+  fillTable(byId("table"), prediction.timeline);
+  player.show(file, prediction);
+  showTime(0);
+  await offerDownloads(byId("downloads"), answer);
+  byId("answer").focus();
+}
+
+function showTime(time) {
+  timeline.move(time);
+  byId("readout").textContent = `At ${clock(time)}: ${describeWindow(windowAt(shown.timeline, time))}`;
+}
+
+function fillTable(table, windows) {
+  const cells = (tag, texts) => make("tr", {}, ...texts.map((textContent) => make(tag, { textContent })));
+  const rows = windows.map((window) => cells("td", [
+    `${window.start_s.toFixed(1)} to ${window.end_s.toFixed(1)} s`, window.label ?? "none",
+    ...EMOTIONS.map((emotion) => percent(window.probabilities[emotion])),
+  ]));
+  table.replaceChildren(make("thead", {}, cells("th", ["window", "label", ...EMOTIONS])), make("tbody", {}, ...rows));
+}
+
+function startLive() {
+  retry = startLive;
+  show("live");
+  byId("live").focus();
+  byId("live-text").textContent = "Asking for camera and microphone";
+  const parts = { player: byId("live-player"), text: byId("live-text"), bars: byId("live-bars"), notes: byId("live-notes") };
+  live = new Live(parts, {
+    onEnd: (problem) => {
+      show("start");
+      if (problem) tellFailure(problem);
+    },
+  });
+  live.start();
+}
+
+function startAgain() {
+  player.close();
+  show("start");
+  byId("file").value = "";
+  byId("file").focus();
+}
+
+function acceptDrops(target) {
+  const mark = (isOver) => byId("drop").classList.toggle("over", isOver);
+  target.addEventListener("dragover", (event) => { event.preventDefault(); mark(true); });
+  target.addEventListener("dragleave", () => mark(false));
+  target.addEventListener("drop", (event) => {
+    event.preventDefault();
+    mark(false);
+    if (event.dataTransfer.files.length) readClip(event.dataTransfer.files[0]);
+  });
+}
+
+byId("file").addEventListener("change", ({ target }) => {
+  const [file] = target.files;
+  if (file) readClip(file);
+  target.value = ""; // so that the same file can be chosen once more
+});
+byId("token").addEventListener("submit", (event) => {
+  event.preventDefault();
+  setToken(byId("token-text").value);
+  retry();
+});
+byId("cancel").addEventListener("click", () => work.abort());
+byId("again").addEventListener("click", startAgain);
+byId("camera").addEventListener("click", startLive);
+byId("stop").addEventListener("click", () => live.stop());
+acceptDrops(document);

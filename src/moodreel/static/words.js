@@ -1,0 +1,78 @@
+// What an answer says, in words.
+
+import { likeliest } from "./emotions.js";
+
+const FACE_STATES = {
+  no_video_track: "The clip has no picture.",
+  no_face: "No face was seen.",
+  undecodable: "The picture could not be read.",
+  unused: "This model does not look at faces.",
+};
+const VOICE_STATES = {
+  no_audio_track: "The clip has no sound.",
+  silent: "The sound is silent.",
+  no_speech: "No speech was heard.",
+  undecodable: "The sound could not be read.",
+  unused: "This model does not listen to voices.",
+};
+
+/** Seconds as a clock shows them: 0:03, 12:40, 1:02:03. */
+export function clock(seconds) {
+  const whole = Math.floor(seconds + 0.05);
+  const parts = [Math.floor(whole / 60) % 60, String(whole % 60).padStart(2, "0")];
+  const hours = Math.floor(whole / 3600);
+  return hours ? [hours, String(parts[0]).padStart(2, "0"), parts[1]].join(":") : parts.join(":");
+}
+
+/** A share as whole percent. */
+export const percent = (share) => `${Math.round(share * 100)}%`;
+
+/** The answer in one line. */
+export function headline(prediction) {
+  if (!prediction.label) return "Nothing to tell an emotion from";
+  const share = percent(prediction.probabilities[prediction.label]);
+  return prediction.abstained ? `Not sure; the likeliest is ${prediction.label}, ${share}` : `${prediction.label}, ${share}`;
+}
+
+/** One window in one line. */
+export function describeWindow(window) {
+  if (!window?.label) return "nobody seen or heard";
+  const ranked = Object.entries(window.probabilities).sort((a, b) => b[1] - a[1]);
+  return ranked.slice(0, 2).map(([name, share]) => `${name} ${percent(share)}`).join(", ");
+}
+
+/** What face and voice said, where they are missing, and what to beware of; each `{text, isWarning}`. */
+export function notes(prediction) {
+  const { face, voice } = prediction.modalities;
+  const said = [
+    modality("Face", face, FACE_STATES),
+    ...(face.state === "ok" ? gaps(prediction.timeline, "face").map((gap) => `No face ${gap}.`) : []),
+    modality("Voice", voice, VOICE_STATES),
+    ...(voice.state === "ok" ? gaps(prediction.timeline, "voice").map((gap) => `No speech ${gap}.`) : []),
+  ].map((text) => ({ text, isWarning: false }));
+  return [...said, ...prediction.warnings.map((text) => ({ text: sentence(text), isWarning: true }))];
+}
+
+function modality(name, { state, probabilities, weight }, states) {
+  if (state !== "ok") return states[state] ?? `${name}: ${state}.`;
+  if (!probabilities) return `${name}: was used.`;
+  const label = likeliest(probabilities);
+  return `${name}: ${label} ${percent(probabilities[label])}; counts for ${percent(weight)} of the answer.`;
+}
+
+/** Where neighbouring windows hold no answer of a modality: "from 0:03 to 0:07". */
+export function gaps(timeline, name) {
+  if (timeline.every((window) => !window[name])) return []; // a model that answers for both at once
+  const found = [];
+  for (const window of timeline.filter((one) => !one[name])) {
+    const last = found.at(-1);
+    if (last && window.start_s <= last[1]) last[1] = window.end_s;
+    else found.push([window.start_s, window.end_s]);
+  }
+  return found.map(([start, end]) => `from ${clock(start)} to ${clock(end)}`);
+}
+
+function sentence(text) {
+  const start = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(start) ? start : `${start}.`;
+}
