@@ -49,6 +49,12 @@ def test_table(run, face_clip):
     assert "face and voice.mp4" in out and "->" in out and "weight" in out
 
 
+def test_tables_of_several_clips_stand_apart(run, tmp_path):
+    sounds = [write_sound(tmp_path / name, sound=chirp) for name in ("a.wav", "b.wav")]
+    first, second = run("predict", *sounds)[1].split(f"\n\n{sounds[1]}")
+    assert first.startswith(str(sounds[0])) and "surprise" in second
+
+
 def test_jsonl_writes_one_object_a_clip(run, face_clip, tmp_path):
     sound = write_sound(tmp_path / "a.wav", sound=chirp)
     status, out, _ = run("predict", face_clip, sound, "--format", "jsonl")
@@ -195,8 +201,13 @@ def test_quiet_says_nothing_but_errors(run, tmp_path):
     one_error(run("predict", tmp_path / "missing.mp4", "--quiet")[2], "missing.mp4")
 
 
-def test_verbose_says_what_is_read(run, face_clip):
-    assert "reading" in run("predict", face_clip, "--verbose")[2]
+def test_verbose_says_what_is_read_and_drawn(run, face_clip, tmp_path):
+    err = run("predict", face_clip, "--verbose", "--plot", tmp_path / "t.png")[2]
+    assert "reading" in err and "drawing" in err and "t.png" in err
+
+
+def test_quiet_goes_before_verbose(run, face_clip):
+    assert run("predict", face_clip, "--quiet", "--verbose")[2] == ""
 
 
 def test_output_file_is_written_whole(run, tmp_path):
@@ -381,7 +392,26 @@ def test_version_and_help_need_no_heavy_import():
     assert done.returncode == 0, done.stderr
 
 
-def test_progress_bar_only_on_a_terminal(run, face_clip, monkeypatch):
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(("options", "shown"), [([], True), (["--quiet"], False)])
+def test_progress_bar_on_a_terminal_alone(tiny_bundle, face_clip, options, shown):
+    """The bar goes to stderr where that is a terminal; stdout, a pipe here, holds the answer and nothing else."""
+    import pty
+
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "moodreel", "predict", str(face_clip), "-m", str(tiny_bundle), "-f", "jsonl"]
+    done = subprocess.run([*command, *options], stdout=subprocess.PIPE, stderr=follower, check=True, timeout=120)
+    os.set_blocking(leader, False)
+    try:
+        seen = os.read(leader, 65536).decode()
+    except BlockingIOError:
+        seen = ""
+    finally:
+        os.close(leader)
+        os.close(follower)
+    assert ("face and voice.mp4" in seen) == shown
+    assert json.loads(done.stdout)["label"] == "surprise"
+
+
+def test_no_progress_bar_in_a_pipe(run, face_clip):
     assert run("predict", face_clip)[2] == ""
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    assert run("predict", face_clip)[0] == 0

@@ -118,3 +118,9 @@ def test_table_shows_label_modalities_and_timeline():
 def test_nan_cannot_be_written():
     with pytest.raises(ValueError):
         make_prediction(probabilities=(float("nan"),) * 7).to_json()
+
+
+def test_vtt_of_a_still_picture_has_no_cues():
+    """A cue must end after it starts, and a picture has no time."""
+    still = dataclasses.replace(make_prediction(), duration_s=0.0)
+    assert format_vtt(still).startswith("WEBVTT") and "-->" not in format_vtt(still)

@@ -15,9 +15,20 @@ torch = pytest.importorskip("torch")
 from moodreel.errors import CorpusError, MoodreelError  # noqa: E402
 from moodreel.labels import EMOTIONS, N_EMOTIONS  # noqa: E402
 from moodreel.speech import RATE_HZ, extract_speech, measure_power, pool_windows  # noqa: E402
-from moodreel.training import augment, voice, voice_data, voice_scores, whisper  # noqa: E402
-from moodreel.training.voice_data import Recording, Take  # noqa: E402
+from moodreel.training import (  # noqa: E402
+    augment,
+    voice,
+    voice_examples,
+    voice_fit,
+    voice_recordings,
+    voice_scores,
+    voice_sources,
+    voice_takes,
+    whisper,
+)
 from moodreel.training.voice_net import VoiceNet, collate, export_voice, raise_examples  # noqa: E402
+from moodreel.training.voice_recordings import Recording  # noqa: E402
+from moodreel.training.voice_takes import Take  # noqa: E402
 from moodreel.training.whisper import WhisperEncoder  # noqa: E402
 
 ANGRY, SAD = EMOTIONS.index("angry"), EMOTIONS.index("sad")
@@ -61,12 +72,12 @@ def make_takes(n=16):
 def backgrounds():
     rng = np.random.default_rng(0)
     makers = {"noise": augment.make_noise, "music": augment.make_music, "laughter": augment.make_laughter}
-    return voice_data.Backgrounds({kind: [measure_power(make(RATE_HZ, rng))] for kind, make in makers.items()})
+    return voice_examples.Backgrounds({kind: [measure_power(make(RATE_HZ, rng))] for kind, make in makers.items()})
 
 
 @pytest.fixture(autouse=True)
 def few_backgrounds(monkeypatch, backgrounds):
-    monkeypatch.setattr(voice_data, "make_backgrounds", lambda seed: backgrounds)
+    monkeypatch.setattr(voice_examples, "make_backgrounds", lambda seed: backgrounds)
 
 
 def write_wav(path, sound):
@@ -83,7 +94,7 @@ def write_wav(path, sound):
 
 
 def test_padding_on_the_left_changes_nothing(backgrounds):
-    maker = voice_data.ExampleMaker(make_takes(6), backgrounds)
+    maker = voice_examples.ExampleMaker(make_takes(6), backgrounds)
     rng = np.random.default_rng(0)
     examples = [maker.make(take, rng) for take in maker.takes]
     batch, net = collate(examples), make_net()
@@ -132,7 +143,7 @@ def test_ratio_stays_in_its_range():
     torch.nn.init.constant_(net.snr_estimator.bias, 100.0)
     with torch.no_grad():
         _, snr_db = net(torch.zeros(1, 80, 20), torch.full((1, 1, 10), 0.1))
-    assert snr_db.max() == voice_data.SNR_RANGE_DB[1]
+    assert snr_db.max() == voice_examples.SNR_RANGE_DB[1]
 
 
 # --- training
@@ -140,12 +151,14 @@ def test_ratio_stays_in_its_range():
 
 def test_fitting_learns_and_is_deterministic(backgrounds):
     takes = make_takes()
-    schedule = voice.Schedule(epochs=8, n_batch=4, encoder_rate=2e-3, head_rate=1e-2, average=0.8)
+    schedule = voice_fit.Schedule(epochs=8, n_batch=4, encoder_rate=2e-3, head_rate=1e-2, average=0.8)
     nets = []
     for _ in range(2):
         torch.manual_seed(0)
         net = VoiceNet(WhisperEncoder(n_blocks=2, width=16, n_heads=2, n_positions=400))
-        voice.fit(net, voice.FreshExamples(voice_data.ExampleMaker(takes, backgrounds)), schedule, seed=3)
+        voice_fit.fit(
+            net, voice_sources.FreshExamples(voice_examples.ExampleMaker(takes, backgrounds)), schedule, seed=3
+        )
         nets.append(net)
     for one, other in zip(nets[0].state_dict().values(), nets[1].state_dict().values(), strict=True):
         assert torch.equal(one, other)
@@ -159,21 +172,21 @@ def test_fitting_learns_and_is_deterministic(backgrounds):
 
 def test_what_a_corpus_cannot_name_is_not_unlearned(backgrounds):
     takes = [replace(take, recording=replace(take.recording, corpus="nemo")) for take in make_takes(4)]
-    maker = voice_data.ExampleMaker(takes, backgrounds)
+    maker = voice_examples.ExampleMaker(takes, backgrounds)
     batch = collate([maker.make(take, np.random.default_rng(0)) for take in takes])
     net = make_net()
-    voice.measure_loss(net, batch, torch.ones(N_EMOTIONS), voice.Schedule(epochs=1)).backward()
+    voice_fit.measure_loss(net, batch, torch.ones(N_EMOTIONS), voice_fit.Schedule(epochs=1)).backward()
     disgust = EMOTIONS.index("disgust")
     assert not net.classifier.weight.grad[disgust].any()
     assert net.classifier.weight.grad[ANGRY].any()
 
 
 def test_starting_from_kept_tokens_changes_nothing(tmp_path, backgrounds):
-    maker, net = voice_data.ExampleMaker(make_takes(6), backgrounds), make_net()
+    maker, net = voice_examples.ExampleMaker(make_takes(6), backgrounds), make_net()
     rng = np.random.default_rng(0)
     examples = [maker.make(take, rng) for take in maker.takes]
-    voice_data.save_examples(raise_examples(net, examples, 1), tmp_path / "examples.npz")
-    raised = voice_data.load_examples(tmp_path / "examples.npz")
+    voice_examples.save_examples(raise_examples(net, examples, 1), tmp_path / "examples.npz")
+    raised = voice_examples.load_examples(tmp_path / "examples.npz")
     one, other = collate(examples), collate(raised)
     assert torch.equal(one.pooling, other.pooling)
     assert torch.equal(one.labels, other.labels)
@@ -184,10 +197,12 @@ def test_starting_from_kept_tokens_changes_nothing(tmp_path, backgrounds):
 
 
 def test_lower_blocks_stay_as_they_are(backgrounds):
-    maker, net = voice_data.ExampleMaker(make_takes(6), backgrounds), make_net()
+    maker, net = voice_examples.ExampleMaker(make_takes(6), backgrounds), make_net()
     examples = raise_examples(net, [maker.make(take, np.random.default_rng(0)) for take in maker.takes], 1)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    voice.fit(net, voice.KeptExamples(examples), voice.Schedule(epochs=1, n_batch=4, first_block=1), seed=0)
+    voice_fit.fit(
+        net, voice_sources.KeptExamples(examples), voice_fit.Schedule(epochs=1, n_batch=4, first_block=1), seed=0
+    )
     changed = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
     assert not any(name.startswith(("encoder.conv", "encoder.embed", "encoder.layers.0.")) for name in changed)
     assert "encoder.layers.1.fc1.weight" in changed
@@ -195,8 +210,8 @@ def test_lower_blocks_stay_as_they_are(backgrounds):
 
 def test_state_is_kept_without_a_pickle(tmp_path):
     net, other = make_net(0), make_net(1)
-    voice.save_state(net, tmp_path / "state.npz")
-    voice.load_state(other, tmp_path / "state.npz")
+    voice_fit.save_state(net, tmp_path / "state.npz")
+    voice_fit.load_state(other, tmp_path / "state.npz")
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True))
     assert all(name.endswith(".npy") for name in zipfile.ZipFile(tmp_path / "state.npz").namelist())
 
@@ -208,13 +223,13 @@ def test_the_ratio_of_an_example_is_what_was_mixed():
     speech = measure_power(make_voice(200))
     background = speech / 100
     pooling = pool_windows(np.ones(speech.shape[1] // 2, dtype=bool), [(0, 9)])
-    assert voice_data.measure_snr(pooling.weights, speech, background) == pytest.approx(20, abs=0.01)
-    assert voice_data.measure_snr(pooling.weights, speech, 0 * background) == voice_data.SNR_RANGE_DB[1]
-    assert voice_data.measure_snr(pooling.weights, speech * 1e-5, speech) == voice_data.SNR_RANGE_DB[0]
+    assert voice_examples.measure_snr(pooling.weights, speech, background) == pytest.approx(20, abs=0.01)
+    assert voice_examples.measure_snr(pooling.weights, speech, 0 * background) == voice_examples.SNR_RANGE_DB[1]
+    assert voice_examples.measure_snr(pooling.weights, speech * 1e-5, speech) == voice_examples.SNR_RANGE_DB[0]
 
 
 def test_examples_hold_what_their_contract_says(backgrounds):
-    maker = voice_data.ExampleMaker(make_takes(8), backgrounds)
+    maker = voice_examples.ExampleMaker(make_takes(8), backgrounds)
     rng = np.random.default_rng(1)
     examples = [maker.make(take, rng) for take in list(maker.takes) * 5]
     assert {len(example.labels) for example in examples} == {2, 4}
@@ -224,7 +239,7 @@ def test_examples_hold_what_their_contract_says(backgrounds):
         assert np.allclose(example.pooling.sum(axis=1), 1, atol=1e-5)
         assert set(example.labels) <= {-1, ANGRY, SAD}
         assert np.isfinite(example.features).all()
-    assert any((example.snr_db == voice_data.SNR_RANGE_DB[1]).all() for example in examples)
+    assert any((example.snr_db == voice_examples.SNR_RANGE_DB[1]).all() for example in examples)
     assert any((example.snr_db < 20).all() for example in examples)
 
 
@@ -293,43 +308,43 @@ def write_corpora(root):
 
 def test_corpora_are_read_with_their_speakers(tmp_path):
     write_corpora(tmp_path)
-    recordings = voice_data.find_ravdess(tmp_path / "ravdess")
+    recordings = voice_recordings.find_ravdess(tmp_path / "ravdess")
     assert len(recordings) == 32
     assert {EMOTIONS[r.label] for r in recordings} == {"neutral", "angry", "sad"}
-    folds = voice_data.split_folds(recordings)
+    folds = voice_recordings.split_folds(recordings)
     assert folds == [[f"ravdess-{a:02d}" for a in range(1, 5)], [f"ravdess-{a:02d}" for a in range(5, 9)]]
-    nemo = voice_data.find_nemo(tmp_path / "nemo")
+    nemo = voice_recordings.find_nemo(tmp_path / "nemo")
     assert [r.speaker for r in nemo] == ["nemo-AA0", "nemo-AA1"] * 2
     assert EMOTIONS[nemo[3].label] == "surprise"
 
 
 def test_missing_corpora_are_named(tmp_path):
     with pytest.raises(CorpusError, match="Actor_XX"):
-        voice_data.find_ravdess(tmp_path)
+        voice_recordings.find_ravdess(tmp_path)
     with pytest.raises(CorpusError, match=r"data\.tsv"):
-        voice_data.find_nemo(tmp_path)
+        voice_recordings.find_nemo(tmp_path)
     (tmp_path / "broken.wav").write_bytes(b"nothing")
     with pytest.raises(CorpusError, match=r"broken\.wav"):
-        voice_data.read_sound(tmp_path / "broken.wav")
+        voice_recordings.read_sound(tmp_path / "broken.wav")
 
 
 def test_takes_are_kept_and_belong_to_their_recordings(tmp_path):
     write_corpora(tmp_path)
-    recordings = voice_data.find_ravdess(tmp_path / "ravdess")[:4]
-    takes = [voice_data.make_take(recording, 1, seed=0) for recording in recordings]
+    recordings = voice_recordings.find_ravdess(tmp_path / "ravdess")[:4]
+    takes = [voice_takes.make_take(recording, 1, seed=0) for recording in recordings]
     assert all(len(take.copies) == 2 for take in takes)
-    voice_data.save_takes(takes, tmp_path / "takes.npz")
-    loaded = voice_data.load_takes(recordings, tmp_path / "takes.npz")
+    voice_takes.save_takes(takes, tmp_path / "takes.npz")
+    loaded = voice_takes.load_takes(recordings, tmp_path / "takes.npz")
     assert all((a.copies[1] == b.copies[1]).all() for a, b in zip(takes, loaded, strict=True))
     with pytest.raises(CorpusError, match="other recordings"):
-        voice_data.load_takes(recordings[:3], tmp_path / "takes.npz")
+        voice_takes.load_takes(recordings[:3], tmp_path / "takes.npz")
 
 
 def test_the_whole_run_writes_network_and_scores(tmp_path, monkeypatch):
     write_corpora(tmp_path)
     monkeypatch.setattr(voice.VoiceRun, "_new_net", lambda self: make_net())
-    monkeypatch.setattr(voice, "ADAPT", voice.Schedule(epochs=1))
-    monkeypatch.setattr(voice, "TUNE", voice.Schedule(epochs=1, first_block=1))
+    monkeypatch.setattr(voice, "ADAPT", voice_fit.Schedule(epochs=1))
+    monkeypatch.setattr(voice, "TUNE", voice_fit.Schedule(epochs=1, first_block=1))
     monkeypatch.setattr(voice_scores, "N_BABBLE", 2)
     out = tmp_path / "out"
     voice.pretrain_voice(tmp_path / "ravdess", tmp_path / "nemo", out)
@@ -367,7 +382,7 @@ def test_emotions_never_taught_are_ruled_out():
     label = np.array([EMOTIONS.index("disgust"), SAD])
     names = np.array(["0", "1"])
     heard = voice_scores.Heard(np.array(["clean"]), logits, np.zeros((1, 2), np.float32), label, names, names)
-    left = heard.among(voice_data.list_known("nemo"))
+    left = heard.among(voice_recordings.list_known("nemo"))
     assert left.label.tolist() == [SAD]
     assert left.logits[0, 0, EMOTIONS.index("disgust")] == voice_scores.RULED_OUT
     assert left.logits[0, 0, SAD] == 1

@@ -143,9 +143,11 @@ class Report:
         from moodreel import render
 
         if plot is not None:
+            self._terminal.tell(f"drawing {printable(str(plot))}")
             with whole_file(plot) as temporary:
                 render.write_plot(prediction, temporary)
         if overlay is not None:
+            self._terminal.tell(f"drawing {printable(str(overlay))}")
             with whole_file(overlay) as temporary:
                 render.write_overlay(path, prediction, temporary)
 
@@ -173,7 +175,7 @@ class Report:
 
 
 def format_one(prediction: Prediction, format: str, *, first: bool) -> str:
-    """Write one answer as text; `first` says whether a header row may stand above it."""
+    """Write one answer as text; `first` says whether no answer stands above it."""
     if format == "jsonl":
         return prediction.to_json(indent=None)
     if format == "csv":
@@ -184,7 +186,7 @@ def format_one(prediction: Prediction, format: str, *, first: bool) -> str:
         return prediction.to_json()
     from moodreel.table import format_table
 
-    return format_table(prediction)
+    return format_table(prediction) if first else "\n" + format_table(prediction)
 
 
 def join_texts(texts: Sequence[str], *, is_list: bool) -> str:

@@ -216,11 +216,12 @@ def format_vtt(prediction: Prediction) -> str:
         prediction: what to write.
 
     Returns:
-        WebVTT text; overlapping windows are cut at the next window's start, since players show cues one by one.
+        WebVTT text; overlapping windows are cut at the next window's start, since players show cues one by one. A
+        still picture has no cues: they must end after they start.
     """
     name = " ".join(prediction.clip.split()).replace("-->", "->")
     lines = ["WEBVTT", "", f"NOTE moodreel {prediction.model}: {name}", ""]
-    for stretch in join_windows(prediction.timeline):
+    for stretch in join_windows(prediction.timeline) if prediction.duration_s else ():
         times = f"{_clock(stretch.start_s)} --> {_clock(stretch.end_s)}"
         lines += [times, f"{stretch.label} {stretch.top:.0%}", ""]
     return "\n".join(lines)

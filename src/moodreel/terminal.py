@@ -20,7 +20,7 @@ class Terminal:
     """Speaks on stderr.
 
     Attributes:
-        quiet: nothing but errors.
+        quiet: nothing but errors, also where `verbose` is asked for.
         verbose: say what is being done.
     """
 
@@ -41,6 +41,11 @@ class Terminal:
         if not self.quiet:
             self.say(f"warning: {text}")
 
+    def tell(self, text: str) -> None:
+        """Write what is being done where asked to."""
+        if self.verbose and not self.quiet:
+            self.say(text)
+
     @contextmanager
     def show_progress(self) -> Iterator[None]:
         """Show a bar where stderr is a terminal; it is gone at the end."""
@@ -50,14 +55,16 @@ class Terminal:
         from rich.console import Console
         from rich.progress import Progress
 
-        with Progress(console=Console(stderr=True), transient=True) as self._bars:
+        # Only where both are one terminal may answers go through the bar's console; elsewhere stdout is a file or pipe.
+        shared = sys.stdout is not None and sys.stdout.isatty()
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, redirect_stdout=shared, redirect_stderr=False) as self._bars:
             yield
         self._bars = self._bar = None
 
     def start(self, clip: Path) -> Callable[[float], None] | None:
         """Begin a clip; return what to call with its done share (0-1), `None` where no progress is shown."""
-        if self.verbose:
-            self.say(f"reading {printable(str(clip))}")
+        self.tell(f"reading {printable(str(clip))}")
         if self._bars is None:
             return None
         from rich.markup import escape

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from moodreel.labels import N_EMOTIONS
 from moodreel.speech import N_MELS
 from moodreel.training.machine import multiplies_bf16
-from moodreel.training.voice_data import SNR_RANGE_DB, Example
+from moodreel.training.voice_examples import SNR_RANGE_DB, Example
 from moodreel.training.whisper import WhisperEncoder
 
 OPSET = 17

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from moodreel.labels import N_EMOTIONS
 from moodreel.speech import CHUNK_S, RATE_HZ, Float32, extract_speech, pool_windows, trim_silence
-from moodreel.training.voice_data import Recording, read_sound
 from moodreel.training.voice_net import VoiceNet
+from moodreel.training.voice_recordings import Recording, read_sound
 from moodreel.training.voice_scores import cover
 
 PENALTIES = (0.001, 0.003, 0.01)

@@ -16,7 +16,7 @@ from torch import nn
 from moodreel.labels import EMOTIONS, N_EMOTIONS
 from moodreel.speech import CHUNK_S, RATE_HZ, Float32, extract_speech, pool_windows, trim_silence
 from moodreel.training import augment
-from moodreel.training.voice_data import Recording, list_known, read_sound
+from moodreel.training.voice_recordings import Recording, list_known, read_sound
 
 CONDITIONS = ("clean", "babble 10 dB", "babble 0 dB", "music 10 dB", "music 0 dB")
 N_BABBLE = 4
