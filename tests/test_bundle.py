@@ -46,6 +46,8 @@ def test_opens_and_runs(bundle):
 def test_unknown_name_lists_what_there_is(tmp_path):
     refused("no-such-bundle", "no-such-bundle", "default")
     refused(tmp_path, "holds no bundle.json")
+    (tmp_path / "a.txt").touch()
+    refused(tmp_path / "a.txt", "is a file", "expected a bundle's folder")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00\xff", '{"a": ' * 5000])

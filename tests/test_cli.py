@@ -394,12 +394,13 @@ def test_version_and_help_need_no_heavy_import():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize(("options", "shown"), [([], True), (["--quiet"], False)])
-def test_progress_bar_on_a_terminal_alone(tiny_bundle, face_clip, options, shown):
+def test_progress_bar_on_a_terminal_alone(tiny_bundle, face_clip, tmp_path, options, shown):
     """The bar goes to stderr where that is a terminal; stdout, a pipe here, holds the answer and nothing else."""
     import pty
 
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "moodreel", "predict", str(face_clip), "-m", str(tiny_bundle), "-f", "jsonl"]
+    clips = [str(face_clip), str(write_sound(tmp_path / "a.wav", sound=chirp))]
+    command = [sys.executable, "-m", "moodreel", "predict", *clips, "-m", str(tiny_bundle), "-f", "jsonl"]
     done = subprocess.run([*command, *options], stdout=subprocess.PIPE, stderr=follower, check=True, timeout=120)
     os.set_blocking(leader, False)
     try:
@@ -409,8 +410,8 @@ def test_progress_bar_on_a_terminal_alone(tiny_bundle, face_clip, options, shown
     finally:
         os.close(leader)
         os.close(follower)
-    assert ("face and voice.mp4" in seen) == shown
-    assert json.loads(done.stdout)["label"] == "surprise"
+    assert ("1 of 2: face and voice.mp4" in seen) == shown
+    assert [json.loads(line)["label"] for line in done.stdout.splitlines()] == ["surprise"] * 2
 
 
 def test_no_progress_bar_in_a_pipe(run, face_clip):

@@ -139,6 +139,14 @@ def test_undecodable_picture_leaves_the_voice(recognizer, tmp_path):
     assert any("the picture track holds nothing" in warning for warning in prediction.warnings)
 
 
+def test_unknown_codec_is_not_called_a_missing_track(recognizer, tmp_path):
+    path = write_clip(tmp_path / "a.mp4", 1, sound=chirp)
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz").replace(b"avcC", b"zzzC"))
+    prediction = check(recognizer.predict(path))
+    assert (prediction.face.state, prediction.voice.state) == ("undecodable", "ok")
+    assert any("unknown codec of the video track" in warning for warning in prediction.warnings)
+
+
 def spoil(path, kind):
     """Overwrite every packet of one kind with noise."""
     data = bytearray(path.read_bytes())

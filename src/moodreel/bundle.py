@@ -212,7 +212,9 @@ def _locate(name_or_path: str | os.PathLike[str]) -> Path:
     with suppress(OSError, ValueError):  # a name that no file can have
         if (path / "bundle.json").is_file():
             return path
-    problem = "the folder holds no bundle.json" if os.path.lexists(path) else "no such bundle"
+    problem = "no such bundle"
+    if os.path.lexists(path):
+        problem = "the folder holds no bundle.json" if path.is_dir() else "is a file"
     names = ", ".join(shipped) or "none is installed"
     raise BundleError(f"{str(name_or_path)!r}: {problem}; expected a bundle's folder or one of: {names}")
 

@@ -162,7 +162,7 @@ def extract_features(
     """
     end_s = min(start_s + spec.longest_s, np.inf if end_s is None else end_s)
     frames, sound = _read_stretch(clip, spec, start_s, end_s)
-    has_video, has_sound = clip.video is not None, clip.sound is not None
+    has_video, has_sound = clip.has_picture, clip.has_sound
     return build_features(frames, sound, spec, encoders, has_video=has_video, has_sound=has_sound)
 
 

@@ -118,7 +118,7 @@ class JointReader:
 
     def _answer(self, stretch: _Stretch, end_s: float, clip: Clip) -> _Answered:
         sound = np.concatenate([np.zeros(0, np.float32), *stretch.sound])
-        has_video, has_sound = clip.video is not None, clip.sound is not None
+        has_video, has_sound = clip.has_picture, clip.has_sound
         features = build_features(
             stretch.frames, sound, self._spec, self._encoders, has_video=has_video, has_sound=has_sound
         )

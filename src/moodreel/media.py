@@ -61,6 +61,8 @@ class Clip:
         duration_s: length in seconds as the file declares it; 0 for a still image or when it cannot be known.
         video: the picture, `None` when there is none.
         sound: the sound, `None` when there is none.
+        has_picture: whether the file holds a picture, also one whose codec is unknown and that `video` leaves out.
+        has_sound: the same of sound.
         decoded_s: end of what has been streamed so far, in seconds; the clip's true length once the stream is over.
         damaged: packets that had to be skipped so far.
     """
@@ -133,7 +135,9 @@ class Clip:
 
     def _choose_streams(self) -> None:
         streams = self._container.streams
-        self._picture = self._choose("video", [s for s in streams.video if not s.disposition & _NOT_PICTURES])
+        pictures = [stream for stream in streams.video if not stream.disposition & _NOT_PICTURES]
+        self.has_picture, self.has_sound = bool(pictures), bool(streams.audio)
+        self._picture = self._choose("video", pictures)
         self._voice = self._choose("sound", list(streams.audio))
         if self._picture is None and self._voice is None:
             held = ", ".join(sorted({str(stream.type) for stream in streams})) or "nothing"

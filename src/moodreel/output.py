@@ -92,7 +92,7 @@ class Report:
         self._is_list = is_list and self.format == "json"
         with self._files:
             try:
-                with self._terminal.show_progress():
+                with self._terminal.show_progress(len(clips)):
                     yield
             except KeyboardInterrupt:
                 self._is_interrupted = True

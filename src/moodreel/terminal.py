@@ -28,6 +28,8 @@ class Terminal:
     verbose: bool
     _bars: Progress | None = field(default=None, init=False)
     _bar: TaskID | None = field(default=None, init=False)
+    _n_clips: int = field(default=1, init=False)
+    _n_started: int = field(default=0, init=False)
 
     def say(self, text: str) -> None:
         """Write one line, above the bar where there is one."""
@@ -47,8 +49,9 @@ class Terminal:
             self.say(text)
 
     @contextmanager
-    def show_progress(self) -> Iterator[None]:
-        """Show a bar where stderr is a terminal; it is gone at the end."""
+    def show_progress(self, n_clips: int) -> Iterator[None]:
+        """Show a bar for each of some clips where stderr is a terminal; it is gone at the end."""
+        self._n_clips, self._n_started = n_clips, 0
         if self.quiet or not sys.stderr.isatty():
             yield
             return
@@ -64,6 +67,7 @@ class Terminal:
 
     def start(self, clip: Path) -> Callable[[float], None] | None:
         """Begin a clip; return what to call with its done share (0-1), `None` where no progress is shown."""
+        self._n_started += 1
         self.tell(f"reading {printable(str(clip))}")
         if self._bars is None:
             return None
@@ -72,5 +76,6 @@ class Terminal:
         bars = self._bars
         if self._bar is not None:
             bars.remove_task(self._bar)
-        bar = self._bar = bars.add_task(escape(printable(clip.name)), total=1.0)
+        number = f"{self._n_started} of {self._n_clips}: " if self._n_clips > 1 else ""
+        bar = self._bar = bars.add_task(number + escape(printable(clip.name)), total=1.0)
         return lambda share: bars.update(bar, completed=min(share, 1.0))
