@@ -353,8 +353,8 @@ def test_no_permission(run, tmp_path):
 
 
 def test_demo_makes_a_clip_and_its_pictures(run, tmp_path):
-    status, out, _ = run("demo", "--output", tmp_path / "demo")
-    assert status == 0 and "demo.mp4" in out
+    status, out, err = run("demo", "--output", tmp_path / "demo")
+    assert status == 0 and "demo.mp4" in out and "demo-overlay.mp4" in err
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["demo-overlay.mp4", "demo.mp4", "demo.png"]
 
 

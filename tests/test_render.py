@@ -1,5 +1,7 @@
 """Pictures of a prediction: boxes on faces, time axes, and overlays of clips that change on the way."""
 
+import dataclasses
+
 import av
 import numpy as np
 import pytest
@@ -71,6 +73,18 @@ def test_overlay_of_a_clip_whose_size_changes_on_the_way(tmp_path):
     with av.open(str(tmp_path / "o.mp4")) as made:
         sizes = [(frame.width, frame.height) for frame in made.decode(video=0)]
     assert set(sizes) == {(320, 240)} and len(sizes) == pytest.approx(75, abs=3)
+
+
+def test_overlay_keeps_the_box_up_to_the_last_frame(tmp_path, portrait_frames):
+    """The last analysed frame lies a little before the clip's end."""
+    path = tmp_path / "a.mp4"
+    write_clip(path, 1, rate=25, size=(320, 240), frames=lambda i: portrait_frames[i], audio_codec=None)
+    bold = Person(1, 1.0, "angry", HAPPY, (), (Box(0.8, (50.0, 50.0, 200.0, 200.0)),))
+    write_overlay(path, dataclasses.replace(predicted(1.0), people=(bold,)), tmp_path / "o.mp4")
+    with av.open(str(tmp_path / "o.mp4")) as made:
+        frames = [frame.to_ndarray(format="rgb24") for frame in made.decode(video=0)]
+    orange = [int(frame[100:150, 50].mean(axis=0)[0]) - int(frame[100:150, 50].mean(axis=0)[2]) for frame in frames]
+    assert orange[-1] > orange[0] + 50
 
 
 def test_table_says_whom_the_answer_speaks_for_and_how_many_more_there_are():

@@ -111,7 +111,10 @@ def demo(
 
     clip = write_demo_clip(output / "demo.mp4")
     report = Report("table", None, output / "demo.png", output / "demo-overlay.mp4", quiet=quiet, verbose=False)
-    raise typer.Exit(_predict_clips(report, [str(clip)], model, threads=2))
+    status = _predict_clips(report, [str(clip)], model, threads=2)
+    if not status and not quiet:
+        typer.echo(f"moodreel: see {output / 'demo.png'} and {output / 'demo-overlay.mp4'}", err=True)
+    raise typer.Exit(status)
 
 
 @app.command()

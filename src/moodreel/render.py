@@ -40,6 +40,8 @@ OVERLAY_HZ = 25.0
 SOUND_HZ = 16_000
 BOX_HOLD_S = 0.12
 """A box is drawn this long around the instant it was seen at: half the time between two analysed frames."""
+TAIL_S = 0.25
+"""Boxes of the last analysed frame stay this long."""
 BOX_JOIN_S = 0.5
 """Two boxes of a face no further apart in time, and overlapping, are one movement; others lie on two sides of a cut."""
 
@@ -107,6 +109,7 @@ class _OverlayWriter:
         self._container = container
         self._prediction = prediction
         self._starts = {person.id: [box.time_s for box in person.boxes] for person in prediction.people}
+        self._last_seen_s = max((starts[-1] for starts in self._starts.values() if starts), default=0.0)
         self._video = self._open_video(source.video)
         self._sound = container.add_stream("aac", rate=SOUND_HZ, layout="mono") if source.sound is not None else None
         self._last_pts = -1
@@ -171,6 +174,8 @@ class _OverlayWriter:
         return np.asarray(image)
 
     def _box_at(self, person: Person, time_s: float) -> Box | None:
+        if 0 < time_s - self._last_seen_s <= TAIL_S:  # too near the clip's end for another analysed frame
+            time_s = self._last_seen_s
         after = bisect_right(self._starts[person.id], time_s)
         return blend_boxes(person.boxes[max(after - 1, 0) : after + 1], time_s)
 
