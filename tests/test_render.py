@@ -10,7 +10,7 @@ from PIL import Image
 from media_files import write_clip, write_image
 from moodreel import Recognizer
 from moodreel.labels import EMOTIONS
-from moodreel.prediction import Box, Modality, Person, Prediction
+from moodreel.prediction import UNIFORM, Box, Modality, Person, Prediction, Window
 from moodreel.render import blend_boxes, ticks_s, write_overlay, write_plot
 from moodreel.table import format_table
 
@@ -59,6 +59,16 @@ def test_time_axis_has_round_ticks(duration_s, expected):
 def test_plot_without_a_timeline(tmp_path, duration_s):
     write_plot(predicted(duration_s), tmp_path / "t.png")
     assert Image.open(tmp_path / "t.png").size == (1200, 620)
+
+
+def test_plot_leaves_empty_where_nothing_was_seen_or_heard(tmp_path):
+    """Uniform probabilities drawn there would look like an answer."""
+    windows = [(0.0, 2.0, "happy", HAPPY), (2.0, 4.0, None, UNIFORM), (4.0, 6.0, "happy", HAPPY)]
+    timeline = tuple(Window(*window) for window in windows)
+    write_plot(dataclasses.replace(predicted(6.0), timeline=timeline), tmp_path / "t.png")
+    row = np.asarray(Image.open(tmp_path / "t.png").convert("RGB"))[250]
+    yellow, blank = (0xF0, 0xE4, 0x42), (0xF4, 0xF4, 0xF4)
+    assert tuple(row[200]) == yellow and tuple(row[550]) == blank and tuple(row[900]) == yellow
 
 
 def test_overlay_of_a_clip_whose_size_changes_on_the_way(tmp_path):

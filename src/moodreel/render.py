@@ -169,7 +169,7 @@ class _OverlayWriter:
             if box is not None:
                 _draw_person(draw, person, box, frame)
         window = _window_at(self._prediction.timeline, frame.time_s)
-        if window is not None:
+        if window is not None and window.label is not None:
             _draw_bars(draw, window, _whom(self._prediction), image.height)
         return np.asarray(image)
 
@@ -235,28 +235,34 @@ def _draw_area(draw: ImageDraw.ImageDraw, prediction: Prediction, area: tuple[in
     draw.rectangle(area, fill="#f4f4f4")
     for share, text in ((0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %")):
         draw.text((left - 10, bottom - share * (bottom - top)), text, fill="#555555", font=_font(15), anchor="rm")
-    if not prediction.timeline:
+    known = [window for window in prediction.timeline if window.label is not None]
+    if not known:
         return
-    times, values = _curve(prediction)
+    times, values = _curve(known, prediction.duration_s)
     x = left + times / max(prediction.duration_s, 1e-6) * (right - left)
     y = bottom - np.cumsum(np.pad(values, ((0, 0), (1, 0))), axis=1) * (bottom - top)
     for index, emotion in enumerate(EMOTIONS):
         upper, lower = zip(x, y[:, index + 1], strict=True), zip(x[::-1], y[::-1, index], strict=True)
         draw.polygon([*upper, *lower], fill=COLOURS[emotion], outline="white")
 
+    for (start, end), window in zip(pairwise(_edges_px(prediction, left, right)), prediction.timeline, strict=True):
+        if window.label is None:  # nothing seen or heard there: no curve
+            draw.rectangle((start, top, end, bottom), fill="#f4f4f4")
 
-def _edges_s(prediction: Prediction) -> npt.NDArray[np.float64]:
-    """Return from when to when each window speaks: halfway between the middles of overlapping windows, (n + 1,)."""
+
+def _edges_px(prediction: Prediction, left: int, right: int) -> npt.NDArray[np.float64]:
+    """Return between which columns each window speaks: halfway between the middles of windows, shape (n + 1,)."""
     middles = np.array([_middle_s(window) for window in prediction.timeline])
-    between = (middles[:-1] + middles[1:]) / 2
-    return np.array([0.0, *between, *([max(prediction.duration_s, 1e-6)] if len(middles) else [])])
-
-
-def _curve(prediction: Prediction) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the windows' middles and probabilities, held flat out to both ends of the clip."""
-    middles = np.array([_middle_s(window) for window in prediction.timeline])
-    values = np.array([window.probabilities for window in prediction.timeline])
     end_s = max(prediction.duration_s, 1e-6)
+    edges_s = np.array([0.0, *(middles[:-1] + middles[1:]) / 2, *([end_s] if len(middles) else [])])
+    return left + edges_s / end_s * (right - left)
+
+
+def _curve(windows: Sequence[Window], duration_s: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the windows' middles and probabilities, held flat out to both ends of the clip."""
+    middles = np.array([_middle_s(window) for window in windows])
+    values = np.array([window.probabilities for window in windows])
+    end_s = max(duration_s, 1e-6)
     return np.array([0.0, *middles, end_s]), np.concatenate([values[:1], values, values[-1:]])
 
 
@@ -270,8 +276,7 @@ def _draw_row(
     left, top, right, bottom = area
     draw.rectangle(area, fill="#f4f4f4")
     draw.text((left - 10, (top + bottom) / 2), name, fill="#222222", font=_font(16), anchor="rm")
-    edges = left + _edges_s(prediction) / max(prediction.duration_s, 1e-6) * (right - left)
-    for (start, end), answer in zip(pairwise(edges), answers, strict=True):
+    for (start, end), answer in zip(pairwise(_edges_px(prediction, left, right)), answers, strict=True):
         if answer is not None:
             colour = COLOURS[EMOTIONS[int(np.argmax(answer))]]
             draw.rectangle((start, top, end, bottom), fill=colour)
