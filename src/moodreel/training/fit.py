@@ -22,7 +22,7 @@ from torch.nn import functional
 from moodreel.errors import MoodreelError, OutputError, RecipeError
 from moodreel.evaluation import confusion_matrix, unweighted_average_recall
 from moodreel.training.data import Batches, ClipItem, Material, class_weights
-from moodreel.training.machine import choose_precision
+from moodreel.training.machine import Precision, choose_precision
 from moodreel.training.networks import Answers, ClipBatch, JointNetwork, ResNetEncoder, build_network
 from moodreel.training.recipe import Recipe
 
@@ -276,7 +276,8 @@ def fit_network(
     module = JointModule(network, material, sides, recipe, seed)
     last = out / "last.ckpt"
     try:
-        trainer = _trainer(out, recipe, bool(sides.valid), devices, callbacks)
+        precision = choose_precision() if network.encoder is not None else "32-true"
+        trainer = _trainer(out, recipe, bool(sides.valid), devices, callbacks, precision)
         trainer.fit(module, ckpt_path=str(last) if resume and last.is_file() else None, weights_only=True)
     except OSError as error:
         raise OutputError(f"{out}: training cannot write there ({error.strerror or error})") from error
@@ -284,7 +285,10 @@ def fit_network(
     return Fitted(network.eval(), module.learning_rate, tuple(module.curve))
 
 
-def _trainer(out: Path, recipe: Recipe, has_valid: bool, devices: int, told: Sequence[Callback]) -> lightning.Trainer:
+def _trainer(
+    out: Path, recipe: Recipe, has_valid: bool, devices: int, told: Sequence[Callback], precision: Precision
+) -> lightning.Trainer:
+    """Make the trainer; small layers over features that are kept gain nothing by less than float32."""
     fit = recipe.fit
     callbacks: list[Callback] = [
         *told,
@@ -298,7 +302,7 @@ def _trainer(out: Path, recipe: Recipe, has_valid: bool, devices: int, told: Seq
         devices=devices,
         strategy="auto" if devices == 1 else DDPStrategy(process_group_backend="gloo", start_method="spawn"),
         max_epochs=fit.epochs,
-        precision=choose_precision(),
+        precision=precision,
         gradient_clip_val=fit.clip_norm or None,
         logger=TensorBoardLogger(str(out), name="tensorboard", version=""),
         callbacks=callbacks,

@@ -7,8 +7,10 @@ from typing import Literal
 
 import torch
 
+Precision = Literal["bf16-mixed", "32-true"]
 
-def choose_precision() -> Literal["bf16-mixed", "32-true"]:
+
+def choose_precision() -> Precision:
     """Return Lightning's precision: bf16 where the processor multiplies it in hardware, else fp32."""
     return "bf16-mixed" if multiplies_bf16() else "32-true"
 
