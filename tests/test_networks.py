@@ -2,7 +2,9 @@
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from moodreel.training.networks import build_network
 from moodreel.training.recipe import AudioRecipe, HeadRecipe, VideoRecipe

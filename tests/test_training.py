@@ -167,6 +167,12 @@ def test_unreadable_clips_are_left_out_and_counted_or_stop_the_run(tmp_path, cac
         train(folder, "audio", tmp_path / "other", options("audio", cache))
 
 
+def test_with_nothing_set_aside_all_other_speakers_are_learned_from(corpus, cache, tmp_path):
+    scores = train(corpus, "audio", tmp_path / "run", options("audio", cache, "valid_share=0"))
+    assert scores["n_clips"]["valid"] == 0 and "valid" not in scores
+    assert scores["n_clips"]["train"] + scores["n_clips"]["test"] == len(list(corpus.rglob("*.mp4")))
+
+
 def test_a_fold_that_is_not_there_is_refused(corpus, cache, tmp_path):
     with pytest.raises(RecipeError, match="expected 1 to 5"):
         train(corpus, "audio", tmp_path / "run", options("audio", cache, fold=6))

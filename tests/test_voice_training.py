@@ -181,6 +181,14 @@ def test_what_a_corpus_cannot_name_is_not_unlearned(backgrounds):
     assert net.classifier.weight.grad[ANGRY].any()
 
 
+def test_a_batch_in_which_no_speech_is_heard_teaches_nothing(backgrounds):
+    takes = make_takes(4)
+    example = voice_examples.ExampleMaker(takes, backgrounds).make(takes[0], np.random.default_rng(0))
+    batch = collate([replace(example, labels=np.full_like(example.labels, -1))])
+    loss = voice_fit.measure_loss(make_net(), batch, torch.ones(N_EMOTIONS), voice_fit.Schedule(epochs=1))
+    assert torch.isfinite(loss)
+
+
 def test_starting_from_kept_tokens_changes_nothing(tmp_path, backgrounds):
     maker, net = voice_examples.ExampleMaker(make_takes(6), backgrounds), make_net()
     rng = np.random.default_rng(0)

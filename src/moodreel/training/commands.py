@@ -172,10 +172,7 @@ def make_run_split(corpus: Corpus, recipe: Recipe, options: TrainOptions) -> Spl
         return _fold_split(samples, recipe, options)
     if all(sample.split is not None for sample in samples):
         return official_split(samples, allow_shared_speakers=options.allow_shared_speakers)
-    if options.allow_shared_speakers:
-        split = clip_folds(samples, round(1 / recipe.valid_share), recipe.seed, allow_shared_speakers=True)[0]
-        return replace(split, valid=split.test, test=())
-    return speaker_split(samples, recipe.valid_share, recipe.seed)
+    return _set_aside(samples, recipe, options)
 
 
 def _fold_split(samples: Sequence[Sample], recipe: Recipe, options: TrainOptions) -> Split:
@@ -189,11 +186,18 @@ def _fold_split(samples: Sequence[Sample], recipe: Recipe, options: TrainOptions
     if not 1 <= options.fold <= len(folds):
         raise RecipeError(f"fold {options.fold}: expected 1 to {len(folds)}")
     outer = folds[options.fold - 1]
-    if shared:
-        inner = clip_folds(outer.train, round(1 / recipe.valid_share), recipe.seed, allow_shared_speakers=True)[0]
-        return make_split(outer.name, inner.train, inner.test, outer.test, allow_shared_speakers=True)
-    inner = speaker_split(outer.train, recipe.valid_share, recipe.seed)
-    return make_split(outer.name, inner.train, inner.valid, outer.test)
+    inner = _set_aside(outer.train, recipe, options)
+    return make_split(outer.name, inner.train, inner.valid, outer.test, allow_shared_speakers=shared)
+
+
+def _set_aside(samples: Sequence[Sample], recipe: Recipe, options: TrainOptions) -> Split:
+    """Set a part of the clips aside to watch the fit by, or none."""
+    if not recipe.valid_share:
+        return make_split("nothing set aside", samples, (), allow_shared_speakers=options.allow_shared_speakers)
+    if options.allow_shared_speakers:
+        split = clip_folds(samples, round(1 / recipe.valid_share), recipe.seed, allow_shared_speakers=True)[0]
+        return replace(split, valid=split.test, test=())
+    return speaker_split(samples, recipe.valid_share, recipe.seed)
 
 
 def prepare_material(corpus: Corpus, recipe: Recipe, options: TrainOptions) -> Material:

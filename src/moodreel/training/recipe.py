@@ -164,7 +164,8 @@ class Recipe:
         about: one line for people.
         seed: of weights, order, dropout and the draw of the learning rate.
         folds: folds of unseen speakers, where the corpus gives no split of its own.
-        valid_share: part of the training speakers set aside for early stopping and choices.
+        valid_share: part of the training speakers set aside for early stopping and choices; 0 for none: all are learned
+            from, and the last epoch is kept.
         longest_s: what of a clip lies beyond is left out, seconds.
         encoders: name or folder of the bundle whose networks describe faces and speech, where the recipe asks for that.
         frames: how frames are read; needed with `video`.
@@ -285,7 +286,11 @@ def _rules(recipe: Recipe) -> list[tuple[bool, str]]:
     rules = [
         (video is not None or audio is not None, "neither video nor audio: nothing to learn from"),
         (video is None or recipe.frames is not None, "video needs frames: say how they are read"),
-        (0 < recipe.valid_share < 1, "valid_share must lie within 0-1"),
+        (0 <= recipe.valid_share < 1, "valid_share must lie within 0-1"),
+        (
+            recipe.valid_share > 0 or not fit.patience,
+            "fit.patience needs valid_share: early stopping watches those clips",
+        ),
         (recipe.folds >= 2, "folds must be 2 or more"),
         (0 < fit.rate_low <= fit.rate_high, "fit.rate_low must lie above 0 and not above fit.rate_high"),
         (min(fit.batch_size, fit.epochs, fit.ensemble) >= 1, "batch_size, epochs and ensemble must be 1 or more"),

@@ -33,15 +33,15 @@ from moodreel.training.whisper import fetch_origin, load_whisper
 
 N_BLOCKS = 2
 RAVDESS_COPIES = 1
-N_NEMO_VARIANTS = 1600
+N_NEMO_VARIANTS = 1200
 """As many nEMO takes go along, so that what was learned there stays."""
 UNHEARD_STEP = 3
 """Every third recording is heard under all backgrounds, for time's sake."""
 NEMO_COPIES = 0
 """nEMO has enough takes of its own; degraded copies of it would cost more time than they bring."""
 
-ADAPT = Schedule(epochs=3)
-TUNE = Schedule(epochs=10, encoder_rate=3e-4, first_block=1)
+ADAPT = Schedule(epochs=2)
+TUNE = Schedule(epochs=8, encoder_rate=3e-4, first_block=1)
 
 
 def pretrain_voice(

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from moodreel.errors import MoodreelError
 from moodreel.labels import N_EMOTIONS
 from moodreel.training.voice_net import Batch, VoiceNet, collate
 from moodreel.training.voice_sources import ExampleSource
@@ -57,6 +58,9 @@ def fit(net: VoiceNet, source: ExampleSource, schedule: Schedule, seed: int) -> 
         source: the examples.
         schedule: how.
         seed: decides all randomness.
+
+    Raises:
+        MoodreelError: the loss is NaN or infinite.
     """
     rng = np.random.default_rng([seed, 2])
     torch.manual_seed(seed)
@@ -78,6 +82,8 @@ def fit(net: VoiceNet, source: ExampleSource, schedule: Schedule, seed: int) -> 
             scheduler.step()
             averaged.update_parameters(net)
             losses.append(float(loss.detach()))
+        if not np.isfinite(losses).all():
+            raise MoodreelError(f"voice, epoch {epoch + 1}: the loss is NaN or infinite; lower the schedule's rates")
         print(f"epoch {epoch + 1}/{schedule.epochs}: loss {np.mean(losses):.3f}", flush=True)
     net.load_state_dict(averaged.module.state_dict())
     net.eval()
@@ -127,7 +133,8 @@ def measure_loss(net: VoiceNet, batch: Batch, class_weights: Tensor, schedule: S
     target = functional.one_hot(labels, N_EMOTIONS) * (1 - schedule.label_smoothing)
     target = target + schedule.label_smoothing * share / share.sum(dim=-1, keepdim=True)
     weights = class_weights[labels]
-    emotion_loss: Tensor = -((target * picked).sum(dim=-1) * weights).sum() / weights.sum()
+    total = weights.sum().clamp_min(1e-6)  # the last batch may hold a single take, in which no speech is heard
+    emotion_loss: Tensor = -((target * picked).sum(dim=-1) * weights).sum() / total
     measured = ~batch.snr_db.isnan()
     snr_loss: Tensor = functional.smooth_l1_loss(snr_db[measured] / 10, batch.snr_db[measured] / 10)
     loss: Tensor = emotion_loss + schedule.snr_weight * snr_loss

@@ -15,7 +15,7 @@ from moodreel.training.voice_examples import Example, ExampleMaker, group_batche
 from moodreel.training.voice_net import Batch, collate
 
 N_SAMPLE = 256
-N_VARIANTS = 8
+N_VARIANTS = 6
 """Degraded variants of each RAVDESS take that the upper block is trained on."""
 
 
