@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from moodreel.evaluation.intervals import DEFAULT_RESAMPLING, bootstrap
 from moodreel.labels import EMOTIONS, N_EMOTIONS
 from moodreel.training.face_loss import Priors
 from moodreel.training.face_network import FaceGraph, FaceNet, enlarge
@@ -49,12 +50,16 @@ class Scores:
         accuracy: share of faces met, 0..1.
         uar: recall averaged over the emotions that occur, 0..1.
         recall: by emotion, 0..1; emotions that do not occur are left out.
+        accuracy_interval: 95 % interval of the accuracy, by a bootstrap over faces: FER2013 names no people.
+        uar_interval: that of the UAR.
     """
 
     n: int
     accuracy: float
     uar: float
     recall: Mapping[str, float]
+    accuracy_interval: tuple[float | None, float | None]
+    uar_interval: tuple[float | None, float | None]
 
 
 def score(logits: Array, labels: Array) -> Scores:
@@ -73,42 +78,66 @@ def score(logits: Array, labels: Array) -> Scores:
     known = (labels >= 0) & (labels < N_EMOTIONS)
     if not known.any():
         raise ValueError("no face has a label")
-    labels, guesses = labels[known], logits[known].argmax(1)
-    recall = {
-        name: float((guesses[labels == index] == index).mean())
-        for index, name in enumerate(EMOTIONS)
-        if (labels == index).any()
-    }
-    return Scores(len(labels), float((guesses == labels).mean()), float(np.mean(list(recall.values()))), recall)
+    labels, met = labels[known], logits[known].argmax(1) == labels[known]
+    there = np.eye(N_EMOTIONS)[labels]
+    accuracy, uar = bootstrap(np.hstack([there, there * met[:, None]]), _accuracy_and_uar, "faces", DEFAULT_RESAMPLING)
+    recall = {name: float(met[labels == i].mean()) for i, name in enumerate(EMOTIONS) if (labels == i).any()}
+    ends = [(interval.low, interval.high) for interval in (accuracy, uar)]
+    return Scores(len(labels), accuracy.value, uar.value, recall, *ends)
 
 
-def evaluate(logits: Array, faces: Faces, priors: Priors) -> dict[str, Scores]:
-    """Score exported logits on both labels, as they are and with the labels' prior added.
+def _accuracy_and_uar(totals: Array) -> Array:
+    """Accuracy and UAR, shape (n, 2), of counts of faces by emotion and of those met, shape (n, 14)."""
+    counts, met = totals[:, :N_EMOTIONS], totals[:, N_EMOTIONS:]
+    recall = np.where(counts > 0, met / np.maximum(counts, 1), np.nan)
+    return np.stack([met.sum(1) / counts.sum(1), np.nanmean(recall, axis=1)], axis=1)
+
+
+@dataclass(frozen=True)
+class FaceLogits:
+    """What the network says of faces: balanced logits, float32, shape (n, 7) each.
+
+    Attributes:
+        exported: the mix that ships.
+        fer2013: of the head that learned FER2013's labels.
+        ferplus: of the head that learned FER+'s votes.
+    """
+
+    exported: Array
+    fer2013: Array
+    ferplus: Array
+
+
+def read_logits(graph: FaceGraph, images: Array) -> FaceLogits:
+    """Run the network over FER2013 faces, which need no crop: uint8, shape (n, 48, 48)."""
+    heads = predict_logits(graph.net, images, graph.side)
+    return FaceLogits(*(np.asarray(logits.numpy()) for logits in (graph.mix(*heads), *heads)))
+
+
+def evaluate(logits: FaceLogits, faces: Faces, priors: Priors) -> dict[str, Scores]:
+    """Score logits on both labels, as they are and with the labels' prior added.
 
     Args:
-        logits: balanced, float32, shape (n, 7).
+        logits: of the faces.
         faces: the same n faces.
         priors: of the training labels.
 
     Returns:
-        `fer2013` and `ferplus_majority` as shipped, and both with the suffix `_with_prior`.
+        `fer2013` and `ferplus_majority` as shipped; `fer2013_head` and `ferplus_head`, each head on the labels that it
+        learned; and all four with the suffix `_with_prior`.
 
     Raises:
         ValueError: no face has a label.
     """
     majority = majority_labels(faces.votes)
-    return {
-        "fer2013": score(logits, faces.fer2013),
-        "ferplus_majority": score(logits, majority),
-        "fer2013_with_prior": score(logits + priors.fer2013.numpy(), faces.fer2013),
-        "ferplus_majority_with_prior": score(logits + priors.ferplus.numpy(), majority),
+    rows = {
+        "fer2013": (logits.exported, priors.fer2013, faces.fer2013),
+        "ferplus_majority": (logits.exported, priors.ferplus, majority),
+        "fer2013_head": (logits.fer2013, priors.fer2013, faces.fer2013),
+        "ferplus_head": (logits.ferplus, priors.ferplus, majority),
     }
-
-
-def mixed_logits(graph: FaceGraph, images: Array) -> Array:
-    """The exported logits of FER2013 faces, which need no crop: float32, shape (n, 7)."""
-    fer2013, ferplus = predict_logits(graph.net, images, graph.side)
-    return np.asarray(graph.mix(fer2013, ferplus).numpy())
+    plain = {name: score(said, labels) for name, (said, _, labels) in rows.items()}
+    return plain | {f"{name}_with_prior": score(said + prior.numpy(), y) for name, (said, prior, y) in rows.items()}
 
 
 def write_scores(graph: FaceGraph, parts: Mapping[str, Faces], priors: Priors, recipe: FaceRecipe, out: Path) -> None:
@@ -124,11 +153,11 @@ def write_scores(graph: FaceGraph, parts: Mapping[str, Faces], priors: Priors, r
     by_name = {name: dict(zip(EMOTIONS, prior.exp().tolist(), strict=True)) for name, prior in vars(priors).items()}
     scores: dict[str, Any] = {"recipe": asdict(recipe), "priors": by_name}
     for name, faces in parts.items():
-        logits = mixed_logits(graph, faces.images)
+        logits = read_logits(graph, faces.images)
         scores[name] = {labels: asdict(found) for labels, found in evaluate(logits, faces, priors).items()}
         np.savez(
             out / f"{name}.npz",
-            logits=logits,
+            logits=logits.exported,
             fer2013=faces.fer2013,
             ferplus_majority=majority_labels(faces.votes),
         )
