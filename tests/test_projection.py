@@ -5,6 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from moodreel.training import projection  # noqa: E402
 from moodreel.training.projection import (  # noqa: E402
     Projection,
     class_scores,
@@ -87,6 +88,19 @@ def test_squashing_makes_lda_blind_to_units_and_bears_wild_values():
 
     assert recall(wild, squash=True) > recall(wild) + 0.1
     assert recall(features, squash=True) == recall(features, unit=1e-4, squash=True)
+
+
+def test_fewer_clips_than_features_give_the_same_answers_by_the_shorter_way(monkeypatch):
+    rng = np.random.default_rng(4)
+    labels = np.arange(60) % 7
+    features = rng.normal(size=(60, 150)) + 0.5 * rng.normal(size=(7, 150))[labels]
+    settings = {"n_directions": 6, "shrinkage": "fixed", "share": 0.4, "scale": True, "limit": 3.0}
+    short = projection.fit_lda(features, labels, **settings)
+    monkeypatch.setattr(projection, "_FIRM", 2.0)
+    long = projection.fit_lda(features, labels, **settings)
+    assert short.eigenvalues == pytest.approx(long.eigenvalues, rel=1e-6)
+    scores = [projection.class_scores(found, features, labels, 7).apply(features) for found in (short, long)]
+    assert np.abs(scores[0] - scores[1]).max() < 1e-6
 
 
 def test_a_fixed_share_is_what_is_blended_in():

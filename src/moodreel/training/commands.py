@@ -223,7 +223,7 @@ def make_encoder(recipe: Recipe) -> ResNetEncoder | None:
     if recipe.video is None or recipe.video.weights == EXPRESSION:
         return None
     torch.manual_seed(recipe.seed)
-    return ResNetEncoder(_load_weights(recipe.video.weights), recipe.video.cells)
+    return ResNetEncoder(_load_weights(recipe.video.weights), recipe.video.cells, grey=recipe.video.grey)
 
 
 def _load_weights(weights: str) -> ResNet20:

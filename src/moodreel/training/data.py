@@ -179,7 +179,7 @@ def _run_encoder(frames: npt.NDArray[np.uint8], encoder: ResNetEncoder) -> npt.N
 
 def fingerprint(encoder: ResNetEncoder) -> str:
     """Return a hash of an encoder's weights and settings."""
-    digest = hashlib.sha256(f"cells={encoder.cells}".encode())
+    digest = hashlib.sha256(f"cells={encoder.cells} grey={encoder.grey}".encode())
     for name, value in sorted(encoder.network.state_dict().items()):
         if not name.startswith("linear") and value.is_floating_point():
             digest.update(value.detach().contiguous().numpy().tobytes())
@@ -204,10 +204,23 @@ def fit_maps(material: Material, rows: npt.NDArray[np.int_]) -> Maps:
 
 
 def summarise(sequence: Tensor) -> Tensor:
-    """Return the mean and the deviation over time of each feature: (t, d) to (2 d,)."""
+    """Describe a clip by its frames' features: how they are, how they move, and how they begin, go on and end.
+
+    Args:
+        sequence: shape (t, d), t at least 1.
+
+    Returns:
+        Shape (5 d,): mean and deviation over time, and how far each third's mean lies from the whole's;
+        a third without frames counts as the whole.
+    """
     mean = sequence.mean(0)
-    deviation = ((sequence - mean).square().mean(0)).sqrt()
-    return torch.cat([mean, deviation])
+    moved = sequence - mean
+    deviation = moved.square().mean(0).sqrt()
+    steps = torch.arange(sequence.shape[0], device=sequence.device)
+    third = torch.div(steps * 3, sequence.shape[0], rounding_mode="floor")
+    member = (third[None, :] == torch.arange(3)[:, None]).to(sequence.dtype)
+    thirds = member @ moved / member.sum(1, keepdim=True).clamp(min=1)
+    return torch.cat([mean, deviation, thirds.flatten()])
 
 
 def _summaries(material: Material, rows: npt.NDArray[np.int_]) -> npt.NDArray[np.float64]:

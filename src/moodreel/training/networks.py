@@ -14,11 +14,14 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from moodreel.labels import N_EMOTIONS
+from moodreel.training.face_network import LUMA
 from moodreel.training.recipe import AudioRecipe, HeadRecipe, VideoRecipe
 from moodreel.training.resnet import STAGE_WIDTHS, ResNet20, normalise_images
 
 _LEAST_VARIANCE = 1e-5
 _ENCODED_AT_ONCE = 32
+_LEAST_CONTRAST = 4.0
+"""Grey levels added to a picture's deviation, so that noise in a blank one is not blown up."""
 _QUIET = 0.1
 """Factor on the fresh weights beside class scores, so that these speak first."""
 
@@ -66,11 +69,19 @@ class Answers:
 class ResNetEncoder(nn.Module):
     """ResNet-20 without pooling, dense layer and softmax, over single frames."""
 
-    def __init__(self, network: ResNet20, cells: int) -> None:
+    def __init__(self, network: ResNet20, cells: int, *, grey: bool = False) -> None:
+        """Store what to run.
+
+        Args:
+            network: the encoder's weights.
+            cells: see `VideoRecipe`.
+            grey: see there.
+        """
         super().__init__()
         self.network = network
         self.network.linear.requires_grad_(False)  # not used; DDP waits for gradients of all else
         self.cells = cells
+        self.grey = grey
 
     def width(self, side_px: int) -> int:
         """Return the features a frame."""
@@ -79,11 +90,28 @@ class ResNetEncoder(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map RGB frames 0-255, shape (n, side, side, 3), to non-negative features (n, 64 * cells * cells)."""
-        maps = self.network.maps(normalise_images(frames.permute(0, 3, 1, 2)))
+        pictures = frames.permute(0, 3, 1, 2)
+        maps = self.network.maps(even_greys(pictures) if self.grey else normalise_images(pictures))
         if self.cells:
             size = maps.shape[-1] // self.cells
             maps = functional.avg_pool2d(maps[..., : size * self.cells, : size * self.cells], size)
         return maps.flatten(1)
+
+
+def even_greys(pictures: Tensor) -> Tensor:
+    """Turn pictures into greys of mean 0 and nearly deviation 1: the colour of skin and light says nothing.
+
+    Args:
+        pictures: RGB, values 0-255 of any dtype, shape (n, 3, height, width).
+
+    Returns:
+        float32, same shape, three equal planes.
+    """
+    luma = torch.tensor(LUMA).view(1, 3, 1, 1)
+    grey = (pictures.float() * luma).sum(1, keepdim=True)
+    centred = grey - grey.mean((2, 3), keepdim=True)
+    deviation = centred.square().mean((2, 3), keepdim=True).sqrt()
+    return (centred / (deviation + _LEAST_CONTRAST)).expand(-1, 3, -1, -1)
 
 
 class VideoBranch(nn.Module):

@@ -33,6 +33,7 @@ class VideoRecipe:
             ResNet-20, always frozen.
         frozen: whether the encoder stays as it is; its output is then computed once and cached.
         cells: ResNet's maps are averaged to cells x cells; 0 keeps them whole, as the paper does.
+        grey: whether ResNet-20 sees grey pictures of one mean and contrast instead of colours.
         centre: `none`; `both` appends to each feature its difference from the clip's mean; `only` keeps the difference.
         scale: whether features are brought to mean 0 and deviation 1 over the training frames.
         reduced: features a frame after a principal component projection; 0 for none.
@@ -41,8 +42,8 @@ class VideoRecipe:
         both_ways: whether each layer also runs backwards.
         pool: what of the sequence goes on: the `last` output, or `statistics`: mean, deviation and maximum over time.
         dropout: share of features dropped in front of the LSTM and of its outputs behind it, 0-1.
-        scores: whether LDA's class scores of the clip's mean and deviation of each feature go on beside the LSTM; a
-            strongly regularised linear model errs elsewhere than an LSTM that learned from few clips.
+        scores: whether LDA's class scores of each feature's mean, deviation and course over the clip go on beside the
+            LSTM; a strongly regularised linear model errs elsewhere than an LSTM that learned from few clips.
         share: of the identity in the scatter of that LDA, 0-1.
         cross_fit: as in `audio`, for these scores; 2 or more.
     """
@@ -50,6 +51,7 @@ class VideoRecipe:
     weights: str = "cifar10"
     frozen: bool = True
     cells: int = 0
+    grey: bool = False
     centre: Literal["none", "both", "only"] = "none"
     scale: bool = False
     reduced: int = 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import optuna
 
 FIXED = ("seed", "folds", "valid_share", "longest_s", "encoders", "frames.", "video.weights", "video.frozen",
-         "video.cells", "audio.source", "audio.trimmed", "fit.ensemble", "fit.epochs")  # fmt: skip
+         "video.cells", "video.grey", "audio.source", "audio.trimmed", "fit.ensemble", "fit.epochs")  # fmt: skip
 """Keys that no trial may change: what is read and encoded of each clip is read once, and trials must compare."""
 
 
