@@ -103,6 +103,12 @@ def test_fewer_clips_than_features_give_the_same_answers_by_the_shorter_way(monk
     assert np.abs(scores[0] - scores[1]).max() < 1e-6
 
 
+def test_features_that_never_change_tell_nothing_and_break_nothing():
+    labels = np.arange(20) % 2
+    found = projection.fit_lda(np.ones((20, 50)), labels, 1, shrinkage="fixed", share=0.5, scale=True)
+    assert np.isfinite(projection.class_scores(found, np.ones((20, 50)), labels, 7).apply(np.ones((3, 50)))).all()
+
+
 def test_a_fixed_share_is_what_is_blended_in():
     features, labels = blobs(n=70, d=200)
     assert fit_lda(features, labels, 6, shrinkage="fixed", share=0.65).shrinkage == 0.65

@@ -200,6 +200,7 @@ def fit_lda(
     scaled = np.clip((values - mean) / deviation, -limit, limit)
     centres, residuals = _part(scaled, classes)
     variance = float((residuals**2).sum() / len(scaled) + (centres**2).sum()) / scaled.shape[1]
+    variance = max(variance, _ROUNDING)  # features that are all alike scatter nowhere
     share = _ledoit_wolf_share(residuals) if shrinkage == "ledoit_wolf" else share if shrinkage == "fixed" else 0.0
     share = max(share, _ROUNDING)
     if share > _FIRM and n_directions < centres.shape[1] and len(scaled) < scaled.shape[1]:
