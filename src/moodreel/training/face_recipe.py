@@ -48,7 +48,8 @@ class FaceRecipe:
         averaging: decay of the moving average of the weights; the average is what ships.
         warmup: steps of linearly rising rate; then it falls along a cosine to zero.
         holdout: share of the training faces set aside to choose settings on.
-        ferplus_weight: share of the FER+ head in the exported logits, 0..1.
+        ferplus_weight: share of the FER+ head in the exported logits, 0..1; the default has the best mean UAR over both
+            kinds of labels on the faces set aside.
         architecture: of the trunk.
         augmentation: of the training pictures.
     """
@@ -65,7 +66,7 @@ class FaceRecipe:
     averaging: float = 0.998
     warmup: int = 150
     holdout: float = 0.05
-    ferplus_weight: float = 0.5
+    ferplus_weight: float = 0.7
     architecture: Architecture = field(default_factory=Architecture)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
