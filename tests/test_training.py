@@ -167,8 +167,10 @@ def test_unreadable_clips_are_left_out_and_counted_or_stop_the_run(tmp_path, cac
         train(folder, "audio", tmp_path / "other", options("audio", cache))
 
 
-def test_with_nothing_set_aside_all_other_speakers_are_learned_from(corpus, cache, tmp_path):
-    scores = train(corpus, "audio", tmp_path / "run", options("audio", cache, "valid_share=0"))
+@pytest.mark.parametrize("recipe", ["audio", "repaired"])
+def test_with_nothing_set_aside_all_other_speakers_are_learned_from(recipe, corpus, cache, tmp_path):
+    scores = train(corpus, recipe, tmp_path / "run", options(recipe, cache, "valid_share=0", fold=1))
+    assert "test" in scores
     assert scores["n_clips"]["valid"] == 0 and "valid" not in scores
     assert scores["n_clips"]["train"] + scores["n_clips"]["test"] == len(list(corpus.rglob("*.mp4")))
 

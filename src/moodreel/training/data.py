@@ -313,6 +313,8 @@ def make_items(material: Material, rows: npt.NDArray[np.int_], maps: Maps, *, tr
         training: whether these are the clips the maps were fitted on; with `cross_fit` they are then projected by
             fits that did not see their speakers.
     """
+    if not len(rows):
+        return ()
     vectors = _project_sound(material, rows, maps, training)
     looks = _project_looks(material, rows, maps, training)
     labels = material.labels(rows)
