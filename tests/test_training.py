@@ -76,6 +76,16 @@ def test_every_recipe_fits_one_epoch_exports_and_predicts(recipe, corpus, cache,
     assert bundle.kind == "joint" and bundle.networks["joint"]["largest_difference_from_torch"] < 1e-4
     prediction = Recognizer.load(run / "bundle").predict(next(corpus.rglob("*.mp4")))
     assert sum(prediction.probabilities) == pytest.approx(1, abs=1e-3)
+    check_modalities(prediction)
+
+
+def check_modalities(prediction):
+    """Each modality that is there answers with the other hidden; one alone answers what the whole does."""
+    there = [one for one in (prediction.face, prediction.voice) if one.state == "ok"]
+    assert all(sum(one.probabilities) == pytest.approx(1, abs=1e-3) for one in there)
+    assert all(one.probabilities is None for one in (prediction.face, prediction.voice) if one.state != "ok")
+    if len(there) == 1:
+        assert there[0].probabilities == pytest.approx(prediction.probabilities)
 
 
 STEADY = ("audio.dropout=0", "head.dropout=0", "fit.patience=0", "fit.schedule=constant")

@@ -1,13 +1,13 @@
 """Predicting with a joint network: a clip is read in stretches, each of which the network answers as a whole.
 
-A joint network sees face and voice together, so it cannot say what each of them said: a prediction then states which
-were there, and their shares are even.
+A joint network sees face and voice together. What each of them said is what it answers with the other hidden; the
+shares of both are even, for it states none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -50,11 +50,16 @@ class _Stretch:
 
 @dataclass(frozen=True)
 class _Answered:
-    """What the network said of a stretch: log-probabilities, shape (7,), `None` with nothing to go by."""
+    """What the network said of a stretch: log-probabilities, shape (7,) each, `None` with nothing to go by.
+
+    `face` is what it said with the sound hidden, `voice` with the picture hidden.
+    """
 
     start_s: float
     end_s: float
     log_probabilities: FloatArray | None
+    face: FloatArray | None
+    voice: FloatArray | None
     features: Features
 
 
@@ -123,8 +128,13 @@ class JointReader:
             stretch.frames, sound, self._spec, self._encoders, has_video=has_video, has_sound=has_sound
         )
         sees, hears = self._uses(features)
-        log_probabilities = log_softmax(self._run(features)) if sees or hears else None
-        return _Answered(stretch.start_s, end_s, log_probabilities, features)
+        together = log_softmax(self._run(features)) if sees or hears else None
+        face = voice = None
+        if sees:
+            face = log_softmax(self._run(replace(features, voice_state="unused"))) if hears else together
+        if hears:
+            voice = log_softmax(self._run(replace(features, face_state="unused"))) if sees else together
+        return _Answered(stretch.start_s, end_s, together, face, voice, features)
 
     def _uses(self, features: Features) -> tuple[bool, bool]:
         return features.has_face and "has_face" in self._inputs, features.has_voice and "has_voice" in self._inputs
@@ -178,33 +188,37 @@ def _divide(stretch: _Stretch, end_s: float) -> tuple[_Stretch, _Stretch]:
 
 
 def _write(name: str, clip: Clip, model: str, answers: list[_Answered], uses: tuple[bool, bool]) -> Prediction:
-    known = [
-        (one.log_probabilities, one.end_s - one.start_s + 1e-3) for one in answers if one.log_probabilities is not None
-    ]
-    pooled = None
-    if known:
-        rows, lengths_s = zip(*known, strict=True)
-        pooled = np.exp(log_softmax(np.average(np.stack(rows), axis=0, weights=lengths_s)))
+    pooled = _pool(answers, "log_probabilities")
     face_state = _best_state([one.features.face_state for one in answers]) if uses[0] else "unused"
     voice_state = _best_state([one.features.voice_state for one in answers]) if uses[1] else "unused"
     n_there = (face_state == "ok") + (voice_state == "ok")
     warnings = [*clip.warnings] + (
-        [] if known else ["no face seen and no voice heard: nothing to tell an emotion from"]
+        [] if pooled is not None else ["no face seen and no voice heard: nothing to tell an emotion from"]
     )
     return Prediction(
         clip=name,
         duration_s=clip.decoded_s,
         model=model,
         label=None if pooled is None else EMOTIONS[int(np.argmax(pooled))],
-        probabilities=UNIFORM if pooled is None else tuple(float(value) for value in pooled),
+        probabilities=UNIFORM if pooled is None else pooled,
         abstained=pooled is None,
         person=None,
-        face=Modality(face_state, None, (face_state == "ok") / max(n_there, 1)),
-        voice=Modality(voice_state, None, (voice_state == "ok") / max(n_there, 1)),
+        face=Modality(face_state, _pool(answers, "face"), (face_state == "ok") / max(n_there, 1)),
+        voice=Modality(voice_state, _pool(answers, "voice"), (voice_state == "ok") / max(n_there, 1)),
         people=(),
         timeline=tuple(_window(one) for one in answers),
         warnings=tuple(warnings),
     )
+
+
+def _pool(answers: list[_Answered], kind: str) -> tuple[float, ...] | None:
+    """Average one kind of answer over the stretches, each by its length; `None` where there is none."""
+    known = [(getattr(one, kind), one.end_s - one.start_s + 1e-3) for one in answers if getattr(one, kind) is not None]
+    if not known:
+        return None
+    rows, lengths_s = zip(*known, strict=True)
+    pooled = np.exp(log_softmax(np.average(np.stack(rows), axis=0, weights=lengths_s)))
+    return tuple(float(value) for value in pooled)
 
 
 def _window(answered: _Answered) -> Window:

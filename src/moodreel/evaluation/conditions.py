@@ -138,8 +138,7 @@ def score_contributions(
         resampling: how intervals are drawn, paired: both sides see the same draws.
 
     Returns:
-        One for the face and one for the voice; nothing where no clip has both, as with a joint network, which answers
-        for both at once.
+        One for the face and one for the voice; nothing where no clip has both.
     """
     both = [
         a for a in answers if a.probabilities and a.face and a.face.probabilities and a.voice and a.voice.probabilities
