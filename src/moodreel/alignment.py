@@ -18,6 +18,7 @@ from moodreel.faces import Floats, Pixels
 _SMOOTH_FROM = 1.6
 _LEAST_SIDE, _MOST_SIDE = 0.45, 1.7
 _LARGEST_ROLL = np.deg2rad(75.0)
+_MOST_STRETCH = 2.0
 
 
 FER_TEMPLATE: tuple[tuple[float, float], ...] = (
@@ -103,6 +104,38 @@ def align_face(
     to_crop = place_face(landmarks_px, box_px, template)
     scaled = Similarity(to_crop.turn * side_px, to_crop.shift * side_px)
     return sample(pixels, scaled.inverse(), side_px)
+
+
+def flatten_face(pixels: Pixels, landmarks_px: Floats, side_px: int) -> Pixels:
+    """Cut out one face as if seen from the front, as far as five landmarks tell.
+
+    The affine map nearest to the template undoes roll, and to first order the foreshortening by yaw and pitch of a
+    flat face: a frontalisation that needs no model of the head. Where it would more than double one direction against
+    the other, the landmarks are not trusted so far and the similarity of `align_face` stands in.
+
+    Args:
+        pixels: RGB uint8, shape (height, width, 3).
+        landmarks_px: x and y of the five points of `Face.landmarks_px`, shape (5, 2), in pixels of the picture.
+        side_px: side of the crop, at least 1.
+
+    Returns:
+        RGB uint8, shape (side_px, side_px, 3); what lies outside the picture repeats its edge.
+
+    Raises:
+        ValueError: the landmarks fall together, or are not finite.
+    """
+    upright = align_face(pixels, landmarks_px, 2 * side_px)
+    points = place_face(landmarks_px, None).apply(np.asarray(landmarks_px, dtype=np.float64))
+    from_template = np.linalg.lstsq(np.c_[np.array(FER_TEMPLATE), np.ones(5)], points, rcond=None)[0]
+    stretches = np.linalg.svd(from_template[:2], compute_uv=False)
+    if stretches[0] > _MOST_STRETCH * stretches[1]:
+        from_template = np.eye(3)[:, :2]
+    (a, d), (b, e), (c, f) = (from_template * [[2.0], [2.0], [2.0 * side_px]]).tolist()
+    picture = Image.fromarray(upright)
+    return np.asarray(
+        picture.transform((side_px, side_px), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BILINEAR),
+        dtype=np.uint8,
+    )
 
 
 def place_face(

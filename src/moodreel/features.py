@@ -1,4 +1,4 @@
-"""A clip's named inputs of a joint network: frames or expressions, functionals, speech statistics.
+"""A clip's named inputs of a joint network: frames or expressions, functionals, descriptors, speech statistics.
 
 One code serves training and predicting.
 
@@ -8,7 +8,7 @@ What is read and how stands in an `InputSpec`, which a recipe holds and a bundle
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from moodreel.alignment import align_face
+from moodreel.alignment import align_face, flatten_face
+from moodreel.descriptors import N_DESCRIPTORS, extract_descriptors
 from moodreel.encoders import Encoders
 from moodreel.errors import BundleError
 from moodreel.faces import Face, FaceDetector
@@ -25,10 +26,11 @@ from moodreel.media import Clip
 from moodreel.sampling import Frame
 from moodreel.speech import CHUNK_S, RATE_HZ, cut_to_speech, extract_speech
 
-Framing = Literal["whole", "face"]
+Framing = Literal["whole", "face", "frontal"]
 FRAMINGS: tuple[str, ...] = get_args(Framing)
 
 FRAMES, EXPRESSIONS, FUNCTIONALS, SPEECH = "frames", "expressions", "functionals", "speech"
+DESCRIPTORS = "descriptors"
 """What a joint network's inputs are called; beside them stand `has_face` and `has_voice`."""
 
 FEATURES_VERSION = 2
@@ -38,6 +40,7 @@ ANALYSIS_SIDE_PX = 640
 SILENCE = 1e-5
 """Sound whose largest sample stays below this (-100 dBFS) is silent."""
 NO_ENCODERS = Encoders()
+NO_DESCRIPTORS = np.zeros((0, N_DESCRIPTORS), np.float32)
 _SMOOTHING_S = 0.2
 _DETECT_EVERY = 3
 _SAME_FACE_BONUS = 0.3
@@ -48,7 +51,8 @@ class FrameSpec:
     """How a clip's frames are read.
 
     Attributes:
-        framing: `whole` (the whole frame, squeezed to a square, as the paper has it) or `face` (an aligned crop).
+        framing: `whole` (the whole frame, squeezed to a square, as the paper has it), `face` (an aligned crop) or
+            `frontal` (a crop whose foreshortening is undone as well).
         side_px: side of the square.
         rate_hz: frames a second; a clip with fewer gives all it has.
         face_threshold: least score of the face detector, 0-1; low for drawn faces, which it was not taught.
@@ -71,6 +75,7 @@ class InputSpec:
         trimmed: whether they are computed without the silence before and behind the speech.
         speech: whether a pretrained voice encoder describes the speech.
         longest_s: what lies beyond is left out; at most 8 s.
+        descriptors: whether low-level descriptors of the speech are computed, one row every 20 ms.
     """
 
     frames: FrameSpec | None = None
@@ -79,6 +84,12 @@ class InputSpec:
     trimmed: bool = False
     speech: bool = False
     longest_s: float = 8.0
+    descriptors: bool = False
+
+    @property
+    def hears(self) -> bool:
+        """Whether sound is read."""
+        return self.functionals or self.speech or self.descriptors
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,8 @@ class Features:
         functionals: float32, shape (1582,); zeros unless `voice_state` is `ok` and they were asked for.
         speech: float32, shape (d,), statistics of the speech; zeros unless `voice_state` is `ok`, d is 0 unless they
             were asked for.
+        descriptors: float32, shape (n_rows, 86), of the sound between the first and the last speech; n_rows is 0
+            unless `voice_state` is `ok` and they were asked for.
         face_state: one of `moodreel.prediction.FACE_STATES`.
         voice_state: one of `moodreel.prediction.VOICE_STATES`.
     """
@@ -103,6 +116,7 @@ class Features:
     speech: npt.NDArray[np.float32]
     face_state: str
     voice_state: str
+    descriptors: npt.NDArray[np.float32] = field(default_factory=lambda: NO_DESCRIPTORS)
 
     @property
     def has_face(self) -> bool:
@@ -116,7 +130,7 @@ class Features:
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the fields as arrays, for the cache."""
-        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+        return {one.name: np.asarray(getattr(self, one.name)) for one in fields(self)}
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Features:
@@ -132,13 +146,15 @@ class Features:
             speech=arrays["speech"],
             face_state=str(arrays["face_state"]),
             voice_state=str(arrays["voice_state"]),
+            descriptors=arrays.get("descriptors", NO_DESCRIPTORS),  # entries of before descriptors lack them
         )
 
 
 def input_names(spec: InputSpec) -> tuple[str, ...]:
     """Return the names of the inputs of a network that reads a spec, in their order."""
     seen = [] if spec.frames is None else [EXPRESSIONS if spec.expressions else FRAMES, "has_face"]
-    heard = [name for name, wanted in ((FUNCTIONALS, spec.functionals), (SPEECH, spec.speech)) if wanted]
+    sounds = ((FUNCTIONALS, spec.functionals), (SPEECH, spec.speech), (DESCRIPTORS, spec.descriptors))
+    heard = [name for name, wanted in sounds if wanted]
     return (*seen, *heard, *(["has_voice"] if heard else []))
 
 
@@ -198,17 +214,31 @@ def build_features(
         functionals = _extract_functionals(sound, spec)
     if voice_state == "ok" and spec.speech:
         speech = encoders.describe_speech(extract_speech(sound[: int(CHUNK_S * RATE_HZ)]))
-    return Features(pictures, expressions, functionals, speech, face_state, voice_state)
+    descriptors = NO_DESCRIPTORS
+    if voice_state == "ok" and spec.descriptors:
+        descriptors = extract_descriptors(_cut_to_speech(sound))
+    return Features(pictures, expressions, functionals, speech, face_state, voice_state, descriptors)
 
 
 def _extract_functionals(sound: npt.NDArray[np.float32], spec: InputSpec) -> npt.NDArray[np.float32]:
-    spoken = cut_to_speech(sound[: int(CHUNK_S * RATE_HZ)]) if spec.trimmed else sound
-    return extract_functionals(spoken if len(spoken) >= LEAST_S * RATE_HZ else sound)
+    return extract_functionals(_cut_to_speech(sound) if spec.trimmed else sound)
+
+
+def _cut_to_speech(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the part of a sound in which somebody speaks; all of it where that is too short to be described."""
+    spoken = cut_to_speech(sound[: int(CHUNK_S * RATE_HZ)])
+    return spoken if len(spoken) >= LEAST_S * RATE_HZ else sound
 
 
 def spec_to_dict(spec: InputSpec) -> dict[str, Any]:
-    """Return a spec as the `inputs` section of `bundle.json`."""
-    return asdict(spec)
+    """Return a spec as the `inputs` section of `bundle.json`.
+
+    Descriptors are named only where they are read, so that bundles and caches of before them stay good.
+    """
+    section = asdict(spec)
+    if not spec.descriptors:
+        del section["descriptors"]
+    return section
 
 
 def spec_from_dict(section: Mapping[str, Any]) -> InputSpec:
@@ -255,7 +285,7 @@ def _read_stretch(
     clip: Clip, spec: InputSpec, start_s: float, end_s: float
 ) -> tuple[list[Frame], npt.NDArray[np.float32]]:
     rate_hz = spec.frames.rate_hz if spec.frames else 0.0
-    sound_rate_hz = RATE_HZ if spec.functionals or spec.speech else 0
+    sound_rate_hz = RATE_HZ if spec.hears else 0
     frames: list[Frame] = []
     blocks = [np.zeros(0, np.float32)]
     for part in clip.stream(longest_side_px=ANALYSIS_SIDE_PX, frames_rate_hz=rate_hz, sound_rate_hz=sound_rate_hz):
@@ -289,8 +319,9 @@ def _frame_pictures(frames: list[Frame], spec: FrameSpec | None, has_track: bool
     landmarks = _follow_face(frames, _detector(spec.face_threshold))
     if landmarks is None:
         return nothing, "no_face"
+    cut = flatten_face if spec.framing == "frontal" else align_face
     pairs = zip(frames, landmarks, strict=True)
-    return np.stack([align_face(frame.pixels, points, side_px) for frame, points in pairs]), "ok"
+    return np.stack([cut(frame.pixels, points, side_px) for frame, points in pairs]), "ok"
 
 
 def _squeeze(pixels: npt.NDArray[np.uint8], side_px: int) -> npt.NDArray[np.uint8]:

@@ -14,10 +14,12 @@ import numpy.typing as npt
 
 from moodreel.ahead import read_ahead, report_progress, start_of
 from moodreel.bundle import Bundle
+from moodreel.descriptors import N_DESCRIPTORS
 from moodreel.encoders import Encoders
 from moodreel.errors import BundleError
 from moodreel.features import (
     ANALYSIS_SIDE_PX,
+    DESCRIPTORS,
     EXPRESSIONS,
     FRAMES,
     FUNCTIONALS,
@@ -95,9 +97,8 @@ class JointReader:
             MediaError: nothing in the clip can be decoded.
         """
         rate_hz = self._spec.frames.rate_hz if self._spec.frames else 0.0
-        hears = self._spec.functionals or self._spec.speech
         stream = clip.stream(
-            longest_side_px=ANALYSIS_SIDE_PX, frames_rate_hz=rate_hz, sound_rate_hz=RATE_HZ if hears else 0
+            longest_side_px=ANALYSIS_SIDE_PX, frames_rate_hz=rate_hz, sound_rate_hz=RATE_HZ if self._spec.hears else 0
         )
         with read_ahead(stream) as items:
             cut = self._cut(report_progress(items, clip.duration_s, progress), clip)
@@ -149,6 +150,7 @@ class JointReader:
             "has_face": np.array([features.has_face], np.float32),
             FUNCTIONALS: features.functionals,
             SPEECH: features.speech,
+            DESCRIPTORS: features.descriptors if features.has_voice else np.zeros((1, N_DESCRIPTORS), np.float32),
             "has_voice": np.array([features.has_voice], np.float32),
         }
         try:
