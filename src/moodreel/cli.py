@@ -150,12 +150,16 @@ def train(
     cache: Annotated[Path | None, typer.Option(help="Folder of the feature cache.")] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes that share each batch.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Processes that read clips.")] = 2,
+    only: Annotated[str | None, typer.Option(help="Of emonets or yao2015: train this part alone.")] = None,
+    faces: Annotated[Path | None, typer.Option(help="Of emonets or yao2015: FER2013 + FER+, as .npz files.")] = None,
     threads: ThreadsOption = 2,
 ) -> None:
     """Train a recipe on a corpus; the bundle is OUT/bundle."""
+    from moodreel.predecessors.commands import train_predecessor
     from moodreel.training import machine
     from moodreel.training.commands import TrainOptions, format_scores
     from moodreel.training.commands import train as run
+    from moodreel.training.recipe import is_predecessor
 
     machine.start(threads)
     options = TrainOptions(
@@ -170,7 +174,23 @@ def train(
         allow_unreadable=allow_unreadable,
         cache=cache,
     )
-    typer.echo(format_scores(run(corpus, recipe, out, options), out))
+    if is_predecessor(recipe):
+        scores = train_predecessor(corpus, recipe, out, options, only=only, faces=faces)
+    elif only or faces:
+        raise MoodreelError(f"{recipe}: has no parts, so --only and --faces mean nothing; use emonets or yao2015")
+    else:
+        scores = run(corpus, recipe, out, options)
+    typer.echo(format_scores(scores, out))
+
+
+@app.command()
+def parts(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of `train --recipe emonets|yao2015`, a fold each.")],
+) -> None:
+    """Show what each part and each fusion of a predecessor is worth, over all folds: a Markdown table."""
+    from moodreel.predecessors.table import format_parts
+
+    typer.echo(format_parts(runs))
 
 
 @app.command()

@@ -125,7 +125,7 @@ def _bark_bands() -> Floats:
     frequencies_hz = np.fft.rfftfreq(WINDOW_SAMPLES, 1 / RATE_HZ)
     bark = 13 * np.arctan(0.00076 * frequencies_hz) + 3.5 * np.arctan((frequencies_hz / 7500) ** 2)
     bands = np.minimum((bark / bark[-1] * N_BARKS).astype(int), N_BARKS - 1)
-    return np.eye(N_BARKS)[bands].T
+    return np.asarray(np.eye(N_BARKS)[bands].T)
 
 
 def _triangles(edges_hz: Floats) -> Floats:

@@ -26,6 +26,8 @@ Array = npt.NDArray[Any]
 
 _RIDGE = 1.0
 _LEAST_SHARE = 1e-3
+_MOST = 5.0
+"""Deviations at which a whitened feature is held: products of outliers would drown the rest."""
 
 
 class AuRelationSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -159,7 +161,7 @@ class PatchRelations(nn.Module):
         single patches can say.
         """
         patches = x.reshape(-1, self.n_patches, x.shape[1] // self.n_patches)[:, self.used]
-        vertices = torch.einsum("npd,pdk->npk", patches - self.mean, self.maps)
+        vertices = torch.einsum("npd,pdk->npk", patches - self.mean, self.maps).clamp(-_MOST, _MOST)
         edges = vertices[:, self.first] * vertices[:, self.second]
         return torch.cat([vertices, edges], dim=1).flatten(1)
 

@@ -100,7 +100,11 @@ class DeepBeliefNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     def _pretrain(self, rows: Array) -> list[Rbm]:
         shown = _draw(rows, self.rows_an_epoch, np.random.default_rng(self.seed))
-        settings = {"learning_rate": self.rbm_rate, "epochs": self.rbm_epochs, "batch_size": self.batch_size}
+        settings: dict[str, Any] = {
+            "learning_rate": self.rbm_rate,
+            "epochs": self.rbm_epochs,
+            "batch_size": self.batch_size,
+        }
         lower = Rbm(self.n_hidden, "gaussian", seed=self.seed, **settings).fit(shown)
         upper = Rbm(self.n_hidden, "binary", seed=self.seed + 1, **settings).fit(lower.transform(shown))
         return [lower, upper]
@@ -115,10 +119,10 @@ class DeepBeliefNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         n_drawn = min(self.rows_an_epoch or len(rows), len(rows))
         network.train()
         for _ in range(self.epochs):
-            for batch in torch.randperm(len(rows))[:n_drawn].split(self.batch_size):
+            for batch in torch.split(torch.randperm(len(rows))[:n_drawn], self.batch_size):
                 loss = functional.cross_entropy(network(rows[batch]), targets[batch], weight=weights)
                 optimizer.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimizer.step()
                 bound_norms(network, self.max_norm)
 

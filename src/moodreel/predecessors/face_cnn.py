@@ -113,7 +113,8 @@ def fit_face_cnn(faces: Array, targets: Array, settings: CnnSettings, seed: int 
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        cnn = FaceCnn(settings.dropout).to(memory_format=torch.channels_last)
+        cnn = FaceCnn(settings.dropout)
+        cnn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stub
         pictures, labels = torch.from_numpy(faces), torch.from_numpy(targets.astype(np.int64))
         counts = torch.bincount(labels, minlength=N_EMOTIONS).clamp(min=1)
         weights = (len(labels) / (N_EMOTIONS * counts.float())).sqrt()  # rare emotions weigh more, not all
@@ -125,15 +126,16 @@ def fit_face_cnn(faces: Array, targets: Array, settings: CnnSettings, seed: int 
         cnn.train()
         for epoch in range(settings.epochs):
             losses = []
-            for batch in torch.randperm(len(labels)).split(settings.batch_size):
+            for batch in torch.split(torch.randperm(len(labels)), settings.batch_size):
                 loss = _loss(cnn, vary(pictures[batch]), labels[batch], weights)
                 optimizer.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
                 losses.append(float(loss.detach()))
             logger.info("face network: epoch %d of %d, loss %.3f", epoch + 1, settings.epochs, np.mean(losses))
-    return cnn.eval().to(memory_format=torch.contiguous_format).requires_grad_(False)
+    cnn.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return cnn.eval().requires_grad_(False)
 
 
 def _loss(cnn: FaceCnn, faces: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ GRID = 11
 _N_ORIENTATIONS = 8
 _N_NEIGHBOURS = 8
 _RISE = 1.43215 / 255
-"""A neighbour counts as brighter from here on; no difference of three bytes' grey falls on it, so that a rounding of the
-exported graph cannot turn a pattern over."""
+"""A neighbour counts as brighter from here on. No difference of two grey values of bytes falls on it, so that a rounding
+of the exported graph cannot turn a pattern over."""
 _STEPS = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
 
 

@@ -74,7 +74,7 @@ class Rbm(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         self.errors_ = []
         for _ in range(self.epochs):
             errors = []
-            for batch in torch.randperm(len(rows), generator=generator).split(self.batch_size):
+            for batch in torch.split(torch.randperm(len(rows), generator=generator), self.batch_size):
                 gradients, error = self._contrast(rows[batch], parameters, generator)
                 errors.append(error)
                 for value, speed, gradient in zip(parameters, speeds, gradients, strict=True):

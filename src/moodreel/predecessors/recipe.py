@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from moodreel.errors import RecipeError
@@ -116,7 +116,7 @@ class PredecessorRecipe:
     longest_s: float = 8.0
     faces: str | None = None
     fusion: Literal["class_weights", "mean"] = "class_weights"
-    search: SearchSettings = SearchSettings()
+    search: SearchSettings = field(default_factory=SearchSettings)
 
     @property
     def inputs(self) -> InputSpec:
@@ -132,7 +132,7 @@ class PredecessorRecipe:
     @property
     def part_names(self) -> tuple[str, ...]:
         """The parts in the order they are fitted, those built on others last."""
-        given = [field.name for field in dataclasses.fields(self.parts) if getattr(self.parts, field.name) is not None]
+        given = [one.name for one in dataclasses.fields(self.parts) if getattr(self.parts, one.name) is not None]
         relations = self.parts.au_relations
         names = [name for name in given if name not in {"au_relations", "convnet_audio"}]
         names += [f"au_{family}" for family in relations.families] if relations else []

@@ -108,7 +108,7 @@ def fit_autoencoder(x: Array, y: Array, settings: RelationalSettings, seed: int 
             first, second = whiten_x(torch.from_numpy(x)).clone(), whiten_y(torch.from_numpy(y)).clone()
         optimizer = torch.optim.Adam([model.u, model.v, model.w, model.bias], settings.learning_rate)
         for _ in range(settings.epochs):
-            for batch in torch.randperm(len(first)).split(_BATCH):
+            for batch in torch.split(torch.randperm(len(first)), _BATCH):
                 _step(model, optimizer, first[batch], second[batch], settings.noise)
     return model.eval().requires_grad_(False)
 
@@ -117,7 +117,7 @@ def _step(model: RelationalAutoencoder, optimizer: torch.optim.Optimizer, x: Ten
     x_again, y_again = model.rebuild(x, y, noise)
     loss = ((x_again - x) ** 2).mean() + ((y_again - y) ** 2).mean()
     optimizer.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     optimizer.step()
     with torch.no_grad():  # products of large filters run away
         for filters in (model.u, model.v):
@@ -141,7 +141,8 @@ class MotionEncoder(nn.Module):
         distances = (states**2).sum(1, keepdim=True) + (self.centroids**2).sum(1) - 2 * states @ self.centroids.T
         is_nearest = (distances <= distances.min(1, keepdim=True).values).float()
         histogram = (is_nearest * states.mean(1, keepdim=True)).sum(0, keepdim=True)
-        return histogram / histogram.sum().clamp(min=1e-8)
+        total: Tensor = histogram.sum().clamp(min=1e-8)
+        return torch.div(histogram, total)
 
 
 def cut_blocks(frames: Tensor) -> Tensor:

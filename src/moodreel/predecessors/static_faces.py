@@ -71,7 +71,7 @@ def _fit(train: Faces, valid: Faces, settings: CnnSettings, seed: int) -> dict[s
     cnn = fit_face_cnn(train.images[labels >= 0], labels[labels >= 0], settings, seed)
     with torch.inference_mode():
         pictures = torch.from_numpy(valid.images[truth >= 0]).float() / 255
-        found = torch.cat([cnn(part).argmax(1) for part in pictures.split(256)]).numpy()
+        found = torch.cat([cnn(part).argmax(1) for part in torch.split(pictures, 256)]).numpy()
     confusion = confusion_matrix(truth[truth >= 0], found)
     return {
         **{f"cnn.{name}": value.numpy() for name, value in cnn.state_dict().items()},

@@ -135,7 +135,7 @@ class KernelModule(nn.Module):
 
     def _distances(self, x: Tensor) -> Tensor:
         if self.kernel == "chi2":
-            parts = [_chi2_distances(part, self.rows) for part in x.split(64)] if len(x) > 64 else None
+            parts = [_chi2_distances(part, self.rows) for part in torch.split(x, 64)] if len(x) > 64 else None
             return torch.cat(parts) if parts else _chi2_distances(x, self.rows)
         squares = (x**2).sum(1, keepdim=True) + (self.rows**2).sum(1) - 2 * x @ self.rows.T
         return squares.clamp(min=0)
@@ -210,9 +210,7 @@ def _decide_outside(kernel: Array, targets: Array, penalty: float, folds: list[t
     """Return decision values, shape (n, n_classes), of every row by machines fitted without its part."""
     decisions = np.zeros((len(targets), targets.max() + 1))
     for inside, outside in folds:
-        weights, intercept = _fit_machines(
-            kernel[np.ix_(inside, inside)], targets[inside], penalty, decisions.shape[1]
-        )
+        weights, intercept = _fit_machines(kernel[np.ix_(inside, inside)], targets[inside], penalty, decisions.shape[1])
         decisions[outside] = kernel[np.ix_(outside, inside)] @ weights + intercept
     return decisions
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -158,7 +158,23 @@ def _prepare_run(out: Path, recipe: Recipe, *, resume: bool) -> None:
         raise OutputError(f"{out}: cannot be written ({error.strerror})") from error
 
 
-def make_run_split(corpus: Corpus, recipe: Recipe, options: TrainOptions) -> Split:
+class SplitRecipe(Protocol):
+    """What a recipe says of how a corpus is parted."""
+
+    @property
+    def seed(self) -> int:
+        """Of the draw of the speakers set aside."""
+
+    @property
+    def folds(self) -> int:
+        """Folds of unseen speakers."""
+
+    @property
+    def valid_share(self) -> float:
+        """Part of the training speakers set aside."""
+
+
+def make_run_split(corpus: Corpus, recipe: SplitRecipe, options: TrainOptions) -> Split:
     """Part a corpus into clips to train on, to choose by and to score.
 
     With a fold: its speakers are scored, and of the others some are set aside to choose by. Without: the corpus's own
@@ -175,7 +191,7 @@ def make_run_split(corpus: Corpus, recipe: Recipe, options: TrainOptions) -> Spl
     return _set_aside(samples, recipe, options)
 
 
-def _fold_split(samples: Sequence[Sample], recipe: Recipe, options: TrainOptions) -> Split:
+def _fold_split(samples: Sequence[Sample], recipe: SplitRecipe, options: TrainOptions) -> Split:
     assert options.fold is not None
     shared = options.allow_shared_speakers
     folds = (
@@ -300,15 +316,10 @@ class _Run:
         for side in ("valid", "test"):
             if len(self.rows[side]):
                 log_probabilities = predict_log_probabilities(networks, self.material, self._items(side))
-                scores[side] = self._score_side(side, np.exp(log_probabilities))
+                samples = [self.material.extraction.samples[row] for row in self.rows[side]]
+                scores[side] = score_side(samples, np.exp(log_probabilities), side, self.out)
         (self.out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
         return scores
-
-    def _score_side(self, side: str, probabilities: npt.NDArray[np.float64]) -> Any:
-        samples = [self.material.extraction.samples[row] for row in self.rows[side]]
-        write_predictions(samples, probabilities, self.out / f"{side}-predictions.csv")
-        ids, speakers, labels = zip(*((s.clip_id, s.speaker, s.label) for s in samples), strict=True)
-        return to_plain(score(make_outcomes(ids, speakers, labels, probabilities)))
 
     def export(self, fitted: Sequence[Fitted], scores: dict[str, Any]) -> None:
         """Write the bundle."""
@@ -321,17 +332,28 @@ class _Run:
             licence=self.options.licence,
             command=f"moodreel train CORPUS --recipe {self.recipe.name}",
             scores=scores,
-            training_clips=self._list_clips(),
+            training_clips=list_clips(self.split, self.material.extraction.cache, self.options.workers, self.out),
         )
         spec = self.recipe.inputs
         base = load_bundle(self.recipe.encoders) if spec.expressions or spec.speech else None
         export_bundle(ClipNetwork(networks, self.maps, encoder, spec), self.recipe, self.out / "bundle", facts, base)
 
-    def _list_clips(self) -> dict[str, Any]:
-        """Write the list of the clips that the networks saw, so that no evaluation takes them for unknown ones."""
-        samples = [*self.split.train, *self.split.valid]
-        prints = read_fingerprints(samples, self.material.extraction.cache, self.options.workers)
-        return write_training_clips(know_clips(samples, prints, ["trained"] * len(samples)), self.out / "bundle")
+
+def list_clips(split: Split, cache: Cache, workers: int, out: Path) -> dict[str, Any]:
+    """Write the list of the clips that a run learned from, so that no evaluation takes them for unknown ones.
+
+    Args:
+        split: the run's.
+        cache: where fingerprints are kept.
+        workers: processes that read clips.
+        out: the run folder.
+
+    Raises:
+        OutputError: the list cannot be written.
+    """
+    samples = [*split.train, *split.valid]
+    prints = read_fingerprints(samples, cache, workers)
+    return write_training_clips(know_clips(samples, prints, ["trained"] * len(samples)), out / "bundle")
 
 
 def format_scores(scores: dict[str, Any], out: Path) -> str:
@@ -343,6 +365,20 @@ def format_scores(scores: dict[str, Any], out: Path) -> str:
         if side in scores:
             lines.append(f"{side}: UAR {scores[side]['uar']['value']:.3f}, WAR {scores[side]['war']['value']:.3f}")
     return "\n".join([*lines, f"bundle: {out / 'bundle'}"])
+
+
+def score_side(samples: Sequence[Sample], probabilities: npt.NDArray[np.float64], side: str, out: Path) -> Any:
+    """Write the predictions of one side of a split and return their scores as JSON types.
+
+    Args:
+        samples: its clips.
+        probabilities: shape (n, 7).
+        side: `valid` or `test`.
+        out: folder for `SIDE-predictions.csv`.
+    """
+    write_predictions(samples, probabilities, out / f"{side}-predictions.csv")
+    ids, speakers, labels = zip(*((s.clip_id, s.speaker, s.label) for s in samples), strict=True)
+    return to_plain(score(make_outcomes(ids, speakers, labels, probabilities)))
 
 
 def write_predictions(samples: Sequence[Sample], probabilities: npt.NDArray[np.float64], path: Path) -> None:

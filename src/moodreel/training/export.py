@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +17,24 @@ from torch import Tensor, nn
 
 from moodreel import __version__
 from moodreel.bundle import BUNDLE_SCHEMA_VERSION, Bundle, read_network
+from moodreel.descriptors import N_DESCRIPTORS
 from moodreel.encoders import FACE, VOICE, Encoders
 from moodreel.errors import MoodreelError, OutputError
-from moodreel.features import EXPRESSIONS, FRAMES, FUNCTIONALS, SPEECH, InputSpec, input_names, spec_to_dict
+from moodreel.features import (
+    DESCRIPTORS,
+    EXPRESSIONS,
+    FRAMES,
+    FUNCTIONALS,
+    SPEECH,
+    InputSpec,
+    input_names,
+    spec_to_dict,
+)
 from moodreel.functionals import N_FUNCTIONALS
 from moodreel.labels import EMOTIONS
 from moodreel.training.data import Maps, summarise
 from moodreel.training.networks import JointNetwork, ResNetEncoder
 from moodreel.training.projection import Projection
-from moodreel.training.recipe import Recipe
 
 OPSET = 17
 TOLERANCE = 1e-4
@@ -110,13 +119,26 @@ def example_inputs(
         "has_face": np.ones(1, np.float32),
         FUNCTIONALS: rng.normal(size=N_FUNCTIONALS).astype(np.float32),
         SPEECH: rng.normal(size=encoders.voice_width).astype(np.float32),
+        DESCRIPTORS: rng.normal(size=(4 * n_frames, N_DESCRIPTORS)).astype(np.float32),
         "has_voice": np.ones(1, np.float32),
     }
     return {name: made[name] for name in input_names(spec)}
 
 
+class Exported(Protocol):
+    """What an export needs to know of a recipe, a dataclass."""
+
+    @property
+    def name(self) -> str:
+        """What the bundle is called."""
+
+    @property
+    def inputs(self) -> InputSpec:
+        """What is read of each clip."""
+
+
 def export_bundle(
-    network: ClipNetwork, recipe: Recipe, folder: Path, facts: TrainingFacts, base: Bundle | None = None
+    network: nn.Module, recipe: Exported, folder: Path, facts: TrainingFacts, base: Bundle | None = None
 ) -> None:
     """Write a bundle that `moodreel predict --model` reads.
 
@@ -162,7 +184,7 @@ def _copy_encoders(base: Bundle, names: Sequence[str], folder: Path, manifest: d
         manifest["licence"] += f"; built on the encoders of {base.title}: {base.licence}"
 
 
-def _write_graph(network: ClipNetwork, inputs: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
+def _write_graph(network: nn.Module, inputs: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns of shapes that are constants by design
         torch.onnx.export(
@@ -171,13 +193,13 @@ def _write_graph(network: ClipNetwork, inputs: Mapping[str, npt.NDArray[Any]], p
             str(path),
             input_names=list(inputs),
             output_names=["logits"],
-            dynamic_axes={name: {0: "n_frames"} for name in (FRAMES, EXPRESSIONS) if name in inputs},
+            dynamic_axes={name: {0: f"n_{name}"} for name in (FRAMES, EXPRESSIONS, DESCRIPTORS) if name in inputs},
             opset_version=OPSET,
             dynamo=False,
         )
 
 
-def measure_parity(network: ClipNetwork, spec: InputSpec, encoders: Encoders, path: Path) -> float:
+def measure_parity(network: nn.Module, spec: InputSpec, encoders: Encoders, path: Path) -> float:
     """Return the greatest difference between the graph's logits and torch's, over clips of 1 to 12 frames."""
     import onnxruntime
 
@@ -192,7 +214,7 @@ def measure_parity(network: ClipNetwork, spec: InputSpec, encoders: Encoders, pa
     return max(differences)
 
 
-def _manifest(recipe: Recipe, graph: Path, facts: TrainingFacts, difference: float) -> dict[str, Any]:
+def _manifest(recipe: Any, graph: Path, facts: TrainingFacts, difference: float) -> dict[str, Any]:
     digest = hashlib.sha256(graph.read_bytes()).hexdigest()
     return {
         "schema_version": BUNDLE_SCHEMA_VERSION,

@@ -209,9 +209,23 @@ class Recipe:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Return the names of the recipes that ship with the package, sorted."""
+    """Return the names of the networks' recipes that ship with the package, sorted."""
+    return tuple(name for name in _shipped_names() if not is_predecessor(name))
+
+
+def _shipped_names() -> tuple[str, ...]:
     folder = resources.files("moodreel") / "recipes"
     return tuple(sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")))
+
+
+def is_predecessor(name_or_path: str) -> bool:
+    """Say whether a recipe is made of parts, as those of `moodreel.predecessors` are.
+
+    Raises:
+        RecipeError: no such recipe.
+    """
+    text, _ = read_recipe_text(name_or_path)
+    return any(line.startswith("parts:") for line in text.splitlines())
 
 
 def load_recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
@@ -224,17 +238,27 @@ def load_recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: no such recipe, an unknown or ill-typed key, or values that do not go together.
     """
-    text, where = _read_text(name_or_path)
-    for change in changes:
-        text = _apply_change(text, change, where)
-        where = f"{name_or_path} with {change}"
+    text, where = read_recipe_text(name_or_path, changes)
     recipe = read_strict(text, Recipe, where)
     _check(recipe, where)
     return recipe
 
 
-def format_recipe(recipe: Recipe) -> str:
-    """Return a recipe as YAML that `load_recipe` reads back."""
+def read_recipe_text(name_or_path: str, changes: Sequence[str] = ()) -> tuple[str, str]:
+    """Return a recipe's YAML, changes included, and what to call it in an error.
+
+    Raises:
+        RecipeError: no such recipe, or a change that cannot be made.
+    """
+    text, where = _read_text(name_or_path)
+    for change in changes:
+        text = _apply_change(text, change, where)
+        where = f"{name_or_path} with {change}"
+    return text, where
+
+
+def format_recipe(recipe: Any) -> str:
+    """Return a recipe, a dataclass, as YAML that reads back as the same."""
     plain = _plain(dataclasses.asdict(recipe))
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120))
 
@@ -253,8 +277,9 @@ def _read_text(name_or_path: str) -> tuple[str, str]:
             return path.read_text(encoding="utf-8"), str(path)
         return shipped.read_text(encoding="utf-8"), f"{name_or_path}.yaml"
     except (OSError, UnicodeDecodeError) as error:
-        near = difflib.get_close_matches(name_or_path, recipe_names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"expected a .yaml file or one of {', '.join(recipe_names())}"
+        names = _shipped_names()
+        near = difflib.get_close_matches(name_or_path, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected a .yaml file or one of {', '.join(names)}"
         raise RecipeError(f"{name_or_path}: no recipe can be read there; {hint}") from error
 
 

@@ -1,0 +1,58 @@
+"""`moodreel parts`: what each part and each fusion of a predecessor is worth, over the folds of a corpus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moodreel.errors import EvaluationError
+from moodreel.evaluation import Outcomes, make_outcomes, score
+from moodreel.evaluation.runs import read_run
+from moodreel.labels import EMOTIONS
+
+
+def format_parts(runs: Sequence[Path]) -> str:
+    """Return a Markdown table: a row a part and a fusion, test clips of all runs together.
+
+    Args:
+        runs: run folders of one recipe, a fold each.
+
+    Raises:
+        EvaluationError: a folder holds no scored run of a predecessor, or a clip stands in two of them.
+    """
+    scores = [_read_scores(run) for run in runs]
+    names = [*scores[0]["parts"], *scores[0]["fusions"]]
+    lines = ["| part | UAR | WAR | train, s a fold | predict, ms a clip |", "|---|---|---|---|---|"]
+    for name in names:
+        figures = score(_join([read_run(run / "parts" / name) for run in runs]))
+        entries = [one["parts"].get(name, {}) for one in scores]
+        train_s, clip_s = (_mean(entries, key) for key in ("train_s", "clip_s"))
+        times = "- | -" if train_s is None or clip_s is None else f"{train_s:.0f} | {1000 * clip_s:.0f}"
+        lines.append(f"| `{name}` | {figures.uar} | {figures.war} | {times} |")
+    return "\n".join(lines)
+
+
+def _read_scores(run: Path) -> Any:
+    try:
+        scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{run}: holds no scores.json ({error}); expected a run of `moodreel train`") from None
+    if "parts" not in scores or "test" not in scores:
+        raise EvaluationError(f"{run}: is no scored run of a predecessor; train one with --recipe emonets --fold K")
+    return scores
+
+
+def _join(folds: Sequence[Outcomes]) -> Outcomes:
+    clip_ids = [name for fold in folds for name in fold.clip_ids]
+    speakers = [name for fold in folds for name in fold.speakers]
+    labels = [EMOTIONS[index] for fold in folds for index in fold.truth]
+    return make_outcomes(clip_ids, speakers, labels, np.concatenate([fold.probabilities for fold in folds]))
+
+
+def _mean(entries: Sequence[dict[str, float]], key: str) -> float | None:
+    values = [entry[key] for entry in entries if key in entry]
+    return float(np.mean(values)) if values else None
