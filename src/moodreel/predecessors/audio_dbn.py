@@ -100,13 +100,9 @@ class DeepBeliefNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     def _pretrain(self, rows: Array) -> list[Rbm]:
         shown = _draw(rows, self.rows_an_epoch, np.random.default_rng(self.seed))
-        settings: dict[str, Any] = {
-            "learning_rate": self.rbm_rate,
-            "epochs": self.rbm_epochs,
-            "batch_size": self.batch_size,
-        }
-        lower = Rbm(self.n_hidden, "gaussian", seed=self.seed, **settings).fit(shown)
-        upper = Rbm(self.n_hidden, "binary", seed=self.seed + 1, **settings).fit(lower.transform(shown))
+        shared = (self.rbm_rate, self.rbm_epochs, self.batch_size)
+        lower = Rbm(self.n_hidden, "gaussian", *shared, seed=self.seed).fit(shown)
+        upper = Rbm(self.n_hidden, "binary", *shared, seed=self.seed + 1).fit(lower.transform(shown))
         return [lower, upper]
 
     def _layer(self, rbm: Rbm) -> nn.Module:

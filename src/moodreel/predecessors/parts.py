@@ -174,7 +174,7 @@ def _relations_part(recipe: PredecessorRecipe, name: str) -> Part:
         FRAMES,
         lambda _: PatchFeatures(family),
         lambda: AuRelationSvm(GRID, settings.kept, settings.components, settings.penalties),
-        cache_key=make_key("patches", 1, family),
+        cache_key=make_key("patches", 2, family),
     )
 
 

@@ -22,10 +22,10 @@ PATCH_SIDE_PX, PATCH_STRIDE_PX = 16, 8
 GRID = 11
 """Patches in a row and in a column of a face of 96x96 pixels, half overlapping."""
 _N_ORIENTATIONS = 8
-_N_NEIGHBOURS = 8
+_N_NEIGHBOURS, _N_BINS = 8, 59
 _RISE = 1.43215 / 255
-"""A neighbour counts as brighter from here on. No difference of two grey values of bytes falls on it, so that a rounding
-of the exported graph cannot turn a pattern over."""
+"""A neighbour counts as brighter from here on: an odd number that no difference of grey values falls on, so that a
+rounding of the exported graph cannot turn a pattern over."""
 _STEPS = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
 
 
@@ -48,16 +48,17 @@ class PatchFeatures(nn.Module):
         return torch.cat([mean, deviation], dim=1).reshape(1, -1)
 
     def _describe_binary(self, frames: Tensor) -> Tensor:
-        """Histograms of uniform local binary patterns, shape (t, 121, 59)."""
-        grey = functional.pad(to_grey(frames)[:, None], [1] * 4, mode="replicate")[:, 0]
+        """Histograms of uniform local binary patterns at half the size, shape (t, 121, 59)."""
+        grey = functional.pad(to_grey(frames, FACE_SIDE_PX)[:, None], [1] * 4, mode="replicate")[:, 0]
         middle = grey[:, 1:-1, 1:-1]
         side = middle.shape[1]
         code = torch.zeros_like(middle)
         for bit, (down, right) in enumerate(_STEPS):
             neighbour = grey[:, 1 + down : 1 + down + side, 1 + right : 1 + right + side]
             code = code + 2.0**bit * (neighbour >= middle + _RISE).float()
-        bins = functional.one_hot(self.uniform_bins[code.long()], 59).permute(0, 3, 1, 2).float()
-        return functional.avg_pool2d(bins, PATCH_SIDE_PX, PATCH_STRIDE_PX).flatten(2).transpose(1, 2)
+        numbers = self.uniform_bins[code.long()][:, None]
+        bins = (numbers == torch.arange(_N_BINS)[:, None, None]).float()
+        return functional.avg_pool2d(bins, PATCH_SIDE_PX // 2, PATCH_STRIDE_PX // 2).flatten(2).transpose(1, 2)
 
 
 def describe_gradients(frames: Tensor) -> Tensor:
