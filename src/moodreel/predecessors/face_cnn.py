@@ -38,7 +38,6 @@ class CnnSettings:
         batch_size: faces a step.
         weight_decay: of all weights.
         dropout: share of the last maps dropped, 0-1.
-        segments: stretches of a clip within which probabilities are averaged.
     """
 
     epochs: int = 6
@@ -46,7 +45,6 @@ class CnnSettings:
     batch_size: int = 128
     weight_decay: float = 5e-4
     dropout: float = 0.3
-    segments: int = 10
 
 
 class FaceCnn(nn.Module):

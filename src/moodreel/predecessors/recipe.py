@@ -59,9 +59,11 @@ class FaceCnnSettings(CnnSettings):
     """The face network and the machine on its answers.
 
     Attributes:
+        segments: stretches of a clip within which probabilities are averaged.
         penalties: values of the machine's C to choose from on training speakers.
     """
 
+    segments: int = 10
     penalties: tuple[float, ...] = (0.1, 1.0, 10.0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +52,8 @@ def load_face_cnn(folder: Path, settings: CnnSettings, seed: int, cache: Cache) 
     """
     train, valid = (read_faces(folder / f"{side}.npz") for side in ("train", "valid"))
     hashes = [hash_file(folder / f"{side}.npz") for side in ("train", "valid")]
-    key = make_key("face_cnn", *hashes, asdict(settings), seed)
+    fitting = {one.name: getattr(settings, one.name) for one in fields(CnnSettings)}  # no others of a subclass
+    key = make_key("face_cnn", *hashes, fitting, seed)
     entry = cache.read(key)
     if entry is None:
         entry = {name: np.asarray(value) for name, value in _fit(train, valid, settings, seed).items()}
