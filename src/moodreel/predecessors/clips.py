@@ -52,11 +52,13 @@ class Encoded:
 
     Attributes:
         rows: by clip, float32 (n, d); clips without anything to see or to hear are missing.
-        encode_s: seconds the encoder took; 0 where rows came from the cache.
+        cpu_s: processor seconds that the encoder took now.
+        kept_cpu_s: processor seconds that it took when rows were made that came from the cache.
     """
 
     rows: dict[int, Tensor]
-    encode_s: float
+    cpu_s: float
+    kept_cpu_s: float
 
     def of(self, clips: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Yield those of some clips that there are, each with its place among them."""
@@ -112,16 +114,23 @@ class Clips:
         """Run a part's encoder over clips, or take its rows from the cache where they are the same in all folds."""
         rows = self.usable(rows, part)
         encoded: dict[int, Tensor] = {}
-        encode_s = 0.0
+        spent_cpu_s = kept_cpu_s = 0.0
         for row, given in zip(rows, self.inputs(rows, part), strict=True):
             key = None if part.cache_key is None else make_key("rows", part.cache_key, self.extraction.keys[row])
-            kept = None if key is None else self.extraction.cache.read(key)
-            if kept is None:
-                begun_s = time.monotonic()
-                with torch.inference_mode():
-                    kept = {"rows": encoder(given).numpy()}
-                encode_s += time.monotonic() - begun_s
+            entry = None if key is None else self.extraction.cache.read(key)
+            if entry is not None:
+                kept_cpu_s += float(entry["cpu_s"])
+            else:
+                entry = _run(encoder, given)
+                spent_cpu_s += float(entry["cpu_s"])
                 if key is not None:
-                    self.extraction.cache.write(key, kept)
-            encoded[row] = torch.from_numpy(kept["rows"])
-        return Encoded(encoded, encode_s)
+                    self.extraction.cache.write(key, entry)
+            encoded[row] = torch.from_numpy(entry["rows"])
+        return Encoded(encoded, spent_cpu_s, kept_cpu_s)
+
+
+def _run(encoder: torch.nn.Module, given: Tensor) -> dict[str, Array]:
+    begun_cpu_s = time.process_time()
+    with torch.inference_mode():
+        rows = encoder(given).numpy()
+    return {"rows": rows, "cpu_s": np.array(time.process_time() - begun_cpu_s)}

@@ -42,14 +42,14 @@ class Answered:
     Attributes:
         fitted: the part.
         probabilities: of the clips of `valid` and `test`, shape (n, 7); uniform where the part has nothing to go by.
-        train_s: seconds of fitting, encoding the training clips included.
-        clip_s: seconds of encoding and answering one clip, once decoded and its face cut out.
+        train_cpu_s: processor seconds of fitting, encoding the training clips included.
+        clip_cpu_s: processor seconds of encoding and answering one clip, once decoded and its face cut out.
     """
 
     fitted: FittedPart
     probabilities: dict[str, Array]
-    train_s: float
-    clip_s: float
+    train_cpu_s: float
+    clip_cpu_s: float
 
 
 def train_predecessor(
@@ -161,14 +161,14 @@ class _Run:
         answered: dict[str, Answered] = {}
         for part in parts:
             answered[part.name] = self._fit_joined(part, answered) if part.members else self._fit_part(part)
-            logger.info("%s: fitted in %.0f s", part.name, answered[part.name].train_s)
+            logger.info("%s: fitted in %.0f s of a processor", part.name, answered[part.name].train_cpu_s)
         return answered
 
     def _fit_part(self, part: Part) -> Answered:
         rows, clips = self.rows, self.clips
         if not clips.usable(rows["train"], part):
             raise CorpusError(f"{part.name}: no training clip has a {part.sense} to learn from")
-        begun_s = time.monotonic()
+        begun_cpu_s = time.process_time()
         encoder = part.fit_encoder(clips.inputs(rows["train"], part))
         encoded = clips.encode(part, encoder, rows["train"])
         counts = [len(one) for one in encoded.rows.values()]
@@ -177,27 +177,27 @@ class _Run:
         given = torch.cat(list(encoded.rows.values())).numpy()
         speakers = {"groups": np.repeat(clips.speakers[known], counts)} if part.by_speaker else {}
         fitted = FittedPart(part, encoder, classifier.fit(given, np.repeat(clips.targets[known], counts), **speakers))
-        train_s = time.monotonic() - begun_s
+        train_cpu_s = time.process_time() - begun_cpu_s + encoded.kept_cpu_s
         plots.draw_part(part.name, fitted, classifier, self.out / "pictures")
-        return self._answer(fitted, train_s)
+        return self._answer(fitted, train_cpu_s)
 
-    def _answer(self, fitted: FittedPart, train_s: float) -> Answered:
-        probabilities, spent_s, n_asked = {}, 0.0, 0
+    def _answer(self, fitted: FittedPart, train_cpu_s: float) -> Answered:
+        probabilities, spent_cpu_s, n_asked = {}, 0.0, 0
         for side in ("valid", "test"):
             encoded = self.clips.encode(fitted.part, fitted.encoder, self.rows[side])
-            begun_s = time.monotonic()
+            begun_cpu_s = time.process_time()
             answers = np.full((len(self.rows[side]), N_EMOTIONS), 1 / N_EMOTIONS)
             with torch.inference_mode():
                 for place, rows in encoded.of(self.rows[side]):
                     answers[place] = fitted.classify(rows).numpy()
-            spent_s += time.monotonic() - begun_s + encoded.encode_s
+            spent_cpu_s += time.process_time() - begun_cpu_s + encoded.cpu_s + encoded.kept_cpu_s
             n_asked += len(encoded.rows)
             probabilities[side] = answers
-        return Answered(fitted, probabilities, train_s, spent_s / max(n_asked, 1))
+        return Answered(fitted, probabilities, train_cpu_s, spent_cpu_s / max(n_asked, 1))
 
     def _fit_joined(self, part: Part, answered: dict[str, Answered]) -> Answered:
         """Fit a part that reads other parts' answers, on the validation clips, which those parts did not see."""
-        begun_s = time.monotonic()
+        begun_cpu_s = time.process_time()
         said = {
             side: np.concatenate([answered[name].probabilities[side] for name in part.members], axis=1)
             for side in ("valid", "test")
@@ -205,13 +205,13 @@ class _Run:
         valid = self.rows["valid"]
         classifier = part.make_classifier().fit(said["valid"], self.clips.targets[valid], self.clips.speakers[valid])
         fitted = FittedPart(part, nn.Identity(), classifier)
-        train_s = time.monotonic() - begun_s
+        train_cpu_s = time.process_time() - begun_cpu_s
         # What it says of clips it was fitted on would flatter it before the fusion.
         probabilities = {"valid": classifier.out_of_fold_ @ fitted.columns.numpy()}
         with torch.inference_mode():
             rows = torch.from_numpy(said["test"]).float()
             probabilities["test"] = (fitted.classifier(rows) @ fitted.columns).double().numpy()
-        return Answered(fitted, probabilities, train_s, sum(answered[name].clip_s for name in part.members))
+        return Answered(fitted, probabilities, train_cpu_s, sum(answered[name].clip_cpu_s for name in part.members))
 
     def score(self, answered: dict[str, Answered], cnn: FittedCnn | None) -> dict[str, Any]:
         """Score every part and every fusion; write predictions, pictures and `scores.json`."""
@@ -223,7 +223,7 @@ class _Run:
         }
         entries = {name: self._score_one(name, one) for name, one in said.items()}
         for name, one in answered.items():
-            entries[name] |= {"train_s": one.train_s, "clip_s": one.clip_s}
+            entries[name] |= {"train_cpu_s": one.train_cpu_s, "clip_cpu_s": one.clip_cpu_s}
         chosen = self._answers_by(answered)
         scores: dict[str, Any] = {
             "split": self.split.name,
@@ -237,7 +237,7 @@ class _Run:
             "fusions": {name: {**entries[name], "weights": fusions[name].tolist()} for name in fusions},
         }
         if cnn is not None:
-            scores["static_faces"] = {key: getattr(cnn, key) for key in ("n_faces", "accuracy", "uar", "train_s")}
+            scores["static_faces"] = {key: getattr(cnn, key) for key in ("n_faces", "accuracy", "uar", "train_cpu_s")}
         for side in ("valid", "test"):
             if self.rows[side]:
                 score_side(self._samples(side), said[chosen][side], side, self.out)

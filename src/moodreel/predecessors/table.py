@@ -26,12 +26,13 @@ def format_parts(runs: Sequence[Path]) -> str:
     """
     scores = [_read_scores(run) for run in runs]
     names = [*scores[0]["parts"], *scores[0]["fusions"]]
-    lines = ["| part | UAR | WAR | train, s a fold | predict, ms a clip |", "|---|---|---|---|---|"]
+    lines = ["| part | UAR | WAR | train, CPU s a fold | predict, CPU ms a clip |", "|---|---|---|---|---|"]
     for name in names:
         figures = score(_join([read_run(run / "parts" / name) for run in runs]))
         entries = [one["parts"].get(name, {}) for one in scores]
-        train_s, clip_s = (_mean(entries, key) for key in ("train_s", "clip_s"))
-        times = "- | -" if train_s is None or clip_s is None else f"{train_s:.0f} | {1000 * clip_s:.0f}"
+        train_cpu_s, clip_cpu_s = (_mean(entries, key) for key in ("train_cpu_s", "clip_cpu_s"))
+        known = train_cpu_s is not None and clip_cpu_s is not None
+        times = f"{train_cpu_s:.0f} | {1000 * clip_cpu_s:.0f}" if known else "- | -"
         lines.append(f"| `{name}` | {figures.uar} | {figures.war} | {times} |")
     return "\n".join(lines)
 
