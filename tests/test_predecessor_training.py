@@ -14,12 +14,17 @@ torch = pytest.importorskip("torch")
 
 from moodreel import cli  # noqa: E402
 from moodreel.bundle import load_bundle  # noqa: E402
+from moodreel.cache import Cache  # noqa: E402
 from moodreel.errors import RecipeError  # noqa: E402
 from moodreel.labels import EMOTIONS  # noqa: E402
+from moodreel.predecessors.commands import load_cnn, train_predecessor  # noqa: E402
+from moodreel.predecessors.parts import make_parts  # noqa: E402
 from moodreel.predecessors.recipe import load_predecessor  # noqa: E402
 from moodreel.recognizer import Recognizer  # noqa: E402
+from moodreel.training.commands import TrainOptions  # noqa: E402
 from moodreel.training.recipe import format_recipe, recipe_names  # noqa: E402
 
+SPEAKER = "(?P<speaker>[a-z]+)_"
 SEARCH = ("search.uniform=50", "search.local=50")
 TINY = {
     "emonets": (
@@ -104,7 +109,7 @@ def run(capsys, monkeypatch):
 
 def train(run, corpus, cache, recipe, out, *arguments, fold=1):
     changes = [part for change in TINY[recipe] for part in ("--set", change)]
-    where = ["--out", out, "--cache", cache, "--fold", fold, "--speakers", "(?P<speaker>[a-z]+)_", "--workers", 1]
+    where = ["--out", out, "--cache", cache, "--fold", fold, "--speakers", SPEAKER, "--workers", 1]
     return run("train", corpus, "--recipe", recipe, *where, *changes, *arguments)
 
 
@@ -145,40 +150,42 @@ def assert_bundle_agrees_with_the_scores(out, corpus):
         assert np.abs(np.array(recognizer.predict(path).probabilities) - expected).max() < 1e-3
 
 
-def test_predicting_needs_no_torch(run, corpus, cache, tmp_path):
-    out = tmp_path / "run"
-    assert train(run, corpus, cache, "emonets", out, "--only", "audio_dbn")[0] == 0
+@pytest.fixture(scope="module")
+def audio_run(corpus, cache, tmp_path_factory):
+    """A run of one part alone."""
+    out = tmp_path_factory.mktemp("audio") / "run"
+    options = TrainOptions(fold=1, changes=TINY["emonets"], speaker_regex=SPEAKER, cache=cache)
+    train_predecessor(corpus, "emonets", out, options, only="audio_dbn")
+    return out
+
+
+def test_one_part_alone_answers_alone(audio_run):
+    scores = json.loads((audio_run / "scores.json").read_text())
+    assert list(scores["parts"]) == ["audio_dbn"] and not scores["fusions"] and scores["answers_by"] == "audio_dbn"
+
+
+def test_predicting_needs_no_torch(audio_run, corpus):
     blocked = "import sys; sys.modules.update(dict.fromkeys(['torch', 'sklearn', 'scipy', 'lightning', 'yaml']))"
     command = f"{blocked}; from moodreel.recognizer import Recognizer as R"
     clip = corpus / "sad" / "ann_sad.mp4"
-    code = f"{command}; print(R.load({str(out / 'bundle')!r}).predict({str(clip)!r}).voice.state)"
+    code = f"{command}; print(R.load({str(audio_run / 'bundle')!r}).predict({str(clip)!r}).voice.state)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "ok", done.stderr
 
 
-def test_one_part_alone_answers_alone(run, corpus, cache, tmp_path):
-    out = tmp_path / "run"
-    status, _, _ = train(run, corpus, cache, "emonets", out, "--only", "bag_of_mouths")
-    scores = json.loads((out / "scores.json").read_text())
-    assert status == 0 and list(scores["parts"]) == ["bag_of_mouths"] and not scores["fusions"]
-    assert scores["answers_by"] == "bag_of_mouths"
-
-
-def test_a_part_that_fails_on_a_clip_says_that_all_are_alike(run, corpus, cache, tmp_path):
+def test_a_part_that_fails_on_a_clip_says_that_all_are_alike(audio_run):
     """The silent clip is ann's; she is on the first fold's test side."""
-    out = tmp_path / "run"
-    train(run, corpus, cache, "emonets", out, "--only", "audio_dbn")
-    rows = [line.split(",") for line in (out / "test-predictions.csv").read_text().splitlines()[1:]]
+    rows = [line.split(",") for line in (audio_run / "test-predictions.csv").read_text().splitlines()[1:]]
     silent = next(row for row in rows if "ann_angry" in row[0])
     assert set(map(float, silent[3:])) == {0.142857}
     assert all(len(set(row[3:])) > 1 for row in rows if row is not silent)
 
 
-def test_without_static_faces_the_face_network_is_left_out_by_name(run, corpus, cache, tmp_path, caplog):
-    out = tmp_path / "run"
-    status, _, _ = train(run, corpus, cache, "emonets", out)
-    assert status == 0 and "left out face_cnn and convnet_audio" in caplog.text and "--faces" in caplog.text
-    assert list(json.loads((out / "scores.json").read_text())["parts"]) == PARTS["emonets"][1:4]
+def test_without_static_faces_the_face_network_is_left_out_by_name(cache, caplog):
+    recipe = load_predecessor("emonets")
+    assert load_cnn(recipe, Cache(cache)) is None
+    assert "left out face_cnn and convnet_audio" in caplog.text and "--faces" in caplog.text
+    assert [part.name for part in make_parts(recipe, None)] == PARTS["emonets"][1:4]
 
 
 @pytest.mark.parametrize(

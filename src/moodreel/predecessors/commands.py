@@ -83,17 +83,17 @@ def train_predecessor(
     if faces is not None:
         recipe = replace(recipe, faces=str(faces))
     names = choose_parts(recipe, only)
+    recipe = recipe.keep(names)
     _prepare_run(out, recipe, resume=options.resume)
     corpus = read_corpus(corpus_path, options.layout, options.speaker_regex, options.speakers_csv)
     split = make_run_split(corpus, recipe, options)
     cache = Cache(options.cache) if options.cache else default_cache()
-    cnn = _load_cnn(recipe, names, cache)
+    cnn = load_cnn(recipe, cache)
     extraction = extract_corpus(
         corpus.samples, recipe.inputs, cache, workers=options.workers, allow_unreadable=options.allow_unreadable
     )
     run = _Run(Clips.open(extraction), split, recipe, out, only)
-    parts = [part for part in make_parts(recipe, cnn.cnn if cnn else None) if part.name in names]
-    answered = run.fit(parts)
+    answered = run.fit(make_parts(recipe, cnn.cnn if cnn else None))
     scores = run.score(answered, cnn)
     run.export(answered, scores, options)
     return scores
@@ -129,12 +129,24 @@ def _prepare_run(out: Path, recipe: PredecessorRecipe, *, resume: bool) -> None:
         raise OutputError(f"{out}: cannot be written ({error.strerror})") from error
 
 
-def _load_cnn(recipe: PredecessorRecipe, names: Sequence[str], cache: Cache) -> FittedCnn | None:
+def load_cnn(recipe: PredecessorRecipe, cache: Cache) -> FittedCnn | None:
+    """Fit a recipe's face network or take it from the cache.
+
+    Args:
+        recipe: the recipe.
+        cache: where fitted networks are kept.
+
+    Returns:
+        The network; `None` where no part needs it, or, with a warning, where there are no faces to learn from.
+
+    Raises:
+        CorpusError: the faces cannot be used.
+    """
     settings = recipe.parts.face_cnn
-    if settings is None or "face_cnn" not in names:
+    if settings is None:
         return None
     if recipe.faces is None:
-        left_out = [name for name in ("face_cnn", "convnet_audio") if name in names]
+        left_out = [name for name in ("face_cnn", "convnet_audio") if name in recipe.part_names]
         logger.warning("left out %s: no static faces to learn from; give a folder with --faces", " and ".join(left_out))
         return None
     return load_face_cnn(Path(recipe.faces), settings, recipe.seed, cache)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -123,8 +123,9 @@ class PredecessorRecipe:
     @property
     def inputs(self) -> InputSpec:
         """What is read of each clip."""
+        looks = any(name not in {"audio_dbn", "functionals"} for name in self.part_names)
         return InputSpec(
-            frames=self.frames,
+            frames=self.frames if looks else None,
             functionals=self.parts.functionals is not None,
             trimmed=self.parts.functionals is not None,
             descriptors=self.parts.audio_dbn is not None,
@@ -139,6 +140,16 @@ class PredecessorRecipe:
         names = [name for name in given if name not in {"au_relations", "convnet_audio"}]
         names += [f"au_{family}" for family in relations.families] if relations else []
         return (*names, *(["convnet_audio"] if "convnet_audio" in given else []))
+
+    def keep(self, names: Collection[str]) -> PredecessorRecipe:
+        """Return the recipe with some of its parts alone, which then reads only what these need."""
+        parts = {one.name: getattr(self.parts, one.name) for one in dataclasses.fields(self.parts)}
+        kept = {name: settings if name in names else None for name, settings in parts.items()}
+        relations = self.parts.au_relations
+        families = tuple(one for one in relations.families if f"au_{one}" in names) if relations else ()
+        if relations and families:
+            kept["au_relations"] = dataclasses.replace(relations, families=families)
+        return dataclasses.replace(self, parts=PartRecipes(**kept))
 
 
 def load_predecessor(name_or_path: str, changes: Sequence[str] = ()) -> PredecessorRecipe:
