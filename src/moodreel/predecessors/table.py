@@ -31,8 +31,8 @@ def format_parts(runs: Sequence[Path]) -> str:
         figures = score(_join([read_run(run / "parts" / name) for run in runs]))
         entries = [one["parts"].get(name, {}) for one in scores]
         train_cpu_s, clip_cpu_s = (_mean(entries, key) for key in ("train_cpu_s", "clip_cpu_s"))
-        known = train_cpu_s is not None and clip_cpu_s is not None
-        times = f"{train_cpu_s:.0f} | {1000 * clip_cpu_s:.0f}" if known else "- | -"
+        unknown = train_cpu_s is None or clip_cpu_s is None
+        times = "- | -" if unknown else f"{train_cpu_s:.0f} | {1000 * (clip_cpu_s or 0):.0f}"
         lines.append(f"| `{name}` | {figures.uar} | {figures.war} | {times} |")
     return "\n".join(lines)
 
