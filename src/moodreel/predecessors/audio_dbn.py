@@ -23,6 +23,8 @@ from moodreel.predecessors.whitening import fit_whitening
 
 Array = npt.NDArray[Any]
 
+_RBM_BATCH = 100
+
 
 class DeepBeliefNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Two stacked RBMs, then a network of the same shape, fine-tuned to tell classes apart.
@@ -53,11 +55,11 @@ class DeepBeliefNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             rbm_rate: learning rate of contrastive divergence.
             rbm_epochs: passes of contrastive divergence over the rows, for each layer.
             epochs: of fine-tuning.
-            rows_an_epoch: rows drawn anew for each epoch, of either kind; 0 for all of them.
+            rows_an_epoch: rows drawn anew for each epoch of fine-tuning; 0 for all of them.
             learning_rate: of RMSProp.
             dropout: share of hidden units dropped in fine-tuning, 0-1.
             max_norm: bound on the norm of the weights into each unit.
-            batch_size: rows a step.
+            batch_size: rows a step of fine-tuning.
             seed: of weights, order, sampling and dropout.
         """
         self.n_hidden = n_hidden
@@ -99,10 +101,9 @@ class DeepBeliefNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         return self
 
     def _pretrain(self, rows: Array) -> list[Rbm]:
-        shown = _draw(rows, self.rows_an_epoch, np.random.default_rng(self.seed))
-        shared = (self.rbm_rate, self.rbm_epochs, self.batch_size)
-        lower = Rbm(self.n_hidden, "gaussian", *shared, seed=self.seed).fit(shown)
-        upper = Rbm(self.n_hidden, "binary", *shared, seed=self.seed + 1).fit(lower.transform(shown))
+        shared = (self.rbm_rate, self.rbm_epochs, _RBM_BATCH)
+        lower = Rbm(self.n_hidden, "gaussian", *shared, seed=self.seed).fit(rows)
+        upper = Rbm(self.n_hidden, "binary", *shared, seed=self.seed + 1).fit(lower.transform(rows))
         return [lower, upper]
 
     def _layer(self, rbm: Rbm) -> nn.Module:
@@ -155,7 +156,3 @@ def bound_norms(network: nn.Module, max_norm: float) -> None:
             if isinstance(layer, nn.Linear):
                 norms = layer.weight.norm(dim=1, keepdim=True)
                 layer.weight.mul_((max_norm / norms.clamp(min=1e-12)).clamp(max=1.0))
-
-
-def _draw(rows: Array, n_drawn: int, rng: np.random.Generator) -> Array:
-    return rows if not 0 < n_drawn < len(rows) else rows[rng.choice(len(rows), n_drawn, replace=False)]

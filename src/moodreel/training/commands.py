@@ -206,7 +206,7 @@ def _fold_split(samples: Sequence[Sample], recipe: SplitRecipe, options: TrainOp
     return make_split(outer.name, inner.train, inner.valid, outer.test, allow_shared_speakers=shared)
 
 
-def _set_aside(samples: Sequence[Sample], recipe: Recipe, options: TrainOptions) -> Split:
+def _set_aside(samples: Sequence[Sample], recipe: SplitRecipe, options: TrainOptions) -> Split:
     """Set a part of the clips aside to watch the fit by, or none."""
     if not recipe.valid_share:
         return make_split("nothing set aside", samples, (), allow_shared_speakers=options.allow_shared_speakers)
