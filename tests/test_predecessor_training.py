@@ -109,7 +109,7 @@ def run(capsys, monkeypatch):
 
 def train(run, corpus, cache, recipe, out, *arguments, fold=1):
     changes = [part for change in TINY[recipe] for part in ("--set", change)]
-    where = ["--out", out, "--cache", cache, "--fold", fold, "--speakers", SPEAKER, "--workers", 1]
+    where = ["--out", out, "--cache", cache, "--fold", fold, "--speakers", SPEAKER, "--workers", 1, "--threads", 1]
     return run("train", corpus, "--recipe", recipe, *where, *changes, *arguments)
 
 
