@@ -188,5 +188,5 @@ async def _send(socket: WebSocket, told: dict[str, Any], limits: Limits) -> None
 
 async def _close(socket: WebSocket, problem: Problem, limits: Limits) -> None:
     with suppress(WebSocketDisconnect, RuntimeError, OSError):
-        await _send(socket, {"type": "problem", **problem.to_dict()}, limits)
+        await _send(socket, {"type": "problem", "problem": problem.to_dict()}, limits)
         await socket.close(_FAILED if problem.status >= 500 else _POLICY_VIOLATION, problem.kind)

@@ -16,7 +16,7 @@ export function drawBoxes(layer, boxes) {
   layer.replaceChildren(...boxes.flatMap(({ box: [left, top, right, bottom], label, name }) => {
     const colour = COLOURS[label] ?? "#ffffff";
     const rect = draw("rect", { x: left, y: top, width: right - left, height: bottom - top, stroke: colour });
-    const place = { x: left, y: Math.max(size, top - size / 3), fill: colour, "font-size": size, "stroke-width": size / 4 };
+    const place = { x: left, y: Math.max(size, top - size / 3), fill: "#ffffff", "font-size": size, "stroke-width": size / 4 };
     const text = draw("text", place);
     text.textContent = name;
     return [rect, text];

@@ -77,7 +77,7 @@ export class Live {
     } else if (message.type === "window") {
       this.show(message);
     } else {
-      this.stop(new Problem(message));
+      this.stop(new Problem(message.problem));
     }
   }
 

@@ -8,7 +8,7 @@ import { EMOTIONS } from "./emotions.js";
 import { Live } from "./live.js";
 import { Player, windowAt } from "./player.js";
 import { Timeline } from "./timeline.js";
-import { clock, describeWindow, headline, notes, percent } from "./words.js";
+import { clock, describeWindow, headline, moment, notes, percent } from "./words.js";
 
 const SCREENS = ["start", "work", "answer", "live"];
 
@@ -86,7 +86,7 @@ async function showAnswer(file, answer) {
 
 function showTime(time) {
   timeline.move(time);
-  byId("readout").textContent = `At ${clock(time)}: ${describeWindow(windowAt(shown.timeline, time))}`;
+  byId("readout").textContent = `At ${moment(time)}: ${describeWindow(windowAt(shown.timeline, time))}`;
 }
 
 function fillTable(table, windows) {

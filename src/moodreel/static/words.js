@@ -18,10 +18,16 @@ const VOICE_STATES = {
 
 /** Seconds as a clock shows them: 0:03, 12:40, 1:02:03. */
 export function clock(seconds) {
-  const whole = Math.floor(seconds + 0.05);
+  const whole = Math.floor(Math.max(0, seconds) + 0.05);
   const parts = [Math.floor(whole / 60) % 60, String(whole % 60).padStart(2, "0")];
   const hours = Math.floor(whole / 3600);
   return hours ? [hours, String(parts[0]).padStart(2, "0"), parts[1]].join(":") : parts.join(":");
+}
+
+/** The same to a tenth: 0:03.5. */
+export function moment(seconds) {
+  const tenths = Math.floor(seconds * 10 + 1e-6);
+  return `${clock(Math.floor(tenths / 10))}.${tenths % 10}`;
 }
 
 /** A share as whole percent. */

@@ -1,0 +1,228 @@
+"""The server as a process: many clients, slow ones, workers that die or hang, bombs; and what it refuses to be."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+from starlette.requests import Request
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from conftest import chirp
+from media_files import write_clip, write_image, write_sound
+from moodreel.serving.limits import Limits
+from moodreel.serving.problems import ProblemError
+from moodreel.serving.uploads import receive_upload
+from serving import client_of, running_server, upload
+
+UNFINISHED = (
+    b"POST /v1/predictions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
+    b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+)
+ASYNC = {"Prefer": "respond-async"}
+
+
+@pytest.fixture(scope="module")
+def server(tiny_bundle):
+    """A real server with two workers and eight places to wait; yields its address and process."""
+    with running_server(tiny_bundle, "--queue", "8") as (address, process):
+        yield address, process
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    return write_sound(tmp_path_factory.mktemp("sounds") / "a.wav", 1, sound=chirp)
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory):
+    """Ten minutes that take a worker far longer than a test waits."""
+    path = tmp_path_factory.mktemp("long") / "long.mkv"
+    return write_clip(path, 600, rate=5, size=(32, 32), audio_codec="pcm_s16le", audio_rate=8000, sound=chirp)
+
+
+def workers_of(pid):
+    """Ids of a process's children."""
+    return {int(one) for path in Path(f"/proc/{pid}/task").glob("*/children") for one in path.read_text().split()}
+
+
+def wait_until(told, client, path="/healthz"):
+    """Ask until what a path says fulfils a condition."""
+    while not told(answer := client.get(path).json()):
+        pass
+    return answer
+
+
+def begin(client, clip):
+    """Upload a clip and wait until a worker reads it; returns the job's place."""
+    place = client.post("/v1/predictions", files=upload(clip), headers=ASYNC).headers["location"]
+    wait_until(lambda job: job["state"] == "running" and job["progress"] > 0, client, place)
+    return place
+
+
+def test_fifty_clients_at_once(server, sound):
+    address, _ = server
+
+    def post(_):
+        return httpx2.post(f"{address}/v1/predictions", files=upload(sound), timeout=120)
+
+    with ThreadPoolExecutor(50) as clients:
+        responses = list(clients.map(post, range(50)))
+    statuses = [response.status_code for response in responses]
+    assert set(statuses) <= {200, 202, 429} and statuses.count(200) >= 10, statuses
+    assert all(int(one.headers["retry-after"]) >= 1 for one in responses if one.status_code == 429)
+    assert {one.json()["label"] for one in responses if one.status_code == 200} == {"surprise"}
+    with httpx2.Client(base_url=address, timeout=60) as client:
+        wait_until(lambda health: health["places_taken"] == 0, client)
+        assert client.post("/v1/predictions", files=upload(sound)).status_code == 200
+
+
+def test_a_slow_upload_holds_nobody_up(server, sound):
+    address, _ = server
+    host, port = address.removeprefix("http://").split(":")
+    with httpx2.Client(base_url=address, timeout=60) as client:
+        with socket.create_connection((host, int(port))) as slow:
+            slow.sendall(UNFINISHED)
+            wait_until(lambda health: health["places_taken"] == 1, client)
+            assert client.post("/v1/predictions", files=upload(sound)).status_code == 200
+        wait_until(lambda health: health["places_taken"] == 0, client)
+
+
+@pytest.mark.parametrize("limit", ["upload_idle_s", "upload_s"])
+def test_a_slow_upload_is_let_go(limit, tmp_path):
+    async def receive():
+        await asyncio.Event().wait()
+
+    headers = [(b"content-type", b"multipart/form-data; boundary=b")]
+    request = Request({"type": "http", "headers": headers}, receive)
+    with pytest.raises(ProblemError) as raised:
+        asyncio.run(receive_upload(request, tmp_path, Limits(**{limit: 0.05})))
+    assert raised.value.problem.kind == "upload-too-slow" and list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_worker_costs_its_clip_alone(server, sound, long_clip):
+    address, process = server
+    with httpx2.Client(base_url=address, timeout=60) as client:
+        places = [begin(client, long_clip) for _ in range(2)]
+        for worker in workers_of(process.pid):
+            os.kill(worker, signal.SIGKILL)
+        for place in places:
+            job = wait_until(lambda job: job["state"] == "failed", client, place)
+            assert job["problem"]["type"] == "urn:moodreel:problem:worker-died"
+        assert client.post("/v1/predictions", files=upload(sound)).json()["label"] == "surprise"
+
+
+def test_a_worker_that_hangs_is_ended(tiny_bundle, sound, long_clip):
+    with client_of(tiny_bundle, job_s=3) as client:
+        place = begin(client, long_clip)
+        for worker in workers_of(os.getpid()):
+            os.kill(worker, signal.SIGSTOP)
+        job = wait_until(lambda job: job["state"] == "failed", client, place)
+        assert job["problem"]["type"] == "urn:moodreel:problem:took-too-long"
+        assert client.post("/v1/predictions", files=upload(sound)).status_code in (200, 202)
+
+
+def test_a_deleted_job_stops(server, sound, long_clip):
+    address, _ = server
+    with httpx2.Client(base_url=address, timeout=60) as client:
+        place = begin(client, long_clip)
+        assert client.delete(place).status_code == 204
+        assert client.get(place).status_code == 404
+        wait_until(lambda health: health["places_taken"] == 0, client)
+        assert client.post("/v1/predictions", files=upload(sound)).status_code == 200
+
+
+def test_a_client_that_goes_takes_its_job_with_it(server, long_clip):
+    address, _ = server
+    with httpx2.Client(base_url=address, timeout=60) as client:
+        with pytest.raises(httpx2.ReadTimeout):
+            client.post("/v1/predictions", files=upload(long_clip), timeout=httpx2.Timeout(60, read=0.5))
+        wait_until(lambda health: health["places_taken"] == 0, client)
+
+
+def test_bombs_of_8k_frames(tiny_bundle, sound, tmp_path):
+    black = np.zeros((4320, 7680, 3), np.uint8)
+    picture = write_image(tmp_path / "bomb.png", black, codec="png", pix_fmt="rgb24")
+    video = write_clip(tmp_path / "bomb.mp4", 2, rate=1, size=(7680, 4320), frames=lambda _: black, audio_codec=None)
+    assert picture.stat().st_size + video.stat().st_size < 2_000_000, "a bomb is small before it goes off"
+    with client_of(tiny_bundle) as client:
+        for path in (picture, video):
+            problem = client.post("/v1/predictions", files=upload(path)).json()
+            assert problem["type"] == "urn:moodreel:problem:picture-too-large" and "7680x4320" in problem["detail"]
+    with client_of(tiny_bundle, picture_px=10**9, memory_bytes=64 * 2**20) as client:
+        for path in (picture, video):
+            assert client.post("/v1/predictions", files=upload(path)).status_code in (422, 500)
+        assert client.post("/v1/predictions", files=upload(sound)).json()["label"] == "surprise"
+
+
+def test_live_clients_that_vanish_leave_nothing(server):
+    address, process = server
+    with httpx2.Client(base_url=address, timeout=60) as client:
+        live = connect(address.replace("http", "ws") + "/v1/stream")
+        live.send('{"type": "start"}')
+        assert '"ready"' in live.recv()
+        n_workers = len(workers_of(process.pid))
+        live.socket.shutdown(socket.SHUT_RDWR)
+        wait_until(lambda health: health["streams"] == 0, client)
+        while len(workers_of(process.pid)) >= n_workers:
+            client.get("/healthz")
+
+
+def test_live_messages_are_bounded(server):
+    address, _ = server
+    with connect(address.replace("http", "ws") + "/v1/stream", max_size=None) as live:
+        live.send('{"type": "start"}')
+        live.recv()
+        with pytest.raises(ConnectionClosed):
+            live.send(b"\x01" + b"x" * 2_000_000)
+            live.recv()
+
+
+def test_nothing_is_left_and_nothing_told_at_the_end(tiny_bundle, sound, long_clip, tmp_path):
+    with running_server(tiny_bundle, TMPDIR=str(tmp_path)) as (address, process):
+        with httpx2.Client(base_url=address, timeout=60) as client:
+            client.post("/v1/predictions", files=upload(sound, "Eva Schmidt.wav"))
+            begin(client, long_clip)
+        assert len(list(tmp_path.glob("moodreel-serve-*/*"))) == 1
+        workers = workers_of(process.pid)
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+    assert list(tmp_path.iterdir()) == [], "uploads are left behind"
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    assert "Eva" not in out + err and "127.0.0.1 " not in out + err and "Traceback" not in err, err
+
+
+def serve(*options, **environment):
+    command = [sys.executable, "-m", "moodreel", "serve", "--port", "0", *options]
+    settings = {"capture_output": True, "text": True, "timeout": 60, "env": {**os.environ, **environment}}
+    return subprocess.run(command, check=False, **settings)
+
+
+def test_starts_that_are_refused(tmp_path):
+    taken = socket.create_server(("127.0.0.1", 0))
+    refused = {
+        "--allow-without-token": serve("--host", "0.0.0.0"),
+        "no such bundle": serve("--model", str(tmp_path)),
+        "choose another": serve("--port", str(taken.getsockname()[1])),
+        "cannot listen": serve("--host", "203.0.113.7", MOODREEL_TOKEN="secret"),
+        "MOODREEL_TOKEN": serve(MOODREEL_TOKEN=" "),
+    }
+    taken.close()
+    for words, run in refused.items():
+        lines = run.stderr.strip().splitlines()
+        assert run.returncode == 2 and len(lines) == 1, run.stderr
+        assert words in lines[0] or "holds no bundle.json" in lines[0], lines
+
+
+def test_a_token_of_the_environment_is_asked_for(tiny_bundle):
+    with running_server(tiny_bundle, MOODREEL_TOKEN="secret") as (address, _):
+        assert httpx2.get(f"{address}/v1/models").status_code == 401
+        assert httpx2.get(f"{address}/v1/models", headers={"Authorization": "Bearer secret"}).status_code == 200
