@@ -74,13 +74,21 @@ def run(settings: Settings, port: int) -> None:
         timeout_graceful_shutdown=_STOP_S,
         backlog=_BACKLOG,
     )
-    shown_host = f"[{settings.access.host}]" if ":" in settings.access.host else settings.access.host
-    print(f"moodreel serves http://{shown_host}:{listener.getsockname()[1]} (Ctrl-C stops it)", flush=True)
+    server = _Server(config)
     with listener:
-        server = uvicorn.Server(config)
         server.run([listener])
     if not server.started:
         raise MoodreelError("the server could not start; the line above says why")
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it does: its workers start before."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            print(f"moodreel serves http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C stops it)", flush=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:
