@@ -119,7 +119,11 @@ def _complete(document: Json) -> Json:
     counters = "moodreel_streams 0.0\n"
     _answers(paths["/metrics"]["get"], (), {"200": _body("text/plain", text, counters, "The counters.")})
     document["info"]["summary"] = _SUMMARY
-    document["components"] = {"schemas": _schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
+    formats = {"TextFormat": document["components"]["schemas"]["TextFormat"]}
+    document["components"] = {
+        "schemas": {**_schemas(), **formats},
+        "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+    }
     return document
 
 
