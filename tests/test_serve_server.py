@@ -1,6 +1,8 @@
 """The server as a process: many clients, slow ones, workers that die or hang, bombs; and what it refuses to be."""
 
 import asyncio
+import hashlib
+import json
 import os
 import signal
 import socket
@@ -22,6 +24,7 @@ from moodreel.serving.limits import Limits
 from moodreel.serving.problems import ProblemError
 from moodreel.serving.uploads import receive_upload
 from serving import client_of, running_server, upload
+from tiny_bundle import write_tiny_bundle
 
 UNFINISHED = (
     b"POST /v1/predictions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
@@ -70,6 +73,12 @@ def begin(client, clip):
     return place
 
 
+def predict(client, clip):
+    """Upload a clip and return its prediction, however long a busy machine takes."""
+    place = client.post("/v1/predictions", files=upload(clip), headers=ASYNC).headers["location"]
+    return wait_until(lambda job: job["state"] in ("done", "failed"), client, place)["prediction"]
+
+
 def test_fifty_clients_at_once(server, sound):
     address, _ = server
 
@@ -79,12 +88,12 @@ def test_fifty_clients_at_once(server, sound):
     with ThreadPoolExecutor(50) as clients:
         responses = list(clients.map(post, range(50)))
     statuses = [response.status_code for response in responses]
-    assert set(statuses) <= {200, 202, 429} and statuses.count(200) >= 10, statuses
+    assert set(statuses) <= {200, 202, 429} and len(statuses) - statuses.count(429) >= 10, statuses
     assert all(int(one.headers["retry-after"]) >= 1 for one in responses if one.status_code == 429)
-    assert {one.json()["label"] for one in responses if one.status_code == 200} == {"surprise"}
+    assert {one.json()["label"] for one in responses if one.status_code == 200} <= {"surprise"}
     with httpx2.Client(base_url=address, timeout=60) as client:
         wait_until(lambda health: health["places_taken"] == 0, client)
-        assert client.post("/v1/predictions", files=upload(sound)).status_code == 200
+        assert predict(client, sound)["label"] == "surprise"
 
 
 def test_a_slow_upload_holds_nobody_up(server, sound):
@@ -94,7 +103,7 @@ def test_a_slow_upload_holds_nobody_up(server, sound):
         with socket.create_connection((host, int(port))) as slow:
             slow.sendall(UNFINISHED)
             wait_until(lambda health: health["places_taken"] == 1, client)
-            assert client.post("/v1/predictions", files=upload(sound)).status_code == 200
+            assert predict(client, sound)["label"] == "surprise"
         wait_until(lambda health: health["places_taken"] == 0, client)
 
 
@@ -119,7 +128,7 @@ def test_a_killed_worker_costs_its_clip_alone(server, sound, long_clip):
         for place in places:
             job = wait_until(lambda job: job["state"] == "failed", client, place)
             assert job["problem"]["type"] == "urn:moodreel:problem:worker-died"
-        assert client.post("/v1/predictions", files=upload(sound)).json()["label"] == "surprise"
+        assert predict(client, sound)["label"] == "surprise"
 
 
 def test_a_worker_that_hangs_is_ended(tiny_bundle, sound, long_clip):
@@ -129,7 +138,7 @@ def test_a_worker_that_hangs_is_ended(tiny_bundle, sound, long_clip):
             os.kill(worker, signal.SIGSTOP)
         job = wait_until(lambda job: job["state"] == "failed", client, place)
         assert job["problem"]["type"] == "urn:moodreel:problem:took-too-long"
-        assert client.post("/v1/predictions", files=upload(sound)).status_code in (200, 202)
+        assert predict(client, sound)["label"] == "surprise"
 
 
 def test_a_deleted_job_stops(server, sound, long_clip):
@@ -139,7 +148,7 @@ def test_a_deleted_job_stops(server, sound, long_clip):
         assert client.delete(place).status_code == 204
         assert client.get(place).status_code == 404
         wait_until(lambda health: health["places_taken"] == 0, client)
-        assert client.post("/v1/predictions", files=upload(sound)).status_code == 200
+        assert predict(client, sound)["label"] == "surprise"
 
 
 def test_a_client_that_goes_takes_its_job_with_it(server, long_clip):
@@ -162,7 +171,7 @@ def test_bombs_of_8k_frames(tiny_bundle, sound, tmp_path):
     with client_of(tiny_bundle, picture_px=10**9, memory_bytes=64 * 2**20) as client:
         for path in (picture, video):
             assert client.post("/v1/predictions", files=upload(path)).status_code in (422, 500)
-        assert client.post("/v1/predictions", files=upload(sound)).json()["label"] == "surprise"
+        assert predict(client, sound)["label"] == "surprise"
 
 
 def test_live_clients_that_vanish_leave_nothing(server):
@@ -208,10 +217,16 @@ def serve(*options, **environment):
 
 
 def test_starts_that_are_refused(tmp_path):
+    foreign = write_tiny_bundle(tmp_path / "foreign")
+    manifest = json.loads((foreign / "bundle.json").read_text())
+    (foreign / "face.onnx").write_bytes(b"no graph")
+    manifest["networks"]["face"]["sha256"] = hashlib.sha256(b"no graph").hexdigest()
+    (foreign / "bundle.json").write_text(json.dumps(manifest))
     taken = socket.create_server(("127.0.0.1", 0))
     refused = {
         "--allow-without-token": serve("--host", "0.0.0.0"),
-        "no such bundle": serve("--model", str(tmp_path)),
+        "holds no bundle.json": serve("--model", str(tmp_path)),
+        "not a network": serve("--model", str(foreign)),
         "choose another": serve("--port", str(taken.getsockname()[1])),
         "cannot listen": serve("--host", "203.0.113.7", MOODREEL_TOKEN="secret"),
         "MOODREEL_TOKEN": serve(MOODREEL_TOKEN=" "),
@@ -220,7 +235,7 @@ def test_starts_that_are_refused(tmp_path):
     for words, run in refused.items():
         lines = run.stderr.strip().splitlines()
         assert run.returncode == 2 and len(lines) == 1, run.stderr
-        assert words in lines[0] or "holds no bundle.json" in lines[0], lines
+        assert words in lines[0], lines
 
 
 def test_a_token_of_the_environment_is_asked_for(tiny_bundle):

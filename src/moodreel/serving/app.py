@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
-import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,7 +18,9 @@ from starlette.staticfiles import StaticFiles
 
 from moodreel import __version__
 from moodreel.bundle import load_bundle
+from moodreel.errors import MoodreelError
 from moodreel.serving import about, predictions, stream
+from moodreel.serving.failures import log_failure
 from moodreel.serving.guard import Access, Guard
 from moodreel.serving.jobs import JobBook
 from moodreel.serving.limits import Limits
@@ -30,8 +30,6 @@ from moodreel.serving.pool import WorkerPool
 from moodreel.serving.problems import MEDIA_TYPE, Problem, ProblemError
 from moodreel.serving.service import Service
 from moodreel.serving.worker import WorkerOptions
-
-log = logging.getLogger(__name__)
 
 _KINDS_BY_STATUS = {404: "not-found", 405: "method-not-allowed"}
 
@@ -72,6 +70,9 @@ def create_app(settings: Settings) -> FastAPI:
         try:
             await pool.start()
             yield
+        except MoodreelError as error:
+            app.state.failure = error
+            raise
         finally:
             await pool.stop()
             shutil.rmtree(folder, ignore_errors=True)
@@ -113,8 +114,7 @@ def _tell_failures(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def tell_internal(_: Request, error: Exception) -> Response:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        log.error("%s at %s:%s", type(error).__name__, Path(place.filename).name, place.lineno)
+        log_failure(error)
         return problem_response(Problem("internal", "an error of the server, not of the request; please report it"))
 
 

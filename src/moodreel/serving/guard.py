@@ -64,7 +64,9 @@ class Access:
             ProblemError: the name is foreign.
         """
         name = _host_of(f"//{headers.get('host', '')}")
-        if name in (*LOOPBACK_NAMES, self.host, *self.names) or (not self.is_local and _is_address(name)):
+        if name in {*LOOPBACK_NAMES, *map(str.lower, (self.host, *self.names))} or (
+            not self.is_local and _is_address(name)
+        ):
             return
         raise ProblemError("wrong-host", "unknown name in the Host header; allow it with --allow-host NAME")
 

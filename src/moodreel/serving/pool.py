@@ -51,6 +51,9 @@ class WorkerPool:
         for slot in self._slots:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
+        while not self._queue.empty():
+            job = self._queue.get_nowait()
+            job.fail(Problem("stopping", f"{job.clip}: the server stopped; upload it again"))
 
     def add(self, job: Job) -> None:
         """Queue a job, whose place has been taken."""

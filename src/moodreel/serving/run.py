@@ -15,6 +15,7 @@ from moodreel.serving.guard import is_loopback
 TOKEN_VARIABLE = "MOODREEL_TOKEN"
 _BACKLOG = 128
 _STOP_S = 5
+_MOST_CONNECTIONS = 256
 
 
 def read_token() -> str | None:
@@ -63,7 +64,9 @@ def run(settings: Settings, port: int) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,
+        log_level="critical",  # its tracebacks hold messages; what fails is told by `failures.py`
         access_log=False,  # it would tell who asked for what
+        limit_concurrency=_MOST_CONNECTIONS,
         server_header=False,
         ws_max_size=settings.limits.message_bytes,
         ws_max_queue=4,
@@ -78,7 +81,7 @@ def run(settings: Settings, port: int) -> None:
     with listener:
         server.run([listener])
     if not server.started:
-        raise MoodreelError("the server could not start; the line above says why")
+        raise getattr(app.state, "failure", None) or MoodreelError("the server could not start; try another port")
 
 
 class _Server(uvicorn.Server):

@@ -17,6 +17,7 @@ from typing import Any
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from moodreel.errors import MoodreelError
+from moodreel.serving.failures import log_failure
 from moodreel.serving.inbox import Inbox
 from moodreel.serving.limits import Limits
 from moodreel.serving.messages import Message
@@ -61,6 +62,9 @@ async def stream(socket: WebSocket) -> None:
         await _close(socket, Problem("worker-died", "reading the stream broke off; connect again"), service.limits)
     except (WebSocketDisconnect, RuntimeError, OSError):
         pass  # the client has gone; a send to it may fail in its own ways
+    except Exception as error:
+        log_failure(error)
+        await _close(socket, Problem("internal", "an error of the server; please report it"), service.limits)
 
 
 async def _serve(socket: WebSocket, service: Service) -> None:

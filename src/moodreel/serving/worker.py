@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from moodreel.errors import MoodreelError
+from moodreel.serving.failures import describe_failure
 from moodreel.serving.messages import Message, read_message
 from moodreel.serving.problems import ProblemError
 
@@ -100,12 +100,8 @@ def _answer(handle: Callable[[Message, Send], None], message: Message, send: Sen
         raise SystemExit(1) from None  # what is left in memory is not to be trusted
     except BrokenPipeError:
         raise
-    except Exception:
-        # Where it failed, not on what: a message could hold what identifies a person.
-        places = traceback.extract_tb(sys.exc_info()[2])[-3:]
-        shown = ", ".join(f"{Path(place.filename).name}:{place.lineno}" for place in places)
-        detail = f"{type(sys.exc_info()[1]).__name__} at {shown}; please report it"
-        send(Message({"problem": "internal", "detail": detail}))
+    except Exception as error:
+        send(Message({"problem": "internal", "detail": f"{describe_failure(error)}; please report it"}))
 
 
 def _predict(recognizer: Any, options: WorkerOptions, head: dict[str, Any], send: Send) -> Message:
