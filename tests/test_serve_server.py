@@ -54,8 +54,9 @@ def long_clip(tmp_path_factory):
 
 
 def workers_of(pid):
-    """Ids of a process's children."""
-    return {int(one) for path in Path(f"/proc/{pid}/task").glob("*/children") for one in path.read_text().split()}
+    """Ids of a server's workers."""
+    children = {int(one) for path in Path(f"/proc/{pid}/task").glob("*/children") for one in path.read_text().split()}
+    return {child for child in children if b"moodreel.serving.worker" in Path(f"/proc/{child}/cmdline").read_bytes()}
 
 
 def wait_until(told, client, path="/healthz"):
