@@ -56,7 +56,7 @@ def main() -> None:
 
     try:
         handle = _open(options)
-        _bound_process(options.memory_bytes)
+        bound_process(options.memory_bytes)
         send(Message({"ready": True}))
         while (message := read_message(inbox)) is not None:
             _answer(handle, message, send)
@@ -150,8 +150,12 @@ def check_clip(path: Path, name: str, options: WorkerOptions) -> None:
             )
 
 
-def _bound_process(memory_bytes: int) -> None:
-    """Let the kernel hold the process to its memory, to no files and to no core dumps, which would hold faces."""
+def bound_process(memory_bytes: int) -> None:
+    """Let the kernel hold this process to its memory, to no files and to no core dumps, which would hold faces.
+
+    Args:
+        memory_bytes: what it may allocate from now on; held to where the system tells what it has taken so far.
+    """
     try:
         import resource
     except ImportError:  # no such thing on Windows: time limits are left
