@@ -163,15 +163,15 @@ def test_a_client_that_goes_takes_its_job_with_it(server, long_clip):
 def test_bombs_of_8k_frames(tiny_bundle, sound, tmp_path):
     black = np.zeros((4320, 7680, 3), np.uint8)
     picture = write_image(tmp_path / "bomb.png", black, codec="png", pix_fmt="rgb24")
-    video = write_clip(tmp_path / "bomb.mp4", 2, rate=1, size=(7680, 4320), frames=lambda _: black, audio_codec=None)
+    video = write_clip(tmp_path / "bomb.mp4", 1, rate=1, size=(7680, 4320), frames=lambda _: black, audio_codec=None)
     assert picture.stat().st_size + video.stat().st_size < 2_000_000, "a bomb is small before it goes off"
     with client_of(tiny_bundle) as client:
         for path in (picture, video):
             problem = client.post("/v1/predictions", files=upload(path)).json()
             assert problem["type"] == "urn:moodreel:problem:picture-too-large" and "7680x4320" in problem["detail"]
-    with client_of(tiny_bundle, picture_px=10**9, memory_bytes=256 * 2**20) as client:
-        for path in (picture, video):  # let in by mistake, a bomb may fit into the worker or end it: no more than that
-            assert client.post("/v1/predictions", files=upload(path)).status_code in (200, 422, 500)
+    with client_of(tiny_bundle, picture_px=10**9, memory_bytes=256 * 2**20, job_s=60) as client:
+        for path in (picture, video):  # let in, a bomb may fit into the worker, end it or hang it: no more than that
+            assert client.post("/v1/predictions", files=upload(path)).status_code in (200, 422, 500, 504)
         assert predict(client, sound)["label"] == "surprise"
 
 
@@ -213,7 +213,7 @@ def test_nothing_is_left_and_nothing_told_at_the_end(tiny_bundle, sound, long_cl
         workers = workers_of(process.pid)
         process.terminate()
         out, err = process.communicate(timeout=60)
-    assert list(tmp_path.iterdir()) == [], "uploads are left behind"
+    assert not list(tmp_path.glob("moodreel-*")), "uploads are left behind"
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
     assert "Eva" not in out + err and "127.0.0.1 " not in out + err and "Traceback" not in err, err
 

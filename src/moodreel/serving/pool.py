@@ -73,7 +73,7 @@ class WorkerPool:
         n_clips = 0
         try:
             while True:
-                if worker is None or not worker.is_alive or n_clips >= _CLIPS_A_WORKER:
+                if worker is None or n_clips >= _CLIPS_A_WORKER or self._is_spent(worker):
                     worker, n_clips = await self._replace(worker), 0
                 job = await self._queue.get()
                 await self._run(worker, job)
@@ -81,6 +81,10 @@ class WorkerPool:
         finally:
             if worker is not None:
                 await worker.kill()
+
+    def _is_spent(self, worker: Worker) -> bool:
+        """Tell whether a worker has gone, or a clip has left it with less than half of its memory for the next."""
+        return not worker.is_alive or worker.has_grown(self._limits.memory_bytes // 2)
 
     async def _replace(self, worker: Worker | None) -> Worker:
         if worker is not None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from moodreel.errors import MoodreelError
 from moodreel.serving.messages import LONGEST_LINE, Message, receive_message
-from moodreel.serving.worker import WorkerOptions
+from moodreel.serving.worker import WorkerOptions, measure_address_space
 
 _START_S = 60.0
 
@@ -24,11 +24,20 @@ class Worker:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.pid = process.pid
         self._process = process
+        self._begun_bytes = 0
 
     @property
     def is_alive(self) -> bool:
         """Whether it runs."""
         return self._process.returncode is None
+
+    def settle(self) -> None:
+        """Take what it holds now for what it needs."""
+        self._begun_bytes = measure_address_space(self.pid)
+
+    def has_grown(self, most_bytes: int) -> bool:
+        """Tell whether it holds more than so many bytes on top, which the next clip would lack."""
+        return measure_address_space(self.pid) - self._begun_bytes > most_bytes
 
     async def send(self, message: Message) -> None:
         """Send a message, waiting while its pipe is full.
@@ -95,6 +104,7 @@ async def start_worker(options: WorkerOptions) -> Worker:
     if "problem" in message.head:
         await worker.kill()
         raise MoodreelError(str(message.head["detail"]))
+    worker.settle()
     return worker
 
 

@@ -150,6 +150,18 @@ def check_clip(path: Path, name: str, options: WorkerOptions) -> None:
             )
 
 
+def measure_address_space(process: int | str) -> int:
+    """Return the bytes of memory that a process has asked for, 0 where the system does not tell.
+
+    Args:
+        process: its id, or `self`.
+    """
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
 def bound_process(memory_bytes: int) -> None:
     """Let the kernel hold this process to its memory, to no files and to no core dumps, which would hold faces.
 
@@ -160,8 +172,7 @@ def bound_process(memory_bytes: int) -> None:
         import resource
     except ImportError:  # no such thing on Windows: time limits are left
         return
-    pages = Path("/proc/self/statm")
-    used = int(pages.read_text().split()[0]) * resource.getpagesize() if pages.exists() else 0
+    used = measure_address_space("self")
     if used:
         resource.setrlimit(resource.RLIMIT_AS, (used + memory_bytes,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
