@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from contextlib import suppress
 
 import uvicorn
 
@@ -78,7 +79,7 @@ def run(settings: Settings, port: int) -> None:
         backlog=_BACKLOG,
     )
     server = _Server(config)
-    with listener:
+    with listener, suppress(SystemExit):  # so uvicorn ends when the app could not start; why is told below
         server.run([listener])
     if not server.started:
         raise getattr(app.state, "failure", None) or MoodreelError("the server could not start; try another port")
