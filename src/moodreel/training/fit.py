@@ -150,7 +150,7 @@ class JointModule(lightning.LightningModule):
 
     def validation_step(self, batch: ClipBatch, _: int) -> None:
         """Keep what the network says of a batch."""
-        self._seen.append((self.network.read_batch(batch).logits, batch.labels))
+        self._seen.append((self.network.read_batch(batch).logits.float(), batch.labels))  # bf16 has no NumPy type
 
     def on_validation_epoch_end(self) -> None:
         """Log loss and UAR over all validation clips."""
