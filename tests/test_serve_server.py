@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -15,11 +16,13 @@ import httpx2
 import numpy as np
 import pytest
 from starlette.requests import Request
+from starlette.responses import Response
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from conftest import chirp
 from media_files import write_clip, write_image, write_sound
+from moodreel.serving import linger
 from moodreel.serving.limits import Limits
 from moodreel.serving.problems import ProblemError
 from moodreel.serving.uploads import receive_upload
@@ -106,6 +109,37 @@ def test_a_slow_upload_holds_nobody_up(server, sound):
             wait_until(lambda health: health["places_taken"] == 1, client)
             assert predict(client, sound)["label"] == "surprise"
         wait_until(lambda health: health["places_taken"] == 0, client)
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "status"),
+    [((), {"MOODREEL_TOKEN": "secret"}, b"401"), (("--max-upload-mb", "1"), {}, b"413")],
+)
+def test_a_refusal_reaches_a_client_that_is_still_sending(options, environment, status, tiny_bundle):
+    with running_server(tiny_bundle, "--workers", "1", *options, **environment) as (address, _):
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=60) as client:
+            client.sendall(UNFINISHED.replace(b"1000", b"24000000"))
+            select.select([client], [], [], 60)  # the answer is there; a browser sends on before it looks
+            client.sendall(bytes(12_000_000))
+            client.sendall(bytes(12_000_000 - len(b"--b\r\n")))
+            assert client.recv(100).split()[1] == status
+
+
+def test_what_keeps_coming_after_a_refusal_is_read_for_a_while_only(monkeypatch):
+    monkeypatch.setattr(linger, "LONGEST_S", 0.05)
+    sent = []
+
+    async def receive():
+        await asyncio.sleep(0.001)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "headers": [(b"transfer-encoding", b"chunked")]}
+    asyncio.run(linger.Linger(Response("no", 401))(scope, receive, send))
+    assert [one.get("more_body", False) for one in sent[1:]] == [True, False] and sent[1]["body"] == b"no"
 
 
 @pytest.mark.parametrize("limit", ["upload_idle_s", "upload_s"])

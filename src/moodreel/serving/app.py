@@ -24,6 +24,7 @@ from moodreel.serving.failures import log_failure
 from moodreel.serving.guard import Access, Guard
 from moodreel.serving.jobs import JobBook
 from moodreel.serving.limits import Limits
+from moodreel.serving.linger import Linger
 from moodreel.serving.metrics import Metrics
 from moodreel.serving.openapi import describe
 from moodreel.serving.pool import WorkerPool
@@ -91,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
     describe(app, needs_token=settings.access.token is not None)
     _tell_failures(app)
     app.add_middleware(Guard, access=settings.access, metrics=metrics)
+    app.add_middleware(Linger)  # outermost, so that it sees the guard's refusals too
     return app
 
 

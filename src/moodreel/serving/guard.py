@@ -156,10 +156,12 @@ async def _refuse(problem: Problem, scope: Scope, send: Send) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": problem.kind})  # before accepting: HTTP 403
         return
-    headers = {"Content-Type": MEDIA_TYPE, "Connection": "close", **HEADERS, **problem.headers}
+    body = json.dumps(problem.to_dict()).encode()
+    length = {"Content-Length": str(len(body))}
+    headers = {"Content-Type": MEDIA_TYPE, "Connection": "close", **length, **HEADERS, **problem.headers}
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": problem.status, "headers": raw})
-    await send({"type": "http.response.body", "body": json.dumps(problem.to_dict()).encode()})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _host_of(address: str) -> str | None:

@@ -20,6 +20,11 @@ export function setToken(text) {
 const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
 const unreachable = { title: "The server cannot be reached", detail: "Is it still running? Try again.", status: 0 };
 
+/** Learn whether the server answers this page, before much is sent to it. */
+export async function checkAccess(signal) {
+  await get("v1/models", signal);
+}
+
 /** Upload a clip; returns its job. `onShare` is called with the share sent, `signal` breaks off. */
 export function uploadClip(file, { onShare, signal }) {
   return new Promise((resolve, reject) => {

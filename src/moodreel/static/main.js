@@ -1,6 +1,6 @@
 // The page: what is shown when, and who tells whom.
 
-import { deleteJob, followJob, Problem, setToken, takeAnswer, uploadClip } from "./api.js";
+import { checkAccess, deleteJob, followJob, Problem, setToken, takeAnswer, uploadClip } from "./api.js";
 import { showBars } from "./bars.js";
 import { byId, make } from "./dom.js";
 import { offerDownloads } from "./downloads.js";
@@ -36,6 +36,7 @@ async function readClip(file) {
   tellWork(`Sending ${file.name}`, 0);
   let job;
   try {
+    await checkAccess(signal);
     job = await uploadClip(file, { signal, onShare: (share) => tellWork(`Sending ${file.name}`, share) });
     await followJob(job.id, { signal, onState: tellJob });
     const answer = await takeAnswer(job.id, signal);
