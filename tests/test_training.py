@@ -1,22 +1,31 @@
 """Training end to end on tiny clips: every recipe, resuming, two processes, export, bad input."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from media_files import write_clip
 from tiny_bundle import write_tiny_bundle
 from tiny_corpus import changes_for, stand_in_functionals, write_corpus
 
 torch = pytest.importorskip("torch")
 
 from moodreel.bundle import load_bundle  # noqa: E402
+from moodreel.cache import Cache  # noqa: E402
+from moodreel.corpora import read_corpus  # noqa: E402
 from moodreel.errors import CorpusError, MoodreelError, OutputError, RecipeError  # noqa: E402
 from moodreel.recognizer import Recognizer  # noqa: E402
-from moodreel.training import data  # noqa: E402
+from moodreel.training import data, maps  # noqa: E402
 from moodreel.training.commands import TrainOptions, train  # noqa: E402
+from moodreel.training.extraction import extract_corpus  # noqa: E402
+from moodreel.training.networks import ResNetEncoder  # noqa: E402
 from moodreel.training.postmortem import CAUSES, count_cost, format_postmortem, postmortem, shrink  # noqa: E402
+from moodreel.training.projection import class_scores, fit_lda  # noqa: E402
 from moodreel.training.recipe import load_recipe  # noqa: E402
+from moodreel.training.resnet import ResNet20  # noqa: E402
 
 SPEAKER = "(?P<speaker>[a-z]+)_"
 
@@ -208,7 +217,7 @@ def test_the_postmortem_has_a_row_a_cause(corpus, cache, tmp_path):
 
 def test_every_cause_of_the_postmortem_makes_a_sound_recipe():
     for cause in CAUSES:
-        recipe = load_recipe(cause.base, (*shrink(cause), *cause.changes))
+        recipe = load_recipe(cause.base, (*shrink(cause), *cause.all_changes))
         assert recipe.fit.ensemble == 1 and recipe.fit.epochs == 12
 
 
@@ -231,7 +240,7 @@ def test_an_encoder_that_is_trained_moves_and_one_that_is_frozen_does_not(corpus
     )
     moved = {}
     for frozen in ("true", "false"):
-        changes = (*small, f"video.frozen={frozen}", "video.cells=1")
+        changes = (*small, "video.mirrored=false", f"video.frozen={frozen}", "video.cells=1")
         train(corpus, "video", tmp_path / frozen, options("video", cache, *changes))
         moved[frozen] = [name for name in weights(tmp_path / frozen) if name.startswith("network.encoder")]
     assert not moved["true"] and moved["false"]  # a frozen encoder's maps were made once, outside the network
@@ -245,3 +254,85 @@ def test_maps_that_are_too_large_to_hold_are_made_in_every_step(corpus, cache, t
     for name, value in held.items():
         torch.testing.assert_close(made[name], value, rtol=1e-2, atol=1e-3)  # held maps are float16
     assert any(name.startswith("network.encoder") for name in made)
+
+
+def test_copies_of_clips_are_learned_from_and_never_scored(corpus, cache, tmp_path):
+    speeds = "audio.speeds=[0.9, 1.1]"
+    train(corpus, "repaired", tmp_path / "run", options("repaired", cache, speeds, "audio.cross_fit=2", fold=1))
+    bundle = load_bundle(str(tmp_path / "run" / "bundle"))
+    assert "speeds" not in bundle.manifest["inputs"], "predicting needs no copies"
+
+
+def _sense(copies, n=12):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(n, 3)).astype(np.float32)
+    settings = {"n_directions": 2, "shrinkage": "fixed", "share": 0.5}
+    return maps.Sense(vectors, copies, np.ones(n, bool), settings, cross_fit=2, is_scored=True)
+
+
+class _ThreeSpeakers:
+    """As much of a material as the scoring of strangers asks for."""
+
+    def __init__(self, n=12):
+        self.speakers = [f"s{row % 3}" for row in range(n)]
+        self.extraction = SimpleNamespace(samples=[SimpleNamespace(speaker=one) for one in self.speakers])
+
+    def labels(self, rows):
+        return rows // 3 % 3
+
+
+def test_copies_of_a_speaker_do_not_reach_the_fit_that_scores_this_speaker():
+    material, rows = _ThreeSpeakers(), np.arange(12)
+    plain = _sense(np.zeros((12, 1, 3), np.float32))
+    wild = plain.copies.copy()
+    wild[::3] += 100 * np.random.default_rng(1).normal(size=wild[::3].shape)  # of speaker s0
+    scores, wild_scores = (
+        maps._score_strangers(material, sense, rows) for sense in (plain, replace(plain, copies=wild))
+    )
+    own = np.array(material.speakers) == "s0"
+    beside = np.array(material.speakers) == "s2"  # scored in one part with s0
+    np.testing.assert_allclose(scores[own | beside], wild_scores[own | beside])
+    assert np.abs(scores[~(own | beside)] - wild_scores[~(own | beside)]).max() > 0.1, "the other fit sees them"
+
+
+def test_a_fit_with_copies_is_the_fit_of_more_clips():
+    rows, copies = np.arange(12), np.random.default_rng(2).normal(size=(12, 2, 3)).astype(np.float32)
+    sense = _sense(copies)
+    found = maps._fit_sense(_ThreeSpeakers(), sense, rows, "have sound")
+    vectors = np.concatenate([sense.vectors, copies.reshape(24, 3)]).astype(np.float64)
+    labels = np.concatenate([rows // 3 % 3, np.repeat(rows // 3 % 3, 2)])
+    expected = class_scores(fit_lda(vectors, labels, **sense.settings), vectors, labels, 7)
+    np.testing.assert_allclose(found.apply(sense.vectors), expected.apply(sense.vectors))
+
+
+def test_mirrored_frames_are_summarised_beside_the_frames(cache, tmp_path):
+    lit = np.zeros((16, 16, 3), np.uint8)
+    lit[:, :8] = 255  # the left half is bright
+    for speaker in ("ann", "bob"):
+        (tmp_path / "happy").mkdir(exist_ok=True)
+        write_clip(tmp_path / "happy" / f"{speaker}.mp4", 0.6, size=(16, 16), rate=5, frames=lambda _: lit)
+    recipe = load_recipe("video", (*changes_for("video"), "video.mirrored=true"))
+    samples = read_corpus(tmp_path, speaker_regex="(?P<speaker>[a-z]+).mp4").samples
+    extraction = extract_corpus(samples, recipe.inputs, Cache(cache))
+    encoder = ResNetEncoder(ResNet20(), cells=4, grey=True)
+    summaries = data.Material(extraction, recipe, encoder).summaries
+    cells = summaries.reshape(2, 2, 5, 64, 4, 4)[:, :, 0]  # clips, views, of the means: channels, rows, columns
+    assert summaries.shape == (2, 2, 5 * 1024) and np.abs(cells[:, 0] - cells[:, 1]).max() > 1e-2
+    flipped = torch.from_numpy(np.ascontiguousarray(extraction.load(0).frames[:, :, ::-1]))
+    with torch.inference_mode():
+        expected = encoder.eval()(flipped).mean(0)
+    np.testing.assert_allclose(summaries[0, 1, :1024], expected, atol=2e-2)  # held as float16
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "told"),
+    [
+        ("best", "audio.speeds=[0.9]", "audio.source: opensmile"),
+        ("audio", "audio.speeds=[0.1]", "0.5-2"),
+        ("paper", "video.mirrored=true", "video.scores"),
+        ("best", "video.mirrored=true", "ResNet-20"),
+    ],
+)
+def test_copies_that_cannot_be_made_are_refused(recipe, change, told):
+    with pytest.raises(RecipeError, match=told):
+        load_recipe(recipe, [change])

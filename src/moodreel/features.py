@@ -21,7 +21,7 @@ from moodreel.descriptors import N_DESCRIPTORS, extract_descriptors
 from moodreel.encoders import Encoders
 from moodreel.errors import BundleError
 from moodreel.faces import Face, FaceDetector
-from moodreel.functionals import LEAST_S, N_FUNCTIONALS, extract_functionals
+from moodreel.functionals import LEAST_S, N_FUNCTIONALS, change_speed, extract_functionals
 from moodreel.media import Clip
 from moodreel.sampling import Frame
 from moodreel.speech import CHUNK_S, RATE_HZ, cut_to_speech, extract_speech
@@ -41,6 +41,7 @@ SILENCE = 1e-5
 """Sound whose largest sample stays below this (-100 dBFS) is silent."""
 NO_ENCODERS = Encoders()
 NO_DESCRIPTORS = np.zeros((0, N_DESCRIPTORS), np.float32)
+NOT_VARIED = np.zeros((0, N_FUNCTIONALS), np.float32)
 _SMOOTHING_S = 0.2
 _DETECT_EVERY = 3
 _SAME_FACE_BONUS = 0.3
@@ -76,6 +77,7 @@ class InputSpec:
         speech: whether a pretrained voice encoder describes the speech.
         longest_s: what lies beyond is left out; at most 8 s.
         descriptors: whether low-level descriptors of the speech are computed, one row every 20 ms.
+        speeds: with `functionals`: speeds at which they are computed once more, for training to learn from.
     """
 
     frames: FrameSpec | None = None
@@ -85,6 +87,7 @@ class InputSpec:
     speech: bool = False
     longest_s: float = 8.0
     descriptors: bool = False
+    speeds: tuple[float, ...] = ()
 
     @property
     def hears(self) -> bool:
@@ -106,6 +109,7 @@ class Features:
             were asked for.
         descriptors: float32, shape (n_rows, 86), of the sound between the first and the last speech; n_rows is 0
             unless `voice_state` is `ok` and they were asked for.
+        varied: float32, shape (n_speeds, 1582), functionals at other speeds; zeros unless `voice_state` is `ok`.
         face_state: one of `moodreel.prediction.FACE_STATES`.
         voice_state: one of `moodreel.prediction.VOICE_STATES`.
     """
@@ -117,6 +121,7 @@ class Features:
     face_state: str
     voice_state: str
     descriptors: npt.NDArray[np.float32] = field(default_factory=lambda: NO_DESCRIPTORS)
+    varied: npt.NDArray[np.float32] = field(default_factory=lambda: NOT_VARIED)
 
     @property
     def has_face(self) -> bool:
@@ -147,6 +152,7 @@ class Features:
             face_state=str(arrays["face_state"]),
             voice_state=str(arrays["voice_state"]),
             descriptors=arrays.get("descriptors", NO_DESCRIPTORS),  # entries of before descriptors lack them
+            varied=arrays.get("varied", NOT_VARIED),
         )
 
 
@@ -210,18 +216,24 @@ def build_features(
         pictures, expressions = pictures[:0], encoders.describe_faces(pictures)
     voice_state = _judge_sound(sound, has_sound)
     functionals, speech = np.zeros(N_FUNCTIONALS, np.float32), np.zeros(encoders.voice_width, np.float32)
+    varied = np.zeros((len(spec.speeds), N_FUNCTIONALS), np.float32)
     if voice_state == "ok" and spec.functionals:
-        functionals = _extract_functionals(sound, spec)
+        described = _cut_to_speech(sound) if spec.trimmed else sound
+        functionals = extract_functionals(described)
+        for place, speed in enumerate(spec.speeds):
+            varied[place] = _extract_at_speed(described, speed)
     if voice_state == "ok" and spec.speech:
         speech = encoders.describe_speech(extract_speech(sound[: int(CHUNK_S * RATE_HZ)]))
     descriptors = NO_DESCRIPTORS
     if voice_state == "ok" and spec.descriptors:
         descriptors = extract_descriptors(_cut_to_speech(sound))
-    return Features(pictures, expressions, functionals, speech, face_state, voice_state, descriptors)
+    return Features(pictures, expressions, functionals, speech, face_state, voice_state, descriptors, varied)
 
 
-def _extract_functionals(sound: npt.NDArray[np.float32], spec: InputSpec) -> npt.NDArray[np.float32]:
-    return extract_functionals(_cut_to_speech(sound) if spec.trimmed else sound)
+def _extract_at_speed(sound: npt.NDArray[np.float32], speed: float) -> npt.NDArray[np.float32]:
+    """Return the functionals of a sound played faster or slower; of the sound as it is where it got too short."""
+    copy = change_speed(sound, speed)
+    return extract_functionals(copy if len(copy) >= LEAST_S * RATE_HZ else sound)
 
 
 def _cut_to_speech(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -233,12 +245,10 @@ def _cut_to_speech(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def spec_to_dict(spec: InputSpec) -> dict[str, Any]:
     """Return a spec as the `inputs` section of `bundle.json`.
 
-    Descriptors are named only where they are read, so that bundles and caches of before them stay good.
+    Descriptors and speeds are named only where there are some, so that bundles and caches of before them stay good.
     """
     section = asdict(spec)
-    if not spec.descriptors:
-        del section["descriptors"]
-    return section
+    return {key: value for key, value in section.items() if value or key not in ("descriptors", "speeds")}
 
 
 def spec_from_dict(section: Mapping[str, Any]) -> InputSpec:
@@ -249,6 +259,8 @@ def spec_from_dict(section: Mapping[str, Any]) -> InputSpec:
     """
     try:
         frames = section["frames"]
+        if "speeds" in section:
+            raise ValueError("speeds are for training alone")
         spec = InputSpec(
             frames=None if frames is None else FrameSpec(**frames),
             **{key: value for key, value in section.items() if key != "frames"},
@@ -267,6 +279,8 @@ def check_spec(spec: InputSpec) -> None:
     """
     if not 0 < spec.longest_s <= CHUNK_S:
         raise ValueError(f"longest_s must lie within 0-{CHUNK_S:g}, found {spec.longest_s}")
+    if not all(0.5 <= speed <= 2 for speed in spec.speeds):
+        raise ValueError(f"speeds must lie within 0.5-2, found {', '.join(map(str, spec.speeds))}")
     if spec.expressions and (spec.frames is None or spec.frames.framing != "face"):
         raise ValueError("expressions need frames with framing: face")
     if spec.frames is None:

@@ -40,6 +40,17 @@ def extract_functionals(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.floa
     return np.asarray(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0))
 
 
+def change_speed(sound: npt.NDArray[np.float32], speed: float) -> npt.NDArray[np.float32]:
+    """Play faster (speed above 1) or slower: tempo, pitch and formants move together."""
+    n_output = max(round(len(sound) / speed / 100) * 100, 100)
+    n_padded = -(-len(sound) // 100) * 100
+    spectrum = np.fft.rfft(sound, n_padded)
+    resized = np.zeros(n_output // 2 + 1, dtype=complex)
+    n_kept = min(len(resized), len(spectrum))
+    resized[:n_kept] = spectrum[:n_kept]
+    return np.asarray(np.fft.irfft(resized, n_output) * n_output / n_padded, dtype=np.float32)
+
+
 @cache
 def _open_smile() -> Any:
     try:

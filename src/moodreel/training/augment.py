@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
+from moodreel.functionals import change_speed
 from moodreel.speech import RATE_HZ, Float32, extract_speech, measure_tokens
 
 SPEED_RANGE = (0.87, 1.15)
@@ -37,17 +38,6 @@ def degrade(sound: Float32, rng: Generator) -> Float32:
         sound = limit_band(sound, 0.0, float(rng.choice(CODEC_TOPS_HZ)))
         return drop_quiet_bins(sound, rng.uniform(25.0, 50.0))
     return sound
-
-
-def change_speed(sound: Float32, speed: float) -> Float32:
-    """Play faster (speed above 1) or slower: tempo, pitch and formants move together."""
-    n_output = max(round(len(sound) / speed / 100) * 100, 100)
-    n_padded = -(-len(sound) // 100) * 100
-    spectrum = np.fft.rfft(sound, n_padded)
-    resized = np.zeros(n_output // 2 + 1, dtype=complex)
-    n_kept = min(len(resized), len(spectrum))
-    resized[:n_kept] = spectrum[:n_kept]
-    return np.asarray(np.fft.irfft(resized, n_output) * n_output / n_padded, dtype=np.float32)
 
 
 def add_room(sound: Float32, reverberation_s: float, direct_to_reverberant: float, rng: Generator) -> Float32:

@@ -26,10 +26,11 @@ from moodreel.evaluation.training_clips import know_clips, write_training_clips
 from moodreel.labels import EMOTIONS
 from moodreel.splits import Split, clip_folds, make_split, official_split, speaker_folds, speaker_split
 from moodreel.training.curves import plot_curves
-from moodreel.training.data import ClipItem, Material, fit_maps, make_items
+from moodreel.training.data import ClipItem, Material
 from moodreel.training.export import ClipNetwork, TrainingFacts, export_bundle
 from moodreel.training.extraction import extract_corpus
 from moodreel.training.fit import Fitted, Sides, build, fit_network, predict_log_probabilities
+from moodreel.training.maps import fit_maps, make_items
 from moodreel.training.networks import JointNetwork, ResNetEncoder
 from moodreel.training.recipe import EXPRESSION, Recipe, format_recipe, load_recipe
 from moodreel.training.resnet import ResNet20, load_checkpoint, load_onnx_weights, load_shipped

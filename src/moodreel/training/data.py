@@ -1,4 +1,4 @@
-"""Features to batches: frames encoded once, linear maps fitted on the training side, clips padded and shuffled."""
+"""Features to batches: frames encoded once, clips padded and shuffled. Between the two stand the maps of `maps.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +19,7 @@ from moodreel.features import Features
 from moodreel.labels import EMOTIONS, N_EMOTIONS
 from moodreel.training.extraction import Extraction
 from moodreel.training.networks import ClipBatch, ResNetEncoder
-from moodreel.training.projection import (
-    LinearMap,
-    class_scores,
-    fit_components,
-    fit_lda,
-    fit_scaling,
-    out_of_fold,
-)
-from moodreel.training.recipe import EXPRESSION, SPEECH, AudioRecipe, Recipe, VideoRecipe
+from moodreel.training.recipe import EXPRESSION, SPEECH, Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -61,21 +52,6 @@ class ClipItem:
     clip_id: str
 
 
-@dataclass(frozen=True)
-class Maps:
-    """What was fitted on the training side before the network.
-
-    Attributes:
-        frames: map of frame features; `None` where they go in as they are.
-        looks: map of a clip's mean and deviation of each frame feature to class scores; `None` where none are wanted.
-        sound: map of sound features; `None` for a network without ears.
-    """
-
-    frames: LinearMap | None
-    looks: LinearMap | None
-    sound: LinearMap | None
-
-
 class Material:
     """A corpus, read and encoded: everything about its clips that does not depend on the split.
 
@@ -84,7 +60,10 @@ class Material:
         recipe: what is wanted of them.
         encoder: the frame encoder; `None` for a network without eyes, and where features were read instead of frames.
         held: encoded frames of each clip, float16 (t, d); `None` where they are too large or the encoder is trained.
+        summaries: what `summarise` makes of each clip's features and, where the recipe wants that, of its mirrored
+            frames', float32 (n, 1 or 2, 5 d); `None` where nothing is held, or nobody asks for them.
         vectors: sound features of each clip, float32 (n, d).
+        varied: sound features of each clip at the recipe's other speeds, float32 (n, n_speeds, d).
         has_face: bool, (n,).
         has_voice: bool, (n,).
     """
@@ -99,18 +78,36 @@ class Material:
         self.recipe = recipe
         self.encoder = encoder
         self.held: list[Tensor] | None = [] if self._can_hold() else None
-        vectors, has_face, has_voice = [], [], []
+        vectors, varied, has_face, has_voice, summaries = [], [], [], [], []
         for index, sample in enumerate(extraction.samples):
             features = extraction.load(index)
             vectors.append(_check_finite(self._sound_of(features), sample))
+            varied.append(_check_finite(features.varied, sample))
             has_face.append(features.has_face)
             has_voice.append(features.has_voice)
-            if self.held is not None and encoder is not None:
-                self.held.append(_encode(extraction, index, features, encoder))
-            elif self.held is not None:
-                self.held.append(_read_expressions(features, sample))
+            if self.held is not None:
+                self.held.append(self._describe_frames(index, features))
+                summaries.append(self._summarise(index, features))
         self.vectors = np.stack(vectors)
+        is_varied = recipe.audio is not None and bool(recipe.audio.speeds)
+        self.varied = np.stack(varied) if is_varied else self.vectors[:, None][:, :0]
         self.has_face, self.has_voice = np.array(has_face), np.array(has_voice)
+        is_asked = recipe.video is not None and recipe.video.scores
+        self.summaries = np.stack(summaries) if is_asked and self.held is not None else None
+
+    def _describe_frames(self, index: int, features: Features) -> Tensor:
+        if self.encoder is None:
+            return _read_expressions(features, self.extraction.samples[index])
+        return _encode(self.extraction, index, features.frames, self.encoder)
+
+    def _summarise(self, index: int, features: Features) -> npt.NDArray[np.float32]:
+        assert self.held is not None and self.recipe.video is not None
+        if not self.recipe.video.scores:
+            return np.zeros((1, 0), np.float32)
+        views = [self.held[index]]
+        if self.recipe.video.mirrored and self.encoder is not None:
+            views.append(_encode(self.extraction, index, features.frames[:, :, ::-1], self.encoder, "mirrored"))
+        return np.stack([summarise(view.float()).numpy() for view in views])
 
     def _can_hold(self) -> bool:
         video, frames = self.recipe.video, self.recipe.frames
@@ -155,12 +152,14 @@ def _read_expressions(features: Features, sample: Sample) -> Tensor:
     return torch.from_numpy(_check_finite(values, sample).astype(np.float16))
 
 
-def _encode(extraction: Extraction, index: int, features: Features, encoder: ResNetEncoder) -> Tensor:
-    """Encode one clip's frames, or take them from the cache."""
-    key = make_key("encoded", extraction.keys[index], fingerprint(encoder))
+def _encode(
+    extraction: Extraction, index: int, frames: npt.NDArray[np.uint8], encoder: ResNetEncoder, view: str = ""
+) -> Tensor:
+    """Encode one clip's frames, or take what they gave from the cache, where each view of them has its own name."""
+    key = make_key("encoded", extraction.keys[index], fingerprint(encoder), *([view] if view else []))
     cached = extraction.cache.read(key)
     if cached is None:
-        cached = {"sequence": _run_encoder(features.frames, encoder)}
+        cached = {"sequence": _run_encoder(np.ascontiguousarray(frames), encoder)}
         extraction.cache.write(key, cached)
     sequence = torch.from_numpy(cached["sequence"])
     if not bool(torch.isfinite(sequence).all()):
@@ -186,23 +185,6 @@ def fingerprint(encoder: ResNetEncoder) -> str:
     return digest.hexdigest()
 
 
-def fit_maps(material: Material, rows: npt.NDArray[np.int_]) -> Maps:
-    """Fit the linear maps that stand before the network, on training clips alone.
-
-    Args:
-        material: the corpus.
-        rows: its training clips.
-
-    Raises:
-        CorpusError: no training clip has sound that LDA could be fitted on.
-    """
-    video, audio = material.recipe.video, material.recipe.audio
-    frames = None if video is None else _fit_frames(material, rows, video)
-    looks = None if video is None or not video.scores else _fit_looks(material, rows, video)
-    sound = None if audio is None else _fit_sound(material, rows, audio)
-    return Maps(frames, looks, sound)
-
-
 def summarise(sequence: Tensor) -> Tensor:
     """Describe a clip by its frames' features: how they are, how they move, and how they begin, go on and end.
 
@@ -221,137 +203,6 @@ def summarise(sequence: Tensor) -> Tensor:
     member = (third[None, :] == torch.arange(3)[:, None]).to(sequence.dtype)
     thirds = member @ moved / member.sum(1, keepdim=True).clamp(min=1)
     return torch.cat([mean, deviation, thirds.flatten()])
-
-
-def _summaries(material: Material, rows: npt.NDArray[np.int_]) -> npt.NDArray[np.float64]:
-    if material.held is None:
-        raise CorpusError("video.scores needs frames small enough to be held; lower frames.side_px or frames.rate_hz")
-    return np.stack([summarise(material.held[row].float()).numpy() for row in rows]).astype(np.float64)
-
-
-def _fit_looks(material: Material, rows: npt.NDArray[np.int_], video: VideoRecipe) -> LinearMap:
-    seen = rows[material.has_face[rows]]
-    labels = material.labels(seen)
-    if len(np.unique(labels)) < 2:
-        raise CorpusError("the training clips that show a face show one class or none: LDA needs two")
-    summaries = _summaries(material, seen)
-    return class_scores(fit_lda(summaries, labels, **_looks_settings(video)), summaries, labels, N_EMOTIONS)
-
-
-def _looks_settings(video: VideoRecipe) -> dict[str, Any]:
-    return {"n_directions": N_EMOTIONS - 1, "shrinkage": "fixed", "share": video.share, "scale": True, "limit": 3.0}
-
-
-def _project_looks(
-    material: Material, rows: npt.NDArray[np.int_], maps: Maps, training: bool
-) -> npt.NDArray[np.float64]:
-    video = material.recipe.video
-    if video is None or maps.looks is None:
-        return np.zeros((len(rows), 0))
-    scores = maps.looks.apply(_summaries(material, rows))
-    if training:
-        seen = material.has_face[rows]
-        there = rows[seen]
-        scores[seen] = _score_strangers(
-            material, there, _summaries(material, there), video.cross_fit, _looks_settings(video)
-        )
-    return scores
-
-
-def _score_strangers(
-    material: Material,
-    rows: npt.NDArray[np.int_],
-    vectors: npt.NDArray[np.float64],
-    n_parts: int,
-    settings: dict[str, Any],
-) -> npt.NDArray[np.float64]:
-    """Score training clips by fits that did not see their speakers."""
-    speakers = [material.extraction.samples[row].speaker for row in rows]
-    if len(set(speakers)) < 2:
-        raise CorpusError("cross_fit needs two training speakers or more")
-    return out_of_fold(vectors, material.labels(rows), speakers, n_parts, N_EMOTIONS, **settings)
-
-
-def _fit_frames(material: Material, rows: npt.NDArray[np.int_], video: VideoRecipe) -> LinearMap | None:
-    if material.held is None or not (video.scale or video.reduced):
-        return None
-    seen = [material.held[row].float().numpy() for row in rows if material.has_face[row]]
-    if not seen:
-        raise CorpusError("no training clip shows a face that can be found; try frames.framing: whole")
-    features = np.concatenate(seen)
-    return fit_components(features, video.reduced, scale=video.scale) if video.reduced else fit_scaling(features)
-
-
-def _fit_sound(material: Material, rows: npt.NDArray[np.int_], audio: AudioRecipe) -> LinearMap:
-    heard = rows[material.has_voice[rows]]
-    labels = material.labels(heard)
-    if len(np.unique(labels)) < 2:
-        raise CorpusError("the training clips that have sound show one class or none: LDA needs two")
-    vectors = material.vectors[heard].astype(np.float64)
-    found = fit_lda(vectors, labels, **_lda_settings(audio, vectors.shape[1]))
-    return class_scores(found, vectors, labels, N_EMOTIONS) if audio.scores else found.projection
-
-
-def _lda_settings(audio: AudioRecipe, n_features: int) -> dict[str, Any]:
-    return {
-        "n_directions": min(audio.directions, n_features),
-        "shrinkage": audio.shrinkage,
-        "share": audio.share,
-        "scale": audio.scale,
-        "limit": audio.limit or float("inf"),
-        "squash": audio.squash,
-    }
-
-
-def make_items(material: Material, rows: npt.NDArray[np.int_], maps: Maps, *, training: bool) -> tuple[ClipItem, ...]:
-    """Apply the maps to some clips.
-
-    Args:
-        material: the corpus.
-        rows: which clips.
-        maps: from `fit_maps`.
-        training: whether these are the clips the maps were fitted on; with `cross_fit` they are then projected by
-            fits that did not see their speakers.
-    """
-    if not len(rows):
-        return ()
-    vectors = _project_sound(material, rows, maps, training)
-    looks = _project_looks(material, rows, maps, training)
-    labels = material.labels(rows)
-    samples = material.extraction.samples
-    return tuple(
-        ClipItem(
-            sequence=_sequence(material, int(row), maps.frames),
-            looks=torch.as_tensor(look, dtype=torch.float32),
-            vector=torch.as_tensor(vector, dtype=torch.float32),
-            has_face=bool(material.has_face[row]),
-            has_voice=bool(material.has_voice[row]),
-            label=int(label),
-            clip_id=samples[row].clip_id,
-        )
-        for row, look, vector, label in zip(rows, looks, vectors, labels, strict=True)
-    )
-
-
-def _sequence(material: Material, row: int, frame_map: LinearMap | None) -> Tensor | int:
-    if material.recipe.video is None:
-        return torch.zeros(1, 0)
-    if material.held is None:
-        return row
-    features = material.held[row].float()
-    return features if frame_map is None else torch.as_tensor(frame_map.apply(features.numpy()), dtype=torch.float32)
-
-
-def _project_sound(
-    material: Material, rows: npt.NDArray[np.int_], maps: Maps, training: bool
-) -> npt.NDArray[np.float64]:
-    audio = material.recipe.audio
-    if audio is None or maps.sound is None:
-        return np.zeros((len(rows), 0))
-    vectors = material.vectors[rows].astype(np.float64)
-    if not training or not audio.cross_fit:
-        return maps.sound.apply(vectors)
-    return _score_strangers(material, rows, vectors, audio.cross_fit, _lda_settings(audio, vectors.shape[1]))
 
 
 class Batches:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +32,8 @@ from moodreel.features import (
 )
 from moodreel.functionals import N_FUNCTIONALS
 from moodreel.labels import EMOTIONS
-from moodreel.training.data import Maps, summarise
+from moodreel.training.data import summarise
+from moodreel.training.maps import Maps
 from moodreel.training.networks import JointNetwork, ResNetEncoder
 from moodreel.training.projection import Projection
 
@@ -225,7 +226,7 @@ def _manifest(recipe: Any, graph: Path, facts: TrainingFacts, difference: float)
         "licence": facts.licence,
         "training_data": facts.training_data,
         "command": facts.command,
-        "inputs": spec_to_dict(recipe.inputs),
+        "inputs": spec_to_dict(replace(recipe.inputs, speeds=())),
         "networks": {"joint": {"file": graph.name, "sha256": digest, "largest_difference_from_torch": difference}},
         "recipe": json.loads(json.dumps(asdict(recipe))),
         "scores": dict(facts.scores),

@@ -236,7 +236,7 @@ class JointNetwork(nn.Module):
         has_own = recipe.branch_loss > 0 or recipe.vote
         self.video_out = nn.Linear(n_video, N_EMOTIONS) if has_own and video else None
         self.audio_out = nn.Linear(n_audio, N_EMOTIONS) if has_own and audio else None
-        if recipe.vote and (n_looks or n_heard):
+        if recipe.vote and recipe.from_scores and (n_looks or n_heard):
             self._start_from_scores(n_looks, n_heard)
 
     @torch.no_grad()

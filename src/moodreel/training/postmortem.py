@@ -33,34 +33,57 @@ class Cause:
 
     Attributes:
         name: in few words.
-        changes: what is put back, as `key=value` changes of the recipe; empty for the repaired network itself.
+        changes: what is put back, as `key=value` changes of the recipe; empty for what others are compared with.
         base: the recipe that is changed: an ablation of one branch shows its causes without the other's help.
+        beside: changes that the row it is compared with has as well: where one part makes up for another, that other
+            one is taken out of both.
     """
 
     name: str
     changes: tuple[str, ...]
     base: str = BASE
+    beside: tuple[str, ...] = ()
+
+    @property
+    def all_changes(self) -> tuple[str, ...]:
+        """What the row's recipe is made of, beside its base."""
+        return (*self.beside, *self.changes)
 
 
-_PLAIN_LDA = ("audio.shrinkage=none", "audio.directions=512", "audio.scores=false", "audio.cross_fit=0")
+_FROM_NOTHING = ("head.from_scores=false",)
+_LSTM_ALONE = ("video.scores=false", "video.mirrored=false", "video.reduced=0")
+_SMALL_PICTURES = (*_LSTM_ALONE, "frames.side_px=32", "frames.rate_hz=2")
+_COORDINATES = ("audio.shrinkage=none", "audio.scores=false", "audio.cross_fit=0")
 
 CAUSES = (
     Cause("repaired, for comparison", ()),
-    Cause("learning rates of 1e-8 to 1e-6, SGD", ("fit.optimizer=sgd", "fit.rate_low=1e-8", "fit.rate_high=1e-6")),
-    Cause("dropout .5 after every ReLU", ("head.dropout=0.5", "audio.dropout=0.5", "video.dropout=0.5")),
+    Cause("dropout .5 after every ReLU", ("head.dropout=0.5", "audio.dropout=0.5")),
     Cause("LDA without shrinkage", ("audio.shrinkage=none",)),
-    Cause("the last frame answers, no motion", ("video.pool=last", "video.centre=none", "video.both_ways=false")),
-    Cause("no linear reading beside the LSTM", ("video.scores=false",)),
-    Cause("frames unscaled, not reduced", ("video.scale=false", "video.reduced=0")),
+    Cause("no linear reading beside the LSTM", ("video.scores=false", "video.mirrored=false")),
+    Cause("frames unscaled", ("video.scale=false",)),
     Cause("the whole frame, not the face", ("frames.framing=whole",)),
+    Cause("a head that starts from nothing", _FROM_NOTHING),
+    Cause(
+        "the same, rates of 1e-8 to 1e-6, SGD",
+        ("fit.optimizer=sgd", "fit.rate_low=1e-8", "fit.rate_high=1e-6"),
+        beside=_FROM_NOTHING,
+    ),
+    Cause("LSTM alone, for comparison", (), "video", _LSTM_ALONE),
+    Cause("LSTM: maps whole, 16x16 cells", ("video.cells=0",), "video", _LSTM_ALONE),
+    Cause("LSTM: the last frame answers", ("video.pool=last",), "video", _LSTM_ALONE),
+    Cause("LSTM: no motion", ("video.centre=none",), "video", _LSTM_ALONE),
+    Cause("LSTM: small pictures, for comparison", (), "video", _SMALL_PICTURES),
+    Cause("LSTM: small pictures, ResNet-20 trained too", ("video.frozen=false",), "video", _SMALL_PICTURES),
     Cause("sound alone, for comparison", (), "audio"),
     Cause("sound: LDA without shrinkage", ("audio.shrinkage=none",), "audio"),
-    Cause("sound: LDA to 512, without shrinkage", _PLAIN_LDA, "audio"),
-    Cause("sound: functionals unscaled", ("audio.scale=false", "audio.squash=false"), "audio"),
-    Cause("sound: functionals not squashed", ("audio.squash=false",), "audio"),
-    Cause("sound: silence before and behind the speech", ("audio.trimmed=false",), "audio"),
     Cause("sound: shrinkage by Ledoit and Wolf's rule", ("audio.shrinkage=ledoit_wolf",), "audio"),
+    Cause("sound: no copies at other speeds", ("audio.speeds=[]",), "audio"),
+    Cause("sound: silence before and behind the speech", ("audio.trimmed=false",), "audio"),
+    Cause("sound: functionals not squashed", ("audio.squash=false",), "audio"),
+    Cause("sound: functionals neither squashed nor scaled", ("audio.squash=false", "audio.scale=false"), "audio"),
     Cause("sound: LDA not cross-fitted", ("audio.cross_fit=0",), "audio"),
+    Cause("sound: 6 coordinates without shrinkage, for comparison", (), "audio", _COORDINATES),
+    Cause("sound: 512 coordinates without shrinkage", ("audio.directions=512",), "audio", _COORDINATES),
 )
 
 
@@ -71,7 +94,7 @@ class Finding:
     Attributes:
         cause: its name.
         base: the recipe that was changed.
-        changes: what was changed.
+        changes: what was changed, that of the row it is compared with included.
         uar: unweighted average recall on the unseen speakers, 0-1; `None` where training failed.
         note: why it failed; empty otherwise.
     """
@@ -118,6 +141,7 @@ def postmortem(
     findings = [_measure(corpus, out / f"run-{index:02d}", options, cause) for index, cause in enumerate(causes)]
     costs = [
         count_cost("paper: 256x256, 25 a second, maps whole, width 64", 256, 25.0, 0, 64),
+        count_cost("the same, width 128", 256, 25.0, 0, 128),
         count_cost("64x64 faces, 7.5 a second, maps whole, width 64", 64, 7.5, 0, 64),
         count_cost("64x64 faces, 7.5 a second, 4x4 cells, width 64", 64, 7.5, 4, 64),
     ]
@@ -136,16 +160,16 @@ def _measure(corpus: Path, out: Path, options: TrainOptions, cause: Cause) -> Fi
     given = tuple(
         change for change in options.changes if cause.base == BASE or not change.startswith(("video", "frames"))
     )
-    recipe = load_recipe(cause.base, (*given, *shrink(cause), *cause.changes))
+    recipe = load_recipe(cause.base, (*given, *shrink(cause), *cause.all_changes))
     try:
         scores = train_and_score(corpus, recipe, out, replace(options, fold=options.fold or 1))
     except MoodreelError as error:
         if "NaN" not in str(error):
             raise
-        return Finding(cause.name, cause.base, cause.changes, None, str(error))
+        return Finding(cause.name, cause.base, cause.all_changes, None, str(error))
     uar = float(scores["test"]["uar"]["value"])
     logger.info("%s: UAR %.3f", cause.name, uar)
-    return Finding(cause.name, cause.base, cause.changes, uar)
+    return Finding(cause.name, cause.base, cause.all_changes, uar)
 
 
 def count_cost(choice: str, side_px: int, rate_hz: float, cells: int, width: int, seconds: float = 4.0) -> Cost:

@@ -46,6 +46,7 @@ class VideoRecipe:
             LSTM; a strongly regularised linear model errs elsewhere than an LSTM that learned from few clips.
         share: of the identity in the scatter of that LDA, 0-1.
         cross_fit: as in `audio`, for these scores; 2 or more.
+        mirrored: whether that LDA also learns from the training clips' mirrored frames, seen through ResNet-20 anew.
     """
 
     weights: str = "cifar10"
@@ -63,6 +64,7 @@ class VideoRecipe:
     scores: bool = False
     share: float = 0.8
     cross_fit: int = 8
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class AudioRecipe:
         source: what is projected: openSMILE's functionals (`opensmile`), feature files that came with the corpus
             (`corpus`), or the statistics of the voice encoder of the bundle `encoders` (`speech`).
         trimmed: whether functionals are computed without the silence before and behind the speech.
+        speeds: LDA also learns from each training clip played at these speeds, such as 0.9: pitch, tempo and timbre
+            move together, much as they do from one person to another. With `opensmile` alone.
         directions: dimensions of the LDA subspace; at most 6 of them can tell 7 classes apart.
         shrinkage: how the within-class scatter is made invertible: `none` (but for rounding), `ledoit_wolf`, or
             `fixed`: blended with as much of the identity as `share` says.
@@ -90,6 +94,7 @@ class AudioRecipe:
 
     source: Literal["opensmile", "corpus", "speech"] = "opensmile"
     trimmed: bool = False
+    speeds: tuple[float, ...] = ()
     directions: int = 512
     shrinkage: Literal["none", "ledoit_wolf", "fixed"] = "none"
     share: float = 0.0
@@ -113,6 +118,8 @@ class HeadRecipe:
         branch_loss: weight of the branches' own cross-entropies beside the joint one; 0 for none.
         modality_dropout: chance that a training clip loses its picture, and as much that it loses its sound, 0-0.5.
         vote: whether the branches' own logits are added to the joint ones, with learned weights.
+        from_scores: with `vote`: whether the first answer is the sum of LDA's class scores, where there are some,
+            instead of what random weights say.
     """
 
     dense: tuple[int, ...] = (512, 512, 512)
@@ -120,6 +127,7 @@ class HeadRecipe:
     branch_loss: float = 0.0
     modality_dropout: float = 0.0
     vote: bool = False
+    from_scores: bool = True
 
 
 @dataclass(frozen=True)
@@ -200,6 +208,7 @@ class Recipe:
             trimmed=self.audio is not None and self.audio.source != SPEECH and self.audio.trimmed,
             speech=self.audio is not None and self.audio.source == SPEECH,
             longest_s=self.longest_s,
+            speeds=self.audio.speeds if self.audio else (),
         )
 
     @property
@@ -332,6 +341,10 @@ def _rules(recipe: Recipe) -> list[tuple[bool, str]]:
             (video.frozen or not video.scores, "video.scores needs video.frozen: it is fitted on the encoder's output"),
             (0 <= video.share <= 1, "video.share must lie within 0-1"),
             (video.cross_fit >= 2, "video.cross_fit must be 2 or more"),
+            (
+                not video.mirrored or (video.scores and video.weights != EXPRESSION),
+                "video.mirrored needs video.scores, which learn from mirrored frames, and ResNet-20",
+            ),
             (video.frozen or video.weights != EXPRESSION, "video.weights: expression needs video.frozen"),
             (
                 video.frozen or not video.reduced,
@@ -346,5 +359,10 @@ def _rules(recipe: Recipe) -> list[tuple[bool, str]]:
             (audio.cross_fit == 0 or audio.scores, "audio.cross_fit needs audio.scores"),
             (0 <= audio.share <= 1, "audio.share must lie within 0-1"),
             (audio.limit >= 0, "audio.limit must be 0 or more"),
+            (
+                not audio.speeds or audio.source == "opensmile",
+                "audio.speeds needs audio.source: opensmile, which can be computed at other speeds",
+            ),
+            (len(audio.speeds) <= 8, "audio.speeds: at most 8"),
         ]
     return rules
