@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +67,8 @@ class Material:
         varied: sound features of each clip at the recipe's other speeds, float32 (n, n_speeds, d).
         has_face: bool, (n,).
         has_voice: bool, (n,).
+        remembered: what was fitted on it, by what it was fitted with, so that trials of a search that share a map do
+            not fit it again.
     """
 
     def __init__(self, extraction: Extraction, recipe: Recipe, encoder: ResNetEncoder | None) -> None:
@@ -77,6 +80,7 @@ class Material:
         self.extraction = extraction
         self.recipe = recipe
         self.encoder = encoder
+        self.remembered: dict[Hashable, Any] = {}
         self.held: list[Tensor] | None = [] if self._can_hold() else None
         vectors, varied, has_face, has_voice, summaries = [], [], [], [], []
         for index, sample in enumerate(extraction.samples):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from moodreel.training.projection import (
 from moodreel.training.recipe import AudioRecipe, VideoRecipe
 
 Rows = npt.NDArray[np.int_]
+Fitted = TypeVar("Fitted")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Sense:
     """One vector a clip that LDA is fitted on, and how.
 
     Attributes:
+        name: of the sense.
         vectors: shape (n, d), by row of the material.
         copies: changed copies of each clip, shape (n, k, d), that are learned from and never scored; k may be 0.
         there: bool, (n,): clips that have the sense at all.
@@ -55,6 +58,7 @@ class Sense:
         is_scored: whether class scores are wanted and not coordinates.
     """
 
+    name: str
     vectors: npt.NDArray[np.float32]
     copies: npt.NDArray[np.float32]
     there: npt.NDArray[np.bool_]
@@ -73,7 +77,7 @@ def ears(material: Material, audio: AudioRecipe) -> Sense:
         "limit": audio.limit or float("inf"),
         "squash": audio.squash,
     }
-    return Sense(material.vectors, material.varied, material.has_voice, settings, audio.cross_fit, audio.scores)
+    return Sense("ears", material.vectors, material.varied, material.has_voice, settings, audio.cross_fit, audio.scores)
 
 
 def eyes(material: Material, video: VideoRecipe) -> Sense:
@@ -92,7 +96,7 @@ def eyes(material: Material, video: VideoRecipe) -> Sense:
         "limit": 3.0,
     }
     summaries, copies = material.summaries[:, 0], material.summaries[:, 1:]
-    return Sense(summaries, copies, material.has_face, settings, video.cross_fit, True)
+    return Sense("eyes", summaries, copies, material.has_face, settings, video.cross_fit, True)
 
 
 def fit_maps(material: Material, rows: Rows) -> Maps:
@@ -128,9 +132,13 @@ def _fit_sense(material: Material, sense: Sense, rows: Rows, what: str) -> Linea
     labels = material.labels(there)
     if len(np.unique(labels)) < 2:
         raise CorpusError(f"the training clips that {what} show one class or none: LDA needs two")
-    vectors, labels = _with_copies(sense, there, labels)
-    found = fit_lda(vectors, labels, **sense.settings)
-    return class_scores(found, vectors, labels, N_EMOTIONS) if sense.is_scored else found.projection
+
+    def fit() -> LinearMap:
+        vectors, classes = _with_copies(sense, there, labels)
+        found = fit_lda(vectors, classes, **sense.settings)
+        return class_scores(found, vectors, classes, N_EMOTIONS) if sense.is_scored else found.projection
+
+    return _remember(material, sense, "map", there, fit)
 
 
 def _with_copies(sense: Sense, rows: Rows, labels: Rows) -> tuple[Float64, Rows]:
@@ -189,9 +197,22 @@ def _score_strangers(material: Material, sense: Sense, rows: Rows) -> Float64:
     speakers = [material.extraction.samples[row].speaker for row in rows]
     if len(set(speakers)) < 2:
         raise CorpusError("cross_fit needs two training speakers or more")
-    vectors, labels = _with_copies(sense, rows, material.labels(rows))
-    groups = [*speakers, *np.repeat(speakers, sense.copies.shape[1])]
-    return out_of_fold(vectors, labels, groups, sense.cross_fit, N_EMOTIONS, **sense.settings)[: len(rows)]
+
+    def score() -> Float64:
+        vectors, labels = _with_copies(sense, rows, material.labels(rows))
+        groups = [*speakers, *np.repeat(speakers, sense.copies.shape[1])]
+        return out_of_fold(vectors, labels, groups, sense.cross_fit, N_EMOTIONS, **sense.settings)[: len(rows)]
+
+    return _remember(material, sense, "strangers", rows, score)
+
+
+def _remember(material: Material, sense: Sense, what: str, rows: Rows, make: Callable[[], Fitted]) -> Fitted:
+    """Return what is made of some clips, out of the memory where it was made before with the same settings."""
+    key = (what, sense.name, sense.cross_fit, sense.is_scored, rows.tobytes(), repr(sense.settings))
+    if key not in material.remembered:
+        material.remembered[key] = make()
+    remembered: Fitted = material.remembered[key]
+    return remembered
 
 
 def _sequence(material: Material, row: int, frame_map: LinearMap | None) -> Tensor | int:
