@@ -254,6 +254,34 @@ def test_a_token_is_asked_for(tiny_bundle, sound):
         assert client.get("/openapi.json").json()["security"] == [{"token": []}]
 
 
+def test_head_answers_as_get_does(client, sound):
+    place = client.post("/v1/predictions", files=upload(sound), headers=ASYNC).headers["location"]
+    assert "event: done" in client.get(f"{place}/events").text
+    texts = [f"{place}/timeline.csv", f"{place}/events"]
+    for path in ("/healthz", "/v1/models", "/openapi.json", "/", "/nothing", "/v1/predictions", place, *texts):
+        head, get = client.head(path), client.get(path)
+        assert head.status_code == get.status_code and head.content == b"", path
+        assert head.headers == get.headers, path
+    assert 'method="HEAD",route="/v1/models",status="200"' in client.get("/metrics").text
+
+
+WRONG_METHODS = {
+    "/v1/predictions": ("GET PUT HEAD DELETE OPTIONS", "POST"),
+    "/v1/predictions/x": ("POST PUT", "DELETE, GET, HEAD"),
+    "/healthz": ("POST", "GET, HEAD"),
+    "/": ("POST PUT", "GET, HEAD"),
+}
+
+
+@pytest.mark.parametrize("path", WRONG_METHODS)
+def test_a_wrong_method_is_told_with_all_right_ones(client, path):
+    methods, right = WRONG_METHODS[path]
+    for method in methods.split():
+        response = client.request(method, path)
+        assert response.status_code == 405 and response.headers["allow"] == right, method
+        assert method == "HEAD" or problem(response, "method-not-allowed") == "see the header Allow"
+
+
 def test_every_answer_is_closed_to_other_sites(client):
     for place in ("/", "/healthz", "/nothing"):
         policy = client.get(place).headers["content-security-policy"]

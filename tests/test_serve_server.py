@@ -186,6 +186,17 @@ def test_a_deleted_job_stops(server, sound, long_clip):
         assert predict(client, sound)["label"] == "surprise"
 
 
+def test_head_does_not_wait_for_a_job(server, long_clip):
+    address, _ = server
+    with httpx2.Client(base_url=address, timeout=60) as client:
+        place = begin(client, long_clip)
+        head = client.head(f"{place}/events")
+        assert head.status_code == 200 and head.headers["content-type"].startswith("text/event-stream")
+        assert client.get(place).json()["state"] == "running"
+        client.delete(place)
+        wait_until(lambda health: health["places_taken"] == 0, client)
+
+
 def test_a_client_that_goes_takes_its_job_with_it(server, long_clip):
     address, _ = server
     with httpx2.Client(base_url=address, timeout=60) as client:

@@ -64,6 +64,11 @@ def test_windows_come_back(client, jpeg):
     assert client.get("/healthz").json()["streams"] == 0
 
 
+def test_there_is_one_stream_only(client):
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("ws://127.0.0.1/v1/streams"):
+        pass
+
+
 STARTS = ["hello", '"start"', "{}", '{"type": "start", "sound": {"format": "mp3"}}', '{"type": "start", "sound": 3}',
           '{"type": "start", "sound": {"rate_hz": 1e9}}', '{"type": "start", "sound": {"volume": 1}}']  # fmt: skip
 

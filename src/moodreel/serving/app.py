@@ -14,14 +14,18 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from moodreel import __version__
 from moodreel.bundle import load_bundle
 from moodreel.errors import MoodreelError
 from moodreel.serving import about, predictions, stream
 from moodreel.serving.failures import log_failure
-from moodreel.serving.guard import Access, Guard
+from moodreel.serving.guard import METHODS, Access, Guard
+from moodreel.serving.head import Head
 from moodreel.serving.jobs import JobBook
 from moodreel.serving.limits import Limits
 from moodreel.serving.linger import Linger
@@ -88,12 +92,23 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for router in (about.router, predictions.router, stream.router):
         app.include_router(router)
-    app.mount("/", StaticFiles(directory=str(resources.files("moodreel") / "static"), html=True), name="page")
+    app.router.default = _Page(directory=str(resources.files("moodreel") / "static"), html=True)
     describe(app, needs_token=settings.access.token is not None)
     _tell_failures(app)
+    app.add_middleware(Head)
     app.add_middleware(Guard, access=settings.access, metrics=metrics)
     app.add_middleware(Linger)  # outermost, so that it sees the guard's refusals too
     return app
+
+
+class _Page(StaticFiles):
+    """The page, where no route is. Mounted at `/` it would take calls of a wrong method as well, and answer 404."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def _tell_failures(app: FastAPI) -> None:
@@ -109,15 +124,28 @@ def _tell_failures(app: FastAPI) -> None:
         return problem_response(Problem("bad-parameter", f"{first['loc'][-1]}: {first['msg']}"))
 
     @app.exception_handler(HTTPException)
-    async def tell_status(_: Request, error: HTTPException) -> Response:
+    async def tell_status(request: Request, error: HTTPException) -> Response:
         kind = _KINDS_BY_STATUS.get(error.status_code, "bad-request")
         details = {"not-found": "see /openapi.json for what is here", "method-not-allowed": "see the header Allow"}
-        return problem_response(Problem(kind, details.get(kind, str(error.detail)), dict(error.headers or {})))
+        headers = dict(error.headers or {})
+        if allowed := kind == "method-not-allowed" and _methods_at(app, request):
+            headers["Allow"] = ", ".join(allowed)
+        return problem_response(Problem(kind, details.get(kind, str(error.detail)), headers))
 
     @app.exception_handler(Exception)
     async def tell_internal(_: Request, error: Exception) -> Response:
         log_failure(error)
         return problem_response(Problem("internal", "an error of the server, not of the request; please report it"))
+
+
+def _methods_at(app: FastAPI, request: Request) -> list[str]:
+    """Return the methods that an address takes: of all its routes, where Starlette tells those of the first."""
+
+    def takes(method: str) -> bool:
+        scope = {**request.scope, "method": "GET" if method == "HEAD" else method}
+        return any(route.matches(scope)[0] is Match.FULL for route in app.routes)
+
+    return [method for method in METHODS if takes(method)]
 
 
 def problem_response(problem: Problem) -> JSONResponse:
