@@ -89,9 +89,24 @@ def test_any_file_name_survives_json_csv_and_vtt(name):
     prediction = make_prediction(clip=name)
     assert json.loads(prediction.to_json())["clip"] == name
     rows = list(csv.reader(io.StringIO(format_csv([prediction]), newline="")))
-    assert len(rows) == 4 and rows[1][0] == name
+    assert len(rows) == 4 and rows[1][0] in (name, f"'{name}")
     assert format_vtt(prediction).count(" --> ") == 2, "a name must not smuggle cues in"
     assert format_table(prediction)
+
+
+FORMULAS = ["=HYPERLINK(1) a.wav", "+1", "-1+1.mp4", "@SUM(1)", "\t=1", "\r=1", "\n=1", "＝1"]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_no_name_is_a_formula_in_a_spreadsheet(name):
+    rows = csv.reader(io.StringIO(format_csv([make_prediction(clip=name)], header=False), newline=""))
+    assert {row[0] for row in rows} == {f"'{name}"}
+
+
+@pytest.mark.parametrize("name", ["", "a=1.mp4", "'a'.mp4", "1-2.mp4"])
+def test_other_names_stay_as_they_are_in_csv(name):
+    rows = csv.reader(io.StringIO(format_csv([make_prediction(clip=name)], header=False), newline=""))
+    assert {row[0] for row in rows} == {name}
 
 
 def test_vtt_joins_windows_of_one_label_and_never_overlaps():

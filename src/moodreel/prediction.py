@@ -193,7 +193,8 @@ def format_csv(predictions: Iterable[Prediction], *, header: bool = True) -> str
         header: whether the first row names the columns.
 
     Returns:
-        CSV text, lines ending in a newline alone; names with commas, quotes or newlines are quoted.
+        CSV text, lines ending in a newline alone; names with commas, quotes or newlines are quoted, and one that a
+        spreadsheet would take for a formula has an apostrophe before it.
     """
     out = io.StringIO()
     # Texts are always quoted: left to itself, the writer lets a carriage return in a name break the row.
@@ -205,8 +206,14 @@ def format_csv(predictions: Iterable[Prediction], *, header: bool = True) -> str
             values = [round(float(value), 4) for value in window.probabilities]
             times = [round(window.start_s, 3), round(window.end_s, 3)]
             tail = [prediction.label or "", str(prediction.abstained).lower()]
-            writer.writerow([prediction.clip, *times, window.label or "", *values, *tail])
+            writer.writerow([_plain_cell(prediction.clip), *times, window.label or "", *values, *tail])
     return out.getvalue()
+
+
+def _plain_cell(text: str) -> str:
+    # Whoever names a clip could else have Excel or LibreOffice run a formula: quotes do not keep them from it. See
+    # OWASP, "CSV Injection"; the wide signs are those of East Asian keyboards.
+    return f"'{text}" if text.startswith(tuple("=+-@\t\r\n＝＋－＠")) else text
 
 
 def format_vtt(prediction: Prediction) -> str:
