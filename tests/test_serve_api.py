@@ -236,6 +236,17 @@ def test_foreign_names_and_sites_are_refused(client):
     assert "access-control-allow-origin" not in response.headers
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])  # another port of this machine is the same site
+def test_calls_of_other_sites_are_refused_without_an_origin_too(client, sound, site):
+    foreign = {"Sec-Fetch-Site": site}
+    problem(client.get("/v1/models", headers=foreign), "foreign-origin")
+    problem(client.get("/v1/predictions/x", headers=foreign | {"Sec-Fetch-Mode": "no-cors"}), "foreign-origin")
+    problem(client.post("/v1/predictions", files=upload(sound), headers=foreign), "foreign-origin")
+    assert client.get("/", headers=foreign | {"Sec-Fetch-Mode": "navigate"}).status_code == 200, "a link must work"
+    for own in ("same-origin", "none"):
+        assert client.get("/v1/models", headers={"Sec-Fetch-Site": own}).status_code == 200
+
+
 def test_further_names_and_addresses_of_an_open_server(tiny_bundle):
     with client_of(tiny_bundle, host="0.0.0.0", names=("mood.example",), token="secret") as client:
         for name, status in {"mood.example": 200, "192.168.1.7:8000": 200, "evil.example": 421}.items():

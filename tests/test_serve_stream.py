@@ -108,7 +108,7 @@ def test_streams_are_bounded(client):
 
 
 def test_other_sites_cannot_open_one(client):
-    for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
+    for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         with pytest.raises(WebSocketDisconnect), client.websocket_connect(STREAM, headers=headers):
             pass
 

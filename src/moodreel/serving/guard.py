@@ -17,6 +17,7 @@ from moodreel.serving.metrics import Metrics
 from moodreel.serving.problems import MEDIA_TYPE, Problem, ProblemError
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT")
+_CALLS = "/v1/"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 PAGE_POLICY = (
@@ -70,14 +71,18 @@ class Access:
             return
         raise ProblemError("wrong-host", "unknown name in the Host header; allow it with --allow-host NAME")
 
-    def check_origin(self, headers: Headers) -> None:
+    def check_site(self, headers: Headers, path: str) -> None:
         """Refuse what the page of another site asks for: browsers send forms and sockets across sites unasked.
+
+        They send no Origin with a GET, but say which site it is for (to localhost and over HTTPS). A link to the page
+        may stand anywhere; one to a call may not.
 
         Raises:
             ProblemError: the request comes from a page that is not this server's.
         """
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")  # none: typed in, or no browser
+        is_foreign_call = path.startswith(_CALLS) and site not in ("none", "same-origin")
+        if is_foreign_call or (origin is not None and urlsplit(origin).netloc != headers.get("host")):
             raise ProblemError("foreign-origin", "the request comes from another site's page; open this server's own")
 
     def check_token(self, headers: Headers) -> None:
@@ -117,7 +122,7 @@ class Guard:
         headers = Headers(scope=scope)
         try:
             self._access.check_host(headers)
-            self._access.check_origin(headers)
+            self._access.check_site(headers, scope["path"])
             # A browser cannot send headers with a web socket, so live clients may show their token in a message.
             if scope["type"] == "http" and _needs_token(scope["path"]):
                 self._access.check_token(headers)
@@ -149,7 +154,7 @@ class Guard:
 
 
 def _needs_token(path: str) -> bool:
-    return path.startswith("/v1/") or path == "/metrics"
+    return path.startswith(_CALLS) or path == "/metrics"
 
 
 async def _refuse(problem: Problem, scope: Scope, send: Send) -> None:
