@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from media_files import write_clip, write_image, write_sound
 from moodreel.serving import linger
 from moodreel.serving.limits import Limits
 from moodreel.serving.problems import ProblemError
+from moodreel.serving.spool import open_spool
 from moodreel.serving.uploads import receive_upload
 from serving import client_of, running_server, upload
 from tiny_bundle import write_tiny_bundle
@@ -254,13 +256,63 @@ def test_nothing_is_left_and_nothing_told_at_the_end(tiny_bundle, sound, long_cl
         with httpx2.Client(base_url=address, timeout=60) as client:
             client.post("/v1/predictions", files=upload(sound, "Eva Schmidt.wav"))
             begin(client, long_clip)
-        assert len(list(tmp_path.glob("moodreel-serve-*/*"))) == 1
+        assert len(list(tmp_path.glob("moodreel-uploads-*/*"))) == 1
         workers = workers_of(process.pid)
         process.terminate()
         out, err = process.communicate(timeout=60)
     assert not list(tmp_path.glob("moodreel-*")), "uploads are left behind"
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
     assert "Eva" not in out + err and "127.0.0.1 " not in out + err and "Traceback" not in err, err
+
+
+def test_a_start_deletes_what_a_killed_server_left(tiny_bundle, long_clip, tmp_path):
+    def begin_on(address):
+        with httpx2.Client(base_url=address, timeout=60) as client:
+            begin(client, long_clip)
+        return set(tmp_path.glob("moodreel-uploads-*/*"))
+
+    with running_server(tiny_bundle, TMPDIR=str(tmp_path)) as (address, _):
+        living = begin_on(address)
+        with running_server(tiny_bundle, TMPDIR=str(tmp_path)) as (doomed, process):
+            assert living < begin_on(doomed)
+            process.kill()
+            process.wait()
+        assert len(set(tmp_path.glob("moodreel-uploads-*/*")) - living) == 1, "who has cleared up already?"
+        with running_server(tiny_bundle, TMPDIR=str(tmp_path)):
+            left = set(tmp_path.glob("moodreel-uploads-*/*"))
+            assert left == living, "a dead server's clips are left, or a living one's are gone"
+    assert list(tmp_path.glob("moodreel-*")) == []
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The folder of temporary files: empty, and the test's own."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_what_only_looks_like_a_dead_servers_folder_stays(temporary, tmp_path_factory):
+    precious = tmp_path_factory.mktemp("precious")
+    (precious / "thesis.txt").touch()
+    (temporary / "moodreel-uploads-link").symlink_to(precious)
+    (temporary / "moodreel-uploads-file").touch()
+    (temporary / "another-programs").mkdir()
+    left = temporary / "moodreel-uploads-left"
+    left.mkdir()
+    (left / "link").symlink_to(precious)
+    with open_spool() as folder:
+        assert {path.name for path in temporary.iterdir()} == {
+            "moodreel-uploads-link", "moodreel-uploads-file", "another-programs", folder.name
+        }  # fmt: skip
+        assert (precious / "thesis.txt").exists(), "a link was followed"
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_another_users_folder_stays(temporary, monkeypatch):
+    (temporary / "moodreel-uploads-another").mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: -1)
+    with open_spool():
+        assert (temporary / "moodreel-uploads-another").exists()
 
 
 def serve(*options, **environment):

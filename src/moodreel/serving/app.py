@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import resources
-from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -34,6 +31,7 @@ from moodreel.serving.openapi import describe
 from moodreel.serving.pool import WorkerPool
 from moodreel.serving.problems import MEDIA_TYPE, Problem, ProblemError
 from moodreel.serving.service import Service
+from moodreel.serving.spool import open_spool
 from moodreel.serving.worker import WorkerOptions
 
 _KINDS_BY_STATUS = {404: "not-found", 405: "method-not-allowed"}
@@ -67,20 +65,19 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[None]:
-        folder = Path(tempfile.mkdtemp(prefix="moodreel-serve-"))  # readable to this user alone
         book = JobBook(limits)
         options = WorkerOptions("clips", settings.model, limits.memory_bytes, limits.clip_s, limits.picture_px)
         pool = WorkerPool(options, limits, book, metrics)
-        app.state.service = Service(bundle, settings.access, limits, metrics, book, pool, folder, options)
-        try:
-            await pool.start()
-            yield
-        except MoodreelError as error:
-            app.state.failure = error
-            raise
-        finally:
-            await pool.stop()
-            shutil.rmtree(folder, ignore_errors=True)
+        with open_spool() as folder:
+            app.state.service = Service(bundle, settings.access, limits, metrics, book, pool, folder, options)
+            try:
+                await pool.start()
+                yield
+            except MoodreelError as error:
+                app.state.failure = error
+                raise
+            finally:
+                await pool.stop()
 
     app = FastAPI(
         title="moodreel",
