@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("selenium")
 
 from axe_core_python.selenium import Axe
+from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -15,7 +16,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from browser import chromium, emulate
 from conftest import chirp
-from media_files import write_clip, write_sound
+from media_files import silence, write_clip, write_sound
 from serving import running_server
 
 WAIT_S = 120
@@ -47,6 +48,22 @@ def leaving_clip(tmp_path_factory, portrait_frames):
         audio_codec="libopus",
         audio_rate=48_000,
         sound=chirp,
+    )
+
+
+@pytest.fixture(scope="module")
+def gap_clip(tmp_path_factory, portrait_frames):
+    """Ten seconds, of which the middle five are grey and silent."""
+    grey = np.full((240, 320, 3), 128, np.uint8)
+    return write_clip(
+        tmp_path_factory.mktemp("clips") / "gap.webm",
+        10,
+        size=(320, 240),
+        frames=lambda index: grey if 25 <= index < 75 else portrait_frames[index % 40],
+        video_codec="libvpx",
+        audio_codec="libopus",
+        audio_rate=48_000,
+        sound=lambda time_s: np.where(abs(time_s - 5) < 2.5, 0.0, chirp(time_s)),
     )
 
 
@@ -145,14 +162,19 @@ def test_seeking_by_mouse_and_keyboard(answered):
     assert slider.get_attribute("aria-valuetext").startswith("0:02 of 0:08: ")
 
 
-def test_downloads(answered, tmp_path):
-    answered.driver.execute_cdp_cmd(
-        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path), "eventsEnabled": True}
-    )
-    for link in answered.find_all("#downloads a"):
+def download(page, folder):
+    """Take every file that an answer offers."""
+    page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    links = page.find_all("#downloads a")
+    for link in links:
         link.click()
-    answered.wait(lambda: {path.suffix for path in tmp_path.iterdir()} == {".json", ".csv", ".vtt", ".png"})
-    files = {path.suffix: path.read_bytes() for path in tmp_path.iterdir()}
+    page.wait(lambda: len([path for path in folder.iterdir() if path.suffix != ".crdownload"]) == len(links))
+    return list(folder.iterdir())
+
+
+def test_downloads(answered, tmp_path):
+    files = {path.suffix: path.read_bytes() for path in download(answered, tmp_path)}
+    assert set(files) == {".json", ".csv", ".vtt", ".png"}
     assert json.loads(files[".json"])["clip"] == "who <b>leaves.webm"
     assert files[".csv"].startswith(b'"clip","start_s"') and files[".vtt"].startswith(b"WEBVTT")
     assert files[".png"].startswith(b"\x89PNG")
@@ -173,6 +195,34 @@ def test_an_error_is_told(page, tmp_path):
     assert page.find("#drop").is_displayed() and page.violations() == []
 
 
+COVERED = """(second) => [...document.querySelectorAll("#timeline .area path")].some((path) =>
+    [...Array(99).keys()].some((y) => path.isPointInFill(new DOMPoint(100 * second, 10 * y + 10))))"""
+
+
+def test_no_emotion_is_drawn_where_nobody_was_seen_or_heard(page, gap_clip, tmp_path):
+    page.upload(gap_clip)
+    page.find("#answer")
+    covered = [second for second in range(1, 10) if page.run(f"({COVERED})({second})")]
+    assert covered == [1, 2, 3, 7, 8, 9], "the middles of windows in which something was"
+    page.find("summary").click()
+    rows = [row.text for row in page.find_all("#table tbody tr")]
+    assert [row for row in rows if "%" not in row] == [
+        "3.0 to 5.0 s nobody seen or heard", "4.0 to 6.0 s nobody seen or heard", "5.0 to 7.0 s nobody seen or heard"
+    ]  # fmt: skip
+    assert page.violations() == []
+    (picture,) = [path for path in download(page, tmp_path) if path.suffix == ".png"]
+    with Image.open(picture) as image:
+        column = [image.getpixel((90 + round(0.5 * 920), y))[:3] for y in range(70, 400)]
+    assert set(column) == {(0xF3, 0xF4, 0xF6)}, "the picture has no gap"
+
+
+def test_a_clip_of_nothing_shows_nothing(page, tmp_path):
+    page.upload(write_sound(tmp_path / "silent.wav", 3, sound=silence))
+    assert page.find("#answer-title").text == "Nothing to tell an emotion from"
+    assert "%" not in page.find("#bars").text and page.find_all("#timeline .area path") == []
+    assert page.violations() == []
+
+
 def test_sound_alone(page, tmp_path):
     page.upload(write_sound(tmp_path / "sound.wav", 2, sound=chirp))
     page.find("#answer")
@@ -188,6 +238,23 @@ def test_live_mode(page):
     assert page.violations() == []
     page.find("#stop").click()
     assert page.find("#drop").is_displayed()
+
+
+def test_a_server_that_dies_is_told(driver, tiny_bundle, tmp_path):
+    long = write_clip(
+        tmp_path / "long.mkv", 600, rate=2, size=(32, 32), audio_codec="pcm_s16le", audio_rate=8000, sound=chirp
+    )
+    with running_server(tiny_bundle, "--workers", "1", TMPDIR=str(tmp_path)) as (address, process):
+        driver.get(address)
+        page = Page(driver)
+        page.upload(long)
+        page.wait(lambda: page.find("#work-text").text == "Reading long.mkv")
+        driver.get_log("browser")
+        process.kill()
+        assert page.find("#failure-title").text == "The server cannot be reached"
+        assert page.find("#drop").is_displayed()
+        told = [entry["message"] for entry in driver.get_log("browser") if entry["source"] == "javascript"]
+        assert told == [], "the page did not see it coming"
 
 
 def test_a_token_is_asked_for(driver, tiny_bundle, tmp_path):

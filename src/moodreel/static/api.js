@@ -20,6 +20,11 @@ export function setToken(text) {
 const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
 const unreachable = { title: "The server cannot be reached", detail: "Is it still running? Try again.", status: 0 };
 
+/** What the server gives. A connection that breaks, now or halfway, is a Problem; one that was broken off is not. */
+const reached = (giving) => giving.catch((error) => {
+  throw error.name === "AbortError" ? error : new Problem(unreachable);
+});
+
 /** Learn whether the server answers this page, before much is sent to it. */
 export async function checkAccess(signal) {
   await get("v1/models", signal);
@@ -49,7 +54,7 @@ export async function followJob(id, { onState, signal }) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let waiting = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reached(reader.read());
     if (done) throw new Problem(unreachable);
     const events = (waiting + value).split("\n\n");
     waiting = events.pop();
@@ -66,9 +71,9 @@ export async function followJob(id, { onState, signal }) {
 export async function takeAnswer(id, signal) {
   const paths = [`${CLIPS}/${id}`, `${CLIPS}/${id}/timeline.csv`, `${CLIPS}/${id}/timeline.vtt`];
   const [job, csv, vtt] = await Promise.all(paths.map((path) => get(path, signal)));
-  const answer = { prediction: (await job.json()).prediction, csv: await csv.text(), vtt: await vtt.text() };
+  const [{ prediction }, csvText, vttText] = await reached(Promise.all([job.json(), csv.text(), vtt.text()]));
   deleteJob(id);
-  return answer;
+  return { prediction, csv: csvText, vtt: vttText };
 }
 
 /** Stop a job and have it forgotten; it would go by itself in time, so nobody waits for it. */
@@ -88,9 +93,7 @@ export function openStream(rate) {
 }
 
 async function get(path, signal) {
-  const response = await fetch(path, { headers: headers(), signal }).catch((error) => {
-    throw error.name === "AbortError" ? error : new Problem(unreachable);
-  });
+  const response = await reached(fetch(path, { headers: headers(), signal }));
   if (!response.ok) throw new Problem(await response.json().catch(() => unreachable));
   return response;
 }

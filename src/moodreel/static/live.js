@@ -83,7 +83,7 @@ export class Live {
 
   show(window) {
     this.text.textContent = `${headline(window)} · ${window.latency_ms} ms behind`;
-    showBars(this.bars, window.probabilities);
+    showBars(this.bars, window);
     const said = notes({ ...window, timeline: [], warnings: [] });
     this.notes.replaceChildren(...said.map(({ text }) => make("li", { textContent: text })));
     if (!this.layer) return;

@@ -73,7 +73,7 @@ async function showAnswer(file, answer) {
   byId("answer-title").textContent = headline(prediction);
   byId("answer-clip").textContent = [prediction.clip, prediction.duration_s ? clock(prediction.duration_s) : "a picture",
     `model ${prediction.model}`].join(" · ");
-  showBars(byId("bars"), prediction.probabilities);
+  showBars(byId("bars"), prediction);
   byId("notes").replaceChildren(...notes(prediction).map(({ text, isWarning }) =>
     make("li", { textContent: text, className: isWarning ? "warning" : "" })));
   byId("over-time").hidden = prediction.duration_s === 0;
@@ -92,10 +92,13 @@ function showTime(time) {
 
 function fillTable(table, windows) {
   const cells = (tag, texts) => make("tr", {}, ...texts.map((textContent) => make(tag, { textContent })));
-  const rows = windows.map((window) => cells("td", [
-    `${window.start_s.toFixed(1)} to ${window.end_s.toFixed(1)} s`, window.label ?? "none",
-    ...EMOTIONS.map((emotion) => percent(window.probabilities[emotion])),
-  ]));
+  const rows = windows.map((window) => {
+    const times = `${window.start_s.toFixed(1)} to ${window.end_s.toFixed(1)} s`;
+    if (window.label) return cells("td", [times, window.label, ...EMOTIONS.map((emotion) => percent(window.probabilities[emotion]))]);
+    const row = cells("td", [times, describeWindow(window)]);
+    row.lastChild.colSpan = 1 + EMOTIONS.length;
+    return row;
+  });
   table.replaceChildren(make("thead", {}, cells("th", ["window", "label", ...EMOTIONS])), make("tbody", {}, ...rows));
 }
 

@@ -50,14 +50,9 @@ export class Timeline {
 
   area() {
     const svg = draw("svg", { viewBox: "0 0 1000 1000", preserveAspectRatio: "none", "aria-hidden": "true" });
-    const points = curve(this.windows, this.end);
-    const x = points.map(({ time }) => (time / this.end) * 1000);
-    let below = points.map(() => 0);
-    for (const emotion of EMOTIONS) {
-      const above = points.map(({ probabilities }, index) => below[index] + probabilities[emotion]);
-      const line = (values) => values.map((value, index) => `${x[index].toFixed(1)},${(1000 - value * 1000).toFixed(1)}`);
-      svg.append(draw("path", { d: `M${line(above).join("L")}L${line(below).reverse().join("L")}Z`, fill: COLOURS[emotion] }));
-      below = above;
+    for (const { emotion, outline } of bands(this.windows, this.end)) {
+      const points = outline.map(({ time, share }) => `${((time / this.end) * 1000).toFixed(1)},${(1000 - share * 1000).toFixed(1)}`);
+      svg.append(draw("path", { d: `M${points.join("L")}Z`, fill: COLOURS[emotion] }));
     }
     return make("div", { className: "lane area" }, svg);
   }
@@ -141,10 +136,34 @@ function key() {
   return make("div", { className: "key" }, ...names);
 }
 
-/** The windows' middles and probabilities, held flat out to both ends of the clip. */
-export function curve(windows, end) {
-  const middles = windows.map((window) => ({ ...window, time: (window.start_s + window.end_s) / 2 }));
-  return [{ ...middles[0], time: 0 }, ...middles, { ...middles.at(-1), time: end }];
+/**
+ * The area as outlines, one an emotion in each stretch of windows in which somebody was seen or heard; points of `time` in
+ * seconds and `share`. Elsewhere the area stays empty: the seven equal shares of such a window are nothing that was shown.
+ */
+export function bands(windows, end) {
+  return curves(windows, end).flatMap((points) => {
+    let below = points.map(({ time }) => ({ time, share: 0 }));
+    return EMOTIONS.map((emotion) => {
+      const above = points.map(({ time, probabilities }, index) => ({ time, share: below[index].share + probabilities[emotion] }));
+      const outline = [...above, ...below.toReversed()];
+      below = above;
+      return { emotion, outline };
+    });
+  });
+}
+
+/** The middles of windows with a label, stretch by stretch, held flat to halfway to the next window or to the clip's end. */
+function curves(windows, end) {
+  const middles = windows.map((window) => (window.start_s + window.end_s) / 2);
+  const edges = [0, ...middles.slice(1).map((middle, index) => (middle + middles[index]) / 2), end];
+  const found = [];
+  windows.forEach(({ label, probabilities }, index) => {
+    if (!label) return;
+    if (!windows[index - 1]?.label) found.push([{ time: edges[index], probabilities }]);
+    found.at(-1).push({ time: middles[index], probabilities });
+    if (!windows[index + 1]?.label) found.at(-1).push({ time: edges[index + 1], probabilities });
+  });
+  return found;
 }
 
 /** The windows with the likeliest emotion of one modality as their label. */
