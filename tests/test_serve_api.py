@@ -315,8 +315,9 @@ def test_the_description_is_complete(client):
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             assert operation["summary"], path
-            for status, answer in operation["responses"].items():
-                for kind, content in answer.get("content", {}).items():
+            bodies = {"request": operation.get("requestBody", {}), **operation["responses"]}
+            for status, body in bodies.items():
+                for kind, content in body.get("content", {}).items():
                     assert "example" in content or content["examples"], (method, path, status, kind)
     validator = {**document["components"]["schemas"]["Prediction"], "components": document["components"]}
     example = document["paths"]["/v1/predictions"]["post"]["responses"]["200"]["content"]["application/json"]["example"]

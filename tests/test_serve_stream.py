@@ -4,6 +4,7 @@ import asyncio
 import io
 
 import av
+import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
@@ -62,6 +63,28 @@ def test_windows_come_back(client, jpeg):
         with pytest.raises(WebSocketDisconnect):
             socket.receive_json()
     assert client.get("/healthz").json()["streams"] == 0
+
+
+def test_the_description_holds_the_messages(client, jpeg):
+    document = client.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+
+    def check(message, name):
+        assert name in document["info"]["description"]
+        jsonschema.validate(message, {"$ref": f"#/components/schemas/{name}", "components": document["components"]})
+
+    for name in ("StreamStart", "StreamReady", "StreamWindow", "StreamProblem"):
+        check(schemas[name]["examples"][0], name)
+    check({"type": "start", "token": "secret"}, "StreamStart")
+    with client.websocket_connect(STREAM) as socket:
+        socket.send_json(schemas["StreamStart"]["examples"][0])
+        check(socket.receive_json(), "StreamReady")
+        for media in (jpeg, pcm(), pcm(0.1)):
+            socket.send_bytes(media)
+            check(window := socket.receive_json(), "StreamWindow")
+            assert set(window) == set(schemas["StreamWindow"]["required"]), "a key is not told of"
+        socket.send_bytes(b"")
+        check(socket.receive_json(), "StreamProblem")
 
 
 def test_there_is_one_stream_only(client):

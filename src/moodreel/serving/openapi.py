@@ -12,11 +12,25 @@ from fastapi.openapi.utils import get_openapi
 
 from moodreel.labels import EMOTIONS
 from moodreel.serving.problems import KINDS, MEDIA_TYPE
+from moodreel.serving.stream import RATES_HZ, SOUND_FORMATS, SoundFormat
 
 Json = dict[str, Any]
 
 _SUMMARY = "What the people in a clip feel, from face and voice, over time."
 _JSON = "application/json"
+_STREAM = """
+Besides the calls below there is a web socket, `WS /v1/stream`, for live sound and pictures; OpenAPI knows no sockets.
+
+1. The client sends `StreamStart` as text.
+2. The server sends `StreamReady`.
+3. The client sends binary messages, a byte for the kind and then the data: 0 is sound (mono PCM of 16 bits,
+   little-endian, or one Opus packet), 1 a picture (one JPEG, about five a second).
+4. The server sends a `StreamWindow` every half second in which something came.
+5. Any text from the client ends the stream. If it fails, the server sends `StreamProblem` and closes.
+
+The messages of text are JSON; the components hold their schemas. Where a token is asked for, it comes in the header
+`Authorization` or as `token` in `StreamStart`, since browsers cannot send headers with a web socket.
+"""
 
 _HAPPY = dict(zip(EMOTIONS, (0.0, 0.01, 0.0, 0.94, 0.05, 0.0, 0.0), strict=True))
 _WINDOW: Json = {"start_s": 0.0, "end_s": 4.0, "label": "happy", "probabilities": _HAPPY, "face": _HAPPY, "voice": None}
@@ -64,6 +78,18 @@ _MODEL: Json = {
     "is_live": True,
 }
 _HEALTH: Json = {"status": "ok", "version": "0.1.0", "places_taken": 0, "streams": 0}
+_START: Json = {"type": "start", "sound": {"format": "pcm16", "rate_hz": 16000}}
+_READY: Json = {"type": "ready", "model": "default 2026.11.23", "every_s": 0.5, "window_s": 2.0}
+_LIVE: Json = {
+    "type": "window",
+    "start_s": 1.5,
+    "end_s": 3.5,
+    **{key: _PREDICTION[key] for key in ("label", "probabilities", "abstained", "modalities")},
+    "box_px": [262.1, 93.5, 371.0, 244.8],
+    "damaged": 0,
+    "latency_ms": 85,
+    "received": {"pictures": 17, "sound_bytes": 112000, "dropped": 0},
+}
 _EVENTS = f"event: progress\ndata: {json.dumps(_JOB)}\n\nevent: done\ndata: {{}}\n\n"
 _CSV = "clip,start_s,end_s,label,angry,disgust,fear,happy,neutral,sad,surprise,clip_label,abstained\n"
 _VTT = "WEBVTT\n\n00:00:00.000 --> 00:00:04.000\nhappy 94%\n"
@@ -118,7 +144,7 @@ def _complete(document: Json) -> Json:
     _answers(paths["/healthz"]["get"], (), {"200": _body(_JSON, _like(_HEALTH), _HEALTH, "It can answer.")})
     counters = "moodreel_streams 0.0\n"
     _answers(paths["/metrics"]["get"], (), {"200": _body("text/plain", text, counters, "The counters.")})
-    document["info"]["summary"] = _SUMMARY
+    document["info"] |= {"summary": _SUMMARY, "description": _STREAM.strip()}
     formats = {"TextFormat": document["components"]["schemas"]["TextFormat"]}
     document["components"] = {
         "schemas": {**_schemas(), **formats},
@@ -139,7 +165,8 @@ _PREFER: Json = {
 def _upload_body() -> Json:
     clip = {"type": "string", "format": "binary", "description": "A video, sound file or picture."}
     schema = {"type": "object", "required": ["file"], "properties": {"file": clip}}
-    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    example = {"summary": "As `curl -F file=@clip.mp4` sends it", "value": {"file": "the bytes of clip.mp4"}}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema, "examples": {"clip": example}}}}
 
 
 def _schemas() -> Json:
@@ -160,7 +187,36 @@ def _schemas() -> Json:
     model = _like(_MODEL)
     model["properties"]["training_data"] = _list({"type": "object"})
     model["properties"]["labels"] = _list({"enum": list(EMOTIONS)})
-    return {"Prediction": prediction, **parts, "Job": job, "Problem": problem, "Model": model}
+    live = _stream_schemas(prediction["properties"])
+    return {"Prediction": prediction, **parts, "Job": job, "Problem": problem, "Model": model, **live}
+
+
+def _stream_schemas(of_prediction: Json) -> Json:
+    """Return the schemas of a live stream's messages of text."""
+    start, ready, window = (_message(example) for example in (_START, _READY, _LIVE))
+    rate_hz = {"type": "integer", "minimum": RATES_HZ[0], "maximum": RATES_HZ[-1], "default": SoundFormat.rate_hz}
+    sound_format = {"enum": list(SOUND_FORMATS), "default": SoundFormat.format}
+    start["properties"]["sound"] = {"type": "object", "properties": {"format": sound_format, "rate_hz": rate_hz}}
+    start["properties"]["token"] = {"type": "string"}
+    start["required"] = ["type"]
+    window["properties"] |= {key: of_prediction[key] for key in ("label", "probabilities", "abstained", "modalities")}
+    window["properties"]["box_px"] = {
+        "description": "left, top, right, bottom of the nearest face in the pixels of the picture sent",
+        "anyOf": [{"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}, {"type": "null"}],
+    }
+    window["properties"]["damaged"]["description"] = "messages since the window before that could not be decoded"
+    window["properties"]["latency_ms"]["description"] = "from the arrival of the window's last media to its answer"
+    window["properties"]["received"] = {"description": "since the start", **_like(_LIVE["received"])}
+    problem = _message({"type": "problem", "problem": _problem("bad-stream")})
+    problem["properties"]["problem"] = _ref("Problem")
+    return {"StreamStart": start, "StreamReady": ready, "StreamWindow": window, "StreamProblem": problem}
+
+
+def _message(example: Json) -> Json:
+    """Return the schema of a message, which its `type` tells from others."""
+    schema = _like(example)
+    schema["properties"]["type"] = {"const": example["type"]}
+    return {**schema, "examples": [example]}
 
 
 def _like(example: Json) -> Json:
