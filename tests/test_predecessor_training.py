@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from moodreel import cli  # noqa: E402
 from moodreel.bundle import load_bundle  # noqa: E402
 from moodreel.cache import Cache  # noqa: E402
-from moodreel.errors import RecipeError  # noqa: E402
+from moodreel.errors import OutputError, RecipeError  # noqa: E402
 from moodreel.labels import EMOTIONS  # noqa: E402
 from moodreel.predecessors.commands import load_cnn, train_predecessor  # noqa: E402
 from moodreel.predecessors.parts import make_parts  # noqa: E402
@@ -162,6 +162,20 @@ def audio_run(corpus, cache, tmp_path_factory):
 def test_one_part_alone_answers_alone(audio_run):
     scores = json.loads((audio_run / "scores.json").read_text())
     assert list(scores["parts"]) == ["audio_dbn"] and not scores["fusions"] and scores["answers_by"] == "audio_dbn"
+
+
+def test_a_run_does_not_go_on_with_another_fold(audio_run, corpus, cache):
+    """Its folder would hold parts of both; a folder is one run."""
+    options = TrainOptions(fold=2, changes=TINY["emonets"], speaker_regex=SPEAKER, cache=cache, resume=True)
+    with pytest.raises(OutputError, match="another split"):
+        train_predecessor(corpus, "emonets", audio_run, options, only="audio_dbn")
+
+
+def test_a_command_that_was_refused_can_be_corrected(corpus, cache, tmp_path):
+    options = TrainOptions(fold=9, changes=TINY["emonets"], speaker_regex=SPEAKER, cache=cache)
+    with pytest.raises(RecipeError, match="fold 9"):
+        train_predecessor(corpus, "emonets", tmp_path / "run", options, only="audio_dbn")
+    assert not list((tmp_path / "run").iterdir()), "what is left refuses the corrected command"
 
 
 def test_predicting_needs_no_torch(audio_run, corpus):

@@ -1,6 +1,7 @@
 """Training end to end on tiny clips: every recipe, resuming, two processes, export, bad input."""
 
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -161,6 +162,50 @@ def test_a_run_folder_is_not_overwritten_nor_continued_by_another_recipe(corpus,
         train(corpus, "audio", tmp_path / "run", options("audio", cache))
     with pytest.raises(RecipeError, match="another recipe"):
         train(corpus, "audio", tmp_path / "run", options("audio", cache, "seed=1", resume=True))
+
+
+def test_a_run_does_not_go_on_with_another_fold_or_corpus(corpus, cache, tmp_path):
+    """Its network has learned from the speakers that the other fold scores: the figure would be a lie."""
+    run = tmp_path / "run"
+    train(corpus, "audio", run, options("audio", cache, fold=1))
+    scored, told = (run / "scores.json").read_text(), json.loads((run / "split.json").read_text())
+    assert told["split"] == "fold 1 of 5, by speaker" and told["test"]["speakers"] == ["ann", "bob"]
+    assert [told[side]["n_clips"] for side in ("train", "valid", "test")] == [21, 7, 14]
+    for changed in ({"fold": 2}, {"fold": None}, {"fold": 1, "allow_shared_speakers": True}):
+        with pytest.raises(OutputError, match=r"another split or corpus \('fold 1 of 5, by speaker', now "):
+            train(corpus, "audio", run, options("audio", cache, resume=True, **changed))
+    other = write_corpus(tmp_path / "other")
+    with pytest.raises(OutputError, match="now 'other'"):
+        train(other, "audio", run, options("audio", cache, fold=1, resume=True))
+    fewer = shutil.copytree(corpus, tmp_path / "fewer" / corpus.name)
+    (fewer / "sad" / "ann_sad.mp4").unlink()
+    with pytest.raises(OutputError, match="other test clips"):
+        train(fewer, "audio", run, options("audio", cache, fold=1, resume=True))
+    assert (run / "scores.json").read_text() == scored
+    (run / "split.json").unlink()
+    with pytest.raises(OutputError, match="does not say which clips"):
+        train(corpus, "audio", run, options("audio", cache, fold=1, resume=True))
+
+
+def test_a_network_does_not_go_on_when_other_clips_can_be_read(corpus, cache, tmp_path):
+    """What is fitted beforehand, LDA and scales, would no longer fit the network's weights."""
+    folder = shutil.copytree(corpus, tmp_path / "corpus")
+    train(folder, "audio", tmp_path / "run", options("audio", cache))
+    (folder / "angry" / "fay_angry.mp4").write_bytes(b"not a video")
+    with pytest.raises(OutputError, match="learned from other clips"):
+        train(folder, "audio", tmp_path / "run", options("audio", cache, resume=True))
+
+
+def test_a_command_that_was_refused_can_be_corrected(corpus, cache, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(RecipeError, match="expected 1 to 5"):
+        train(corpus, "audio", run, options("audio", cache, fold=9))
+    with pytest.raises(CorpusError, match="unknown"):
+        train(corpus, "audio", run, replace(options("audio", cache), speaker_regex=None))
+    with pytest.raises(CorpusError, match="no such folder"):
+        train(tmp_path / "nowhere", "audio", run, options("audio", cache))
+    assert not list(run.iterdir())
+    train(corpus, "audio", run, options("audio", cache, fold=1))
 
 
 def test_nan_in_the_functionals_names_the_clip(corpus, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from torch import nn
 
 from moodreel.cache import Cache, default_cache
 from moodreel.corpora import read_corpus
-from moodreel.errors import CorpusError, OutputError, RecipeError
+from moodreel.errors import CorpusError, RecipeError
 from moodreel.labels import N_EMOTIONS
 from moodreel.predecessors import fusion, plots
 from moodreel.predecessors.clips import Clips
@@ -28,7 +28,7 @@ from moodreel.splits import Split
 from moodreel.training.commands import TrainOptions, list_clips, make_run_split, score_side
 from moodreel.training.export import TrainingFacts, export_bundle
 from moodreel.training.extraction import extract_corpus
-from moodreel.training.recipe import format_recipe
+from moodreel.training.run_folder import begin_run, check_run
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def train_predecessor(
     Args:
         corpus_path: the corpus's folder or manifest.
         recipe_name: `emonets`, `yao2015` or a YAML file.
-        out: the run folder: `recipe.yaml`, `scores.json`, predictions, `parts/`, `pictures/`, `bundle/`.
+        out: the run folder: `recipe.yaml`, `split.json`, `scores.json`, predictions, `parts/`, `pictures/`, `bundle/`.
         options: as of `moodreel train`; processes and epochs mean nothing here.
         only: fit this part alone, and those it builds on.
         faces: folder of static faces, instead of the recipe's.
@@ -77,14 +77,14 @@ def train_predecessor(
     Raises:
         CorpusError: the corpus or the faces cannot be used, or a part has nothing to learn from.
         RecipeError: the recipe cannot be used, or has no such part.
-        OutputError: the run folder cannot be written, or holds a run.
+        OutputError: the run folder cannot be written, or holds a run that is not to go on, or one of another split.
     """
     recipe = load_predecessor(recipe_name, options.changes)
     if faces is not None:
         recipe = replace(recipe, faces=str(faces))
     names = choose_parts(recipe, only)
     recipe = recipe.keep(names)
-    _prepare_run(out, recipe, resume=options.resume)
+    check_run(out, recipe, resume=options.resume)
     corpus = read_corpus(corpus_path, options.layout, options.speaker_regex, options.speakers_csv)
     split = make_run_split(corpus, recipe, options)
     cache = Cache(options.cache) if options.cache else default_cache()
@@ -93,6 +93,7 @@ def train_predecessor(
         corpus.samples, recipe.inputs, cache, workers=options.workers, allow_unreadable=options.allow_unreadable
     )
     run = _Run(Clips.open(extraction), split, recipe, out, only)
+    begin_run(out, recipe, split)
     answered = run.fit(make_parts(recipe, cnn.cnn if cnn else None))
     scores = run.score(answered, cnn)
     run.export(answered, scores, options)
@@ -114,19 +115,6 @@ def choose_parts(recipe: PredecessorRecipe, only: str | None) -> tuple[str, ...]
     if "face_cnn" in chosen and recipe.faces is None:
         raise RecipeError(f"{only}: needs static faces to learn from; give their folder with --faces")
     return chosen
-
-
-def _prepare_run(out: Path, recipe: PredecessorRecipe, *, resume: bool) -> None:
-    path, text = out / "recipe.yaml", format_recipe(recipe)
-    if path.exists() and not resume:
-        raise OutputError(f"{out}: holds a run already; go on with --resume, or name another folder")
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise RecipeError(f"{out}: holds a run of another recipe ({path} differs); name another folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror})") from error
 
 
 def load_cnn(recipe: PredecessorRecipe, cache: Cache) -> FittedCnn | None:

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback
 from moodreel.bundle import load_bundle
 from moodreel.cache import Cache, default_cache
 from moodreel.corpora import Corpus, Sample, read_corpus
-from moodreel.errors import OutputError, RecipeError
+from moodreel.errors import RecipeError
 from moodreel.evaluation import make_outcomes, score, to_plain
 from moodreel.evaluation.fingerprints import read_fingerprints
 from moodreel.evaluation.training_clips import know_clips, write_training_clips
@@ -32,8 +32,9 @@ from moodreel.training.extraction import extract_corpus
 from moodreel.training.fit import Fitted, Sides, build, fit_network, predict_log_probabilities
 from moodreel.training.maps import fit_maps, make_items
 from moodreel.training.networks import JointNetwork, ResNetEncoder
-from moodreel.training.recipe import EXPRESSION, Recipe, format_recipe, load_recipe
+from moodreel.training.recipe import EXPRESSION, Recipe, load_recipe
 from moodreel.training.resnet import ResNet20, load_checkpoint, load_onnx_weights, load_shipped
+from moodreel.training.run_folder import begin_run, check_run
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,8 @@ def train(corpus_path: Path, recipe_name: str, out: Path, options: TrainOptions 
     Args:
         corpus_path: the corpus's folder or manifest.
         recipe_name: a shipped recipe or a YAML file.
-        out: the run folder: `recipe.yaml`, `curves.png`, `predictions.csv`, `scores.json`, checkpoints, `bundle/`.
+        out: the run folder: `recipe.yaml`, `split.json`, `curves.png`, `valid-predictions.csv`,
+            `test-predictions.csv`, `scores.json`, checkpoints, `bundle/`.
         options: see `TrainOptions`.
 
     Returns:
@@ -91,7 +93,8 @@ def train(corpus_path: Path, recipe_name: str, out: Path, options: TrainOptions 
     Raises:
         CorpusError: the corpus cannot be used.
         RecipeError: the recipe cannot be used, or the run folder holds another recipe's run.
-        OutputError: the run folder cannot be written, or already holds a run and `resume` was not asked for.
+        OutputError: the run folder cannot be written, already holds a run and `resume` was not asked for, or holds a
+            run of another split, fold or corpus.
         MoodreelError: training diverged; names clips and step.
     """
     options = options or TrainOptions()
@@ -140,23 +143,12 @@ def fit_once(
 
 
 def _start(corpus_path: Path, recipe: Recipe, out: Path, options: TrainOptions) -> _Run:
-    _prepare_run(out, recipe, resume=options.resume)
+    check_run(out, recipe, resume=options.resume)
     corpus = read_corpus(corpus_path, options.layout, options.speaker_regex, options.speakers_csv)
     split = make_run_split(corpus, recipe, options)
-    return _Run(prepare_material(corpus, recipe, options), split, recipe, out, options)
-
-
-def _prepare_run(out: Path, recipe: Recipe, *, resume: bool) -> None:
-    path = out / "recipe.yaml"
-    if path.exists() and not resume:
-        raise OutputError(f"{out}: holds a run already; go on with --resume, or name another folder")
-    if path.exists() and load_recipe(str(path)) != recipe:
-        raise RecipeError(f"{out}: holds a run of another recipe ({path} differs); name another folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        path.write_text(format_recipe(recipe), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror})") from error
+    run = _Run(prepare_material(corpus, recipe, options), split, recipe, out, options)
+    begin_run(out, recipe, split)
+    return run
 
 
 class SplitRecipe(Protocol):

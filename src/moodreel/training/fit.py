@@ -19,6 +19,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.nn import functional
 
+from moodreel.cache import make_key
 from moodreel.errors import MoodreelError, OutputError, RecipeError
 from moodreel.evaluation import confusion_matrix, unweighted_average_recall
 from moodreel.training.data import Batches, ClipItem, Material, class_weights
@@ -42,6 +43,11 @@ class Sides:
 
     train: tuple[ClipItem, ...]
     valid: tuple[ClipItem, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of the clips' names; checkpoints carry it so that no run goes on from other clips."""
+        return make_key(*([item.clip_id for item in side] for side in (self.train, self.valid)))[:16]
 
 
 @dataclass(frozen=True)
@@ -188,8 +194,9 @@ class JointModule(lightning.LightningModule):
         return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fit.epochs)]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note the recipe and the curve in the checkpoint."""
+        """Note the recipe, the clips and the curve in the checkpoint."""
         checkpoint["recipe"] = self.recipe.fingerprint
+        checkpoint["clips"] = self.sides.fingerprint
         checkpoint["curve"] = [[row.epoch, row.train_loss, row.valid_loss, row.valid_uar] for row in self.curve]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -197,8 +204,13 @@ class JointModule(lightning.LightningModule):
 
         Raises:
             RecipeError: the checkpoint is another recipe's.
+            OutputError: it learned from other clips.
         """
         check_fingerprint(checkpoint, self.recipe, "checkpoint")
+        if checkpoint.get("clips") != self.sides.fingerprint:
+            raise OutputError(
+                "checkpoint: learned from other clips than can be read now; repair those or name another folder"
+            )
         self.curve = [Epoch(int(row[0]), *map(float, row[1:])) for row in checkpoint["curve"]]
 
 
@@ -270,7 +282,7 @@ def fit_network(
     Raises:
         MoodreelError: the loss is NaN or infinite; names step and clips.
         RecipeError: the checkpoint to go on from is another recipe's.
-        OutputError: checkpoints cannot be written.
+        OutputError: checkpoints cannot be written, or the one to go on from learned from other clips.
     """
     lightning.seed_everything(seed, verbose=False)
     module = JointModule(network, material, sides, recipe, seed)

@@ -1,0 +1,111 @@
+"""What a run folder says of its run: the recipe and the split, so that no other run goes on in it.
+
+A network that goes on with another fold is scored on speakers that it learned from. The folder therefore holds, beside
+`recipe.yaml`, `split.json`: which clips stood on which side.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from moodreel.cache import make_key
+from moodreel.corpora import Sample, natural_key
+from moodreel.errors import OutputError, RecipeError
+from moodreel.splits import Split
+from moodreel.training.recipe import format_recipe
+from moodreel.whole_files import check_writable, write_text
+
+RECIPE_FILE = "recipe.yaml"
+SPLIT_FILE = "split.json"
+
+
+def check_run(out: Path, recipe: Any, *, resume: bool) -> None:
+    """Refuse a run folder before any clip is read; nothing is left in it.
+
+    Args:
+        out: the run folder.
+        recipe: a dataclass.
+        resume: whether the run in the folder, if there is one, is to go on.
+
+    Raises:
+        OutputError: the folder cannot be written, or holds a run and `resume` was not asked for.
+        RecipeError: it holds a run of another recipe.
+    """
+    path = out / RECIPE_FILE
+    if path.exists() and not resume:
+        raise OutputError(f"{out}: holds a run already; go on with --resume, or name another folder")
+    if holds_other_recipe(out, recipe):
+        raise RecipeError(f"{out}: holds a run of another recipe ({path} differs); name another folder")
+    check_writable(path)
+
+
+def holds_other_recipe(out: Path, recipe: Any) -> bool:
+    """Tell whether a folder holds a run, and of another recipe.
+
+    Raises:
+        OutputError: its recipe cannot be read.
+    """
+    path = out / RECIPE_FILE
+    try:
+        return path.exists() and path.read_text(encoding="utf-8") != format_recipe(recipe)
+    except (OSError, UnicodeDecodeError) as error:
+        raise OutputError(f"{path}: cannot be read ({error}); name another folder") from None
+
+
+def begin_run(out: Path, recipe: Any, split: Split) -> None:
+    """Note recipe and split in a folder that `check_run` let pass; refuse to go on with another split.
+
+    Called when corpus and split stand, so that a command that was refused can be corrected and given again.
+
+    Args:
+        out: the run folder.
+        recipe: a dataclass.
+        split: which clips are learned from, chosen by and scored.
+
+    Raises:
+        OutputError: the folder holds a run of another split, fold or corpus, or cannot be written.
+    """
+    asked = describe_split(split)
+    if (out / RECIPE_FILE).exists():
+        _check_split(_read_split(out), asked, out)
+    write_text(out / SPLIT_FILE, json.dumps(asked, indent=2) + "\n")
+    write_text(out / RECIPE_FILE, format_recipe(recipe))  # the last, for a folder with a recipe holds a run
+
+
+def describe_split(split: Split) -> dict[str, Any]:
+    """Say what a split was, as JSON types; two of one description have the same clips, labels and speakers a side."""
+    sides = {side: getattr(split, side) for side in ("train", "valid", "test")}
+    corpora = {sample.corpus for samples in sides.values() for sample in samples}
+    return {
+        "corpus": ", ".join(sorted(corpora)),
+        "split": split.name,
+        **{side: _describe_side(samples) for side, samples in sides.items()},
+    }
+
+
+def _describe_side(samples: tuple[Sample, ...]) -> dict[str, Any]:
+    clips = sorted([s.corpus, s.clip_id, s.label, s.speaker, s.start_s or 0.0, s.end_s or 0.0] for s in samples)
+    speakers = sorted({sample.speaker for sample in samples}, key=natural_key)
+    return {"n_clips": len(samples), "speakers": speakers, "clips_sha256": make_key(clips)}
+
+
+def _read_split(out: Path) -> dict[str, Any]:
+    path = out / SPLIT_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise OutputError(f"{out}: does not say which clips its run learned from (no {path}); name another folder")
+    return found
+
+
+def _check_split(found: dict[str, Any], asked: dict[str, Any], out: Path) -> None:
+    differing = [key for key in asked if found.get(key) != asked[key]]
+    if not differing:
+        return
+    key = differing[0]
+    how = f"{found.get(key)!r}, now {asked[key]!r}" if isinstance(asked[key], str) else f"other {key} clips"
+    raise OutputError(f"{out}: holds a run of another split or corpus ({how}); name another folder")
