@@ -75,7 +75,7 @@ class TestSpeakerFolds:
         assert all(fold.speaker_independent for fold in folds)
 
     def test_unknown_speakers_are_refused(self):
-        with pytest.raises(CorpusError, match=r"speakers of 1 clips unknown.*speaker pattern or table"):
+        with pytest.raises(CorpusError, match=r"speakers of 1 clips unknown.*--speakers or --speakers-csv"):
             speaker_folds([*actors(4), clip(UNKNOWN_SPEAKER)], 2)
 
     def test_a_class_of_one_speaker_is_refused(self):
@@ -148,7 +148,7 @@ class TestSpeakerSplit:
 
 class TestMakeSplit:
     def test_a_speaker_on_both_sides_is_refused_by_name(self):
-        with pytest.raises(CorpusError, match=r"more than one side: 01;.*allow_shared_speakers"):
+        with pytest.raises(CorpusError, match=r"more than one side: 01;.*--allow-shared-speakers"):
             make_split("mine", [clip("01", take=1), clip("02")], test=[clip("01", take=2)])
 
     def test_asked_for_the_split_says_so(self):
@@ -198,7 +198,7 @@ class TestOfficialSplit:
 
 class TestClipFolds:
     def test_refused_unless_asked_for(self):
-        with pytest.raises(CorpusError, match="allow_shared_speakers"):
+        with pytest.raises(CorpusError, match="--allow-shared-speakers"):
             clip_folds(actors(3), 3)
         with pytest.raises(CorpusError, match="unknown"):
             clip_folds([replace(s, speaker=UNKNOWN_SPEAKER) for s in actors(3)], 3)

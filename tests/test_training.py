@@ -22,6 +22,7 @@ from moodreel.recognizer import Recognizer  # noqa: E402
 from moodreel.training import data, maps  # noqa: E402
 from moodreel.training.commands import TrainOptions, train  # noqa: E402
 from moodreel.training.extraction import extract_corpus  # noqa: E402
+from moodreel.training.fit import fit_network  # noqa: E402
 from moodreel.training.networks import ResNetEncoder  # noqa: E402
 from moodreel.training.postmortem import CAUSES, count_cost, format_postmortem, postmortem, shrink  # noqa: E402
 from moodreel.training.projection import class_scores, fit_lda  # noqa: E402
@@ -258,6 +259,28 @@ def test_the_postmortem_has_a_row_a_cause(corpus, cache, tmp_path):
     assert "| audio | sound alone, for comparison |" in format_postmortem(findings, costs)
     assert (tmp_path / "out" / "postmortem.png").stat().st_size > 0
     assert count_cost("paper", 256, 25.0, 0, 64).first_layer_parameters == 4 * 64 * (64**3 + 64 + 2)
+
+
+def test_a_stopped_postmortem_goes_on_and_fits_no_row_twice(corpus, cache, tmp_path, monkeypatch):
+    causes = [cause for cause in CAUSES if cause.base == "audio"][:2]
+    given = TrainOptions(changes=changes_for("audio"), speaker_regex=SPEAKER, cache=cache)
+    fitted = []
+    monkeypatch.setattr("moodreel.training.commands.fit_network", lambda *a, **k: stop_at(2, fitted, *a, **k))
+    with pytest.raises(SystemExit):
+        postmortem(corpus, tmp_path / "out", given, causes)
+    findings, _ = postmortem(corpus, tmp_path / "out", given, causes)
+    assert [out.parent.name for out in fitted] == ["run-00", "run-01", "run-01"]
+    assert all(0 <= finding.uar <= 1 for finding in findings)
+    with pytest.raises(OutputError, match="another split"):
+        postmortem(corpus, tmp_path / "out", replace(given, fold=2), causes)
+
+
+def stop_at(number, fitted, network, material, sides, recipe, out, **rest):
+    """Fit, but for one call, which is killed."""
+    fitted.append(out)
+    if len(fitted) == number:
+        raise SystemExit("killed")
+    return fit_network(network, material, sides, recipe, out, **rest)
 
 
 def test_every_cause_of_the_postmortem_makes_a_sound_recipe():

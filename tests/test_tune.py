@@ -16,7 +16,7 @@ from tiny_corpus import changes_for, stand_in_functionals, write_corpus
 torch = pytest.importorskip("torch")
 optuna = pytest.importorskip("optuna")
 
-from moodreel.errors import MoodreelError, OutputError, RecipeError  # noqa: E402
+from moodreel.errors import CorpusError, MoodreelError, OutputError, RecipeError  # noqa: E402
 from moodreel.evaluation import compare  # noqa: E402
 from moodreel.evaluation.answers import gather_outcomes  # noqa: E402
 from moodreel.evaluation.runs import read_run  # noqa: E402
@@ -111,7 +111,7 @@ def test_a_killed_search_goes_on_and_the_first_trial_is_the_recipe_itself(
     assert study.trials[0].params["fit.rate_low"] == pytest.approx(load_recipe("audio").fit.rate_low)
     tune(corpus, "audio", tmp_path, options(3))
     assert len(states(tmp_path)[0]) == len(found), "all trials are done: nothing is tried again"
-    with pytest.raises(OutputError, match="another recipe, space, fold"):
+    with pytest.raises(OutputError, match="another recipe, space, corpus, fold"):
         tune(corpus, "audio", tmp_path, options(3, space="paper"))
 
 
@@ -162,6 +162,69 @@ def test_a_file_that_is_no_database_is_one_line(corpus, options, tmp_path):
     (tmp_path / "search.db").write_text("not a database, but long enough to be looked at " * 40)
     with pytest.raises(OutputError, match="cannot be used"):
         tune(corpus, "audio", tmp_path, options(1))
+
+
+def kill(*_, **__):
+    raise SystemExit("killed")
+
+
+@pytest.fixture
+def best_rates(monkeypatch):
+    """Let the search find the rates given, one more a search; returns the list."""
+    rates = []
+
+    def find(study, name, options):
+        changes = (*options.train.changes, f"fit.rate_low={rates[-1]}", f"fit.rate_high={rates[-1]}")
+        return replace(load_recipe(name, changes), name=f"{name}-tuned")
+
+    monkeypatch.setattr(module, "_best_recipe", find)
+    return rates
+
+
+def test_a_better_setting_of_an_extended_search_is_trained_anew(corpus, options, tmp_path, best_rates, monkeypatch):
+    """The gain told is that of today's best, even where a kill left the run of an earlier one half done."""
+    best_rates.append(1e-3)
+    tune(corpus, "audio", tmp_path, options(1))
+    default = (tmp_path / "default" / "scores.json").stat().st_mtime_ns
+    best_rates.append(2e-3)
+    with monkeypatch.context() as patch:
+        patch.setattr("moodreel.training.commands.fit_network", kill)
+        with pytest.raises(SystemExit):
+            tune(corpus, "audio", tmp_path, options(1))
+    assert (tmp_path / "best" / "recipe.yaml").exists() and not (tmp_path / "best" / "scores.json").exists()
+    best_rates.append(3e-3)
+    tuned = tune(corpus, "audio", tmp_path, options(1))
+    scores = json.loads((tmp_path / "best" / "scores.json").read_text())
+    assert load_recipe(str(tmp_path / "best" / "recipe.yaml")) == tuned.recipe
+    assert scores["learning_rates"] == [pytest.approx(3e-3)]
+    assert (tmp_path / "default" / "scores.json").stat().st_mtime_ns == default, "trained once, never again"
+
+
+def test_a_search_does_not_go_on_with_another_corpus(corpus, options, tmp_path, no_gain):
+    tune(corpus, "audio", tmp_path / "out", options(1))
+    other = write_corpus(tmp_path / "other")
+    with pytest.raises(OutputError, match="another recipe, space, corpus"):
+        tune(other, "audio", tmp_path / "out", options(2))
+
+
+@pytest.mark.parametrize("recipe", ["emonets", "yao2015"])
+def test_predecessors_cannot_be_tuned_and_that_is_said(corpus, options, tmp_path, recipe):
+    with pytest.raises(
+        RecipeError, match=f"{recipe}: is made of parts, which tune cannot search; expected one of audio"
+    ):
+        tune(corpus, recipe, tmp_path, options(1))
+
+
+def test_speakers_may_be_shared_when_asked_for(corpus, options, tmp_path, no_gain):
+    """Without speakers there are no folds of them: clips are dealt instead."""
+    asked = options(1)
+    changes = (*asked.train.changes, "audio.cross_fit=0")  # which leaves a speaker out at a time
+    unknown = replace(asked, train=replace(asked.train, speaker_regex=None, changes=changes))
+    with pytest.raises(CorpusError, match="--allow-shared-speakers"):
+        tune(corpus, "audio", tmp_path / "out", unknown)
+    shared = replace(unknown, train=replace(unknown.train, allow_shared_speakers=True))
+    tune(corpus, "audio", tmp_path / "out", shared)
+    assert states(tmp_path / "out")[0] == ["COMPLETE"]
 
 
 def test_two_processes_share_one_search(corpus, options, tmp_path, no_gain):

@@ -81,7 +81,7 @@ def make_split(
         message = (
             f"{name}: speakers on more than one side: {_shorten(shared)}; figures would tell of known speakers only"
         )
-        raise CorpusError(f"{message}; split by speaker, or pass allow_shared_speakers")
+        raise CorpusError(f"{message}; split by speaker, or pass --allow-shared-speakers")
     warnings = _warn_speakers(sides, shared) + _warn_classes(name, sides)
     return Split(name, **sides, shared_speakers=shared, warnings=warnings)
 
@@ -171,7 +171,9 @@ def _check_known(samples: Sequence[Sample]) -> None:
     unknown = [sample.clip_id for sample in samples if sample.speaker == UNKNOWN_SPEAKER]
     if unknown:
         message = f"speakers of {len(unknown)} clips unknown ({_shorten(unknown, 2)})"
-        raise CorpusError(f"{message}; give a speaker pattern or table, or split by clip with allow_shared_speakers")
+        raise CorpusError(
+            f"{message}; name them with --speakers or --speakers-csv, or split by clip with --allow-shared-speakers"
+        )
 
 
 def speaker_split(samples: Sequence[Sample], valid_share: float = 0.2, seed: int = 0) -> Split:

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from moodreel.cache import Cache, default_cache
-from moodreel.corpora import read_corpus
 from moodreel.errors import CorpusError, RecipeError
 from moodreel.labels import N_EMOTIONS
 from moodreel.predecessors import fusion, plots
@@ -25,10 +24,11 @@ from moodreel.predecessors.parts import Array, FittedPart, Part, make_parts
 from moodreel.predecessors.recipe import CONVNET_AUDIO_MEMBERS, PredecessorRecipe, load_predecessor
 from moodreel.predecessors.static_faces import FittedCnn, load_face_cnn
 from moodreel.splits import Split
-from moodreel.training.commands import TrainOptions, list_clips, make_run_split, score_side
+from moodreel.training.commands import TrainOptions, list_clips, make_run_split, open_corpus, score_side
 from moodreel.training.export import TrainingFacts, export_bundle
 from moodreel.training.extraction import extract_corpus
-from moodreel.training.run_folder import begin_run, check_run
+from moodreel.training.run_folder import SCORES_FILE, begin_run, check_run
+from moodreel.whole_files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def train_predecessor(
     names = choose_parts(recipe, only)
     recipe = recipe.keep(names)
     check_run(out, recipe, resume=options.resume)
-    corpus = read_corpus(corpus_path, options.layout, options.speaker_regex, options.speakers_csv)
+    corpus = open_corpus(corpus_path, options)
     split = make_run_split(corpus, recipe, options)
     cache = Cache(options.cache) if options.cache else default_cache()
     cnn = load_cnn(recipe, cache)
@@ -241,7 +241,7 @@ class _Run:
         for side in ("valid", "test"):
             if self.rows[side]:
                 score_side(self._samples(side), said[chosen][side], side, self.out)
-        (self.out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+        write_text(self.out / SCORES_FILE, json.dumps(scores, indent=2) + "\n")
         return scores
 
     def _fuse(self, answered: dict[str, Answered]) -> dict[str, Array]:

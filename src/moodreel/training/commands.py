@@ -34,7 +34,8 @@ from moodreel.training.maps import fit_maps, make_items
 from moodreel.training.networks import JointNetwork, ResNetEncoder
 from moodreel.training.recipe import EXPRESSION, Recipe, load_recipe
 from moodreel.training.resnet import ResNet20, load_checkpoint, load_onnx_weights, load_shipped
-from moodreel.training.run_folder import begin_run, check_run
+from moodreel.training.run_folder import SCORES_FILE, begin_run, check_run, read_scores
+from moodreel.whole_files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class TrainOptions:
         layout: of the corpus; found out by default.
         speaker_regex: see `read_corpus`.
         speakers_csv: see `read_corpus`.
+        allow_outside: see `read_corpus`.
         allow_shared_speakers: accept clips of one speaker, or unknown ones, on several sides; the report says so.
         allow_unreadable: go on with more than 5 % of the clips unreadable.
         cache: where features are kept; the user's cache by default.
@@ -71,6 +73,7 @@ class TrainOptions:
     layout: str | None = None
     speaker_regex: str | None = None
     speakers_csv: Path | None = None
+    allow_outside: bool = False
     allow_shared_speakers: bool = False
     allow_unreadable: bool = False
     cache: Path | None = None
@@ -101,7 +104,7 @@ def train(corpus_path: Path, recipe_name: str, out: Path, options: TrainOptions 
     recipe = load_recipe(recipe_name, options.changes)
     if options.max_epochs is not None:
         recipe = replace(recipe, fit=replace(recipe.fit, epochs=options.max_epochs))
-    run = _start(corpus_path, recipe, out, options)
+    run = _start(*_open(corpus_path, recipe, out, options), recipe, out, options)
     fitted = run.fit()
     scores = run.score(fitted)
     run.export(fitted, scores)
@@ -109,12 +112,16 @@ def train(corpus_path: Path, recipe_name: str, out: Path, options: TrainOptions 
 
 
 def train_and_score(corpus_path: Path, recipe: Recipe, out: Path, options: TrainOptions) -> dict[str, Any]:
-    """Do what `train` does, but for the bundle.
+    """Do what `train` does, but for the bundle; where a run is to go on that has come to its end, read its scores.
 
     Raises:
         MoodreelError: see `train`.
     """
-    run = _start(corpus_path, recipe, out, options)
+    corpus, split = _open(corpus_path, recipe, out, options)
+    scores = read_scores(out, split)
+    if scores is not None:
+        return scores
+    run = _start(corpus, split, recipe, out, options)
     return run.score(run.fit())
 
 
@@ -142,13 +149,28 @@ def fit_once(
     return _Run(material, split, recipe, out, options).fit_member(0, callbacks)
 
 
-def _start(corpus_path: Path, recipe: Recipe, out: Path, options: TrainOptions) -> _Run:
+def _open(corpus_path: Path, recipe: Recipe, out: Path, options: TrainOptions) -> tuple[Corpus, Split]:
+    """Refuse what cannot be run, while nothing was read of any clip and nothing written."""
     check_run(out, recipe, resume=options.resume)
-    corpus = read_corpus(corpus_path, options.layout, options.speaker_regex, options.speakers_csv)
-    split = make_run_split(corpus, recipe, options)
+    corpus = open_corpus(corpus_path, options)
+    return corpus, make_run_split(corpus, recipe, options)
+
+
+def _start(corpus: Corpus, split: Split, recipe: Recipe, out: Path, options: TrainOptions) -> _Run:
     run = _Run(prepare_material(corpus, recipe, options), split, recipe, out, options)
     begin_run(out, recipe, split)
     return run
+
+
+def open_corpus(path: Path, options: TrainOptions) -> Corpus:
+    """Read a corpus as the options say.
+
+    Raises:
+        CorpusError: see `read_corpus`.
+    """
+    return read_corpus(
+        path, options.layout, options.speaker_regex, options.speakers_csv, allow_outside=options.allow_outside
+    )
 
 
 class SplitRecipe(Protocol):
@@ -311,7 +333,7 @@ class _Run:
                 log_probabilities = predict_log_probabilities(networks, self.material, self._items(side))
                 samples = [self.material.extraction.samples[row] for row in self.rows[side]]
                 scores[side] = score_side(samples, np.exp(log_probabilities), side, self.out)
-        (self.out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+        write_text(self.out / SCORES_FILE, json.dumps(scores, indent=2) + "\n")
         return scores
 
     def export(self, fitted: Sequence[Fitted], scores: dict[str, Any]) -> None:

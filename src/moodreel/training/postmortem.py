@@ -126,7 +126,7 @@ class Cost:
 def postmortem(
     corpus: Path, out: Path, options: TrainOptions, causes: Sequence[Cause] = CAUSES
 ) -> tuple[list[Finding], list[Cost]]:
-    """Measure every cause.
+    """Measure every cause; a study that was stopped goes on, and reads the rows that were done.
 
     Args:
         corpus: the corpus's folder or manifest; every speaker known.
@@ -136,7 +136,8 @@ def postmortem(
 
     Raises:
         CorpusError: the corpus cannot be used.
-        OutputError: `out` cannot be written.
+        RecipeError: `out` holds runs of other changes.
+        OutputError: `out` cannot be written, or holds runs of another fold or corpus.
     """
     findings = [_measure(corpus, out / f"run-{index:02d}", options, cause) for index, cause in enumerate(causes)]
     costs = [
@@ -162,7 +163,7 @@ def _measure(corpus: Path, out: Path, options: TrainOptions, cause: Cause) -> Fi
     )
     recipe = load_recipe(cause.base, (*given, *shrink(cause), *cause.all_changes))
     try:
-        scores = train_and_score(corpus, recipe, out, replace(options, fold=options.fold or 1))
+        scores = train_and_score(corpus, recipe, out, replace(options, fold=options.fold or 1, resume=True))
     except MoodreelError as error:
         if "NaN" not in str(error):
             raise

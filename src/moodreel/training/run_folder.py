@@ -19,6 +19,8 @@ from moodreel.whole_files import check_writable, write_text
 
 RECIPE_FILE = "recipe.yaml"
 SPLIT_FILE = "split.json"
+SCORES_FILE = "scores.json"
+"""Written last: a run that has it has come to its end."""
 
 
 def check_run(out: Path, recipe: Any, *, resume: bool) -> None:
@@ -69,9 +71,21 @@ def begin_run(out: Path, recipe: Any, split: Split) -> None:
     """
     asked = describe_split(split)
     if (out / RECIPE_FILE).exists():
-        _check_split(_read_split(out), asked, out)
+        _check_split(_read_json(out / SPLIT_FILE), asked, out)
     write_text(out / SPLIT_FILE, json.dumps(asked, indent=2) + "\n")
     write_text(out / RECIPE_FILE, format_recipe(recipe))  # the last, for a folder with a recipe holds a run
+
+
+def read_scores(out: Path, split: Split) -> dict[str, Any] | None:
+    """Return the scores of the run in a folder that `check_run` let pass; `None` where it has not come to its end.
+
+    Raises:
+        OutputError: it is a run of another split, fold or corpus.
+    """
+    if not (out / RECIPE_FILE).exists() or not (out / SCORES_FILE).exists():
+        return None
+    _check_split(_read_json(out / SPLIT_FILE), describe_split(split), out)
+    return _read_json(out / SCORES_FILE)
 
 
 def describe_split(split: Split) -> dict[str, Any]:
@@ -91,18 +105,17 @@ def _describe_side(samples: tuple[Sample, ...]) -> dict[str, Any]:
     return {"n_clips": len(samples), "speakers": speakers, "clips_sha256": make_key(clips)}
 
 
-def _read_split(out: Path) -> dict[str, Any]:
-    path = out / SPLIT_FILE
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict):
-        raise OutputError(f"{out}: does not say which clips its run learned from (no {path}); name another folder")
-    return found
+        return None
+    return found if isinstance(found, dict) else None
 
 
-def _check_split(found: dict[str, Any], asked: dict[str, Any], out: Path) -> None:
+def _check_split(found: dict[str, Any] | None, asked: dict[str, Any], out: Path) -> None:
+    if found is None:
+        raise OutputError(f"{out}: does not say which clips its run learned from ({SPLIT_FILE}); name another folder")
     differing = [key for key in asked if found.get(key) != asked[key]]
     if not differing:
         return

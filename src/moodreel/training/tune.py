@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,15 +26,24 @@ import sqlalchemy.exc
 from lightning.pytorch.callbacks import Callback
 from optuna.trial import TrialState
 
-from moodreel.corpora import Corpus, read_corpus
-from moodreel.errors import MoodreelError, OutputError
+from moodreel.cache import make_key
+from moodreel.corpora import Corpus
+from moodreel.errors import MoodreelError, OutputError, RecipeError
 from moodreel.evaluation.comparison import Comparison, compare
 from moodreel.evaluation.runs import read_run
-from moodreel.splits import Split, speaker_folds
+from moodreel.splits import Split, clip_folds, speaker_folds
 from moodreel.training import machine
-from moodreel.training.commands import TrainOptions, fit_once, make_run_split, prepare_material, train_and_score
+from moodreel.training.commands import (
+    TrainOptions,
+    fit_once,
+    make_run_split,
+    open_corpus,
+    prepare_material,
+    train_and_score,
+)
 from moodreel.training.data import Material
-from moodreel.training.recipe import Recipe, format_recipe, load_recipe
+from moodreel.training.recipe import Recipe, format_recipe, is_predecessor, load_recipe, recipe_names
+from moodreel.training.run_folder import describe_split, holds_other_recipe
 from moodreel.training.space import Space, load_space
 from moodreel.whole_files import write_text
 
@@ -100,10 +110,14 @@ def tune(corpus_path: Path, recipe_name: str, out: Path, options: TuneOptions) -
         OutputError: the folder cannot be written, or its database is locked.
         MoodreelError: every trial failed.
     """
+    if is_predecessor(recipe_name):
+        names = ", ".join(recipe_names())
+        raise RecipeError(f"{recipe_name}: is made of parts, which tune cannot search; expected one of {names}")
     recipe = load_recipe(recipe_name, options.train.changes)
     space = load_space(options.space, recipe)
+    split = make_run_split(open_corpus(corpus_path, options.train), recipe, options.train)
     with _database_errors(out):
-        study = _open_study(out, recipe, space, options)
+        study = _open_study(out, recipe, space, split, options)
         _run_workers(corpus_path, recipe_name, out, options, study)
         best = _best_recipe(study, recipe_name, options)
     write_text(out / "best.yaml", format_recipe(best))
@@ -124,7 +138,7 @@ def _database_errors(out: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be used ({reason}); name another folder with --out") from None
 
 
-def _open_study(out: Path, recipe: Recipe, space: Space, options: TuneOptions) -> optuna.Study:
+def _open_study(out: Path, recipe: Recipe, space: Space, split: Split, options: TuneOptions) -> optuna.Study:
     """Open the search in a folder, or begin it; refuse another one's."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -132,10 +146,16 @@ def _open_study(out: Path, recipe: Recipe, space: Space, options: TuneOptions) -
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror}); name another --out") from None
     study = optuna.create_study(storage=_open_storage(out), study_name=STUDY, direction="maximize", load_if_exists=True)
-    asked = {"recipe": recipe.fingerprint, "space": repr(space), "folds": [options.train.fold, options.inner_folds]}
+    asked = {
+        "recipe": recipe.fingerprint,
+        "space": repr(space),
+        "folds": [options.train.fold, options.inner_folds],
+        "split": make_key(describe_split(split)),
+    }
     if study.user_attrs and study.user_attrs != asked:
         raise OutputError(
-            f"{out}: holds a search of another recipe, space, fold or inner folds; name another folder with --out"
+            f"{out}: holds a search of another recipe, space, corpus, fold or inner folds; "
+            "name another folder with --out"
         )
     for key, value in asked.items():
         study.set_user_attr(key, value)
@@ -196,8 +216,7 @@ def work(corpus_path: Path, recipe_name: str, out: Path, options: TuneOptions, n
             pruner=optuna.pruners.MedianPruner(_WARM_UP_TRIALS, n_warmup_steps=_WARM_UP_EPOCHS),
         )
         train = options.train
-        corpus = read_corpus(corpus_path, train.layout, train.speaker_regex, train.speakers_csv)
-        searcher = Searcher(corpus, recipe, recipe_name, space, out, options)
+        searcher = Searcher(open_corpus(corpus_path, train), recipe, recipe_name, space, out, options)
         limit = optuna.study.MaxTrialsCallback(options.n_trials, states=DONE)
         study.optimize(searcher, callbacks=[limit, _report], catch=(MoodreelError, MemoryError, RuntimeError))
 
@@ -254,7 +273,7 @@ class Searcher:
 
 
 def make_search_splits(corpus: Corpus, recipe: Recipe, options: TuneOptions) -> tuple[Split, ...]:
-    """Part the speakers that the search may see into folds.
+    """Part the speakers that the search may see into folds, or the clips where speakers may be shared.
 
     Returns:
         One split a fold: its clips are `valid`, the others `train`; the fold set aside stands in none.
@@ -264,8 +283,11 @@ def make_search_splits(corpus: Corpus, recipe: Recipe, options: TuneOptions) -> 
     """
     outer = make_run_split(corpus, recipe, options.train)
     samples = [*outer.train, *outer.valid]
-    n_folds = min(options.inner_folds, len({sample.speaker for sample in samples}))
-    return tuple(replace(fold, valid=fold.test, test=()) for fold in speaker_folds(samples, n_folds))
+    if options.train.allow_shared_speakers:
+        folds = clip_folds(samples, options.inner_folds, recipe.seed, allow_shared_speakers=True)
+    else:
+        folds = speaker_folds(samples, min(options.inner_folds, len({sample.speaker for sample in samples})))
+    return tuple(replace(fold, valid=fold.test, test=()) for fold in folds)
 
 
 class PruneCallback(Callback):
@@ -311,11 +333,13 @@ def _best_recipe(study: optuna.Study, recipe_name: str, options: TuneOptions) ->
 
 
 def _measure_gain(corpus: Path, recipe: Recipe, best: Recipe, out: Path, options: TuneOptions) -> Comparison:
-    """Train the recipe as it is and as found, and compare them on the fold that the search never saw."""
+    """Train the recipe as it is and as found, and compare them on the fold that the search never saw.
+
+    Runs go on where they were stopped, but for that of an earlier best, which makes room for the one of today.
+    """
     runs = {"default": recipe, "best": best}
     for name, one in runs.items():
-        folder = out / name
-        if not (folder / "scores.json").exists():
-            resume = (folder / "recipe.yaml").exists()
-            train_and_score(corpus, one, folder, replace(options.train, changes=(), resume=resume))
+        if holds_other_recipe(out / name, one):
+            shutil.rmtree(out / name)
+        train_and_score(corpus, one, out / name, replace(options.train, changes=(), resume=True))
     return compare(read_run(out / "default"), read_run(out / "best"))
