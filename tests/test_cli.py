@@ -12,10 +12,12 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from typer.main import get_command
 
 from conftest import chirp
 from media_files import damage, truncate, write_clip, write_sound
 from moodreel import cli
+from moodreel.errors import MoodreelError
 
 
 @pytest.fixture
@@ -377,6 +379,57 @@ def test_corpus_shows_clips_classes_and_speakers(run, tmp_path):
     status, _, err = run("corpus", tmp_path / "missing")
     assert status == 2
     one_error(err, "missing")
+
+
+CORPUS_OPTIONS = {"layout", "speakers", "speakers_csv", "allow_outside"}
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("corpus", CORPUS_OPTIONS),
+        ("evaluate", CORPUS_OPTIONS),
+        *((name, CORPUS_OPTIONS | {"allow_shared_speakers", "allow_unreadable"})
+          for name in ("train", "tune", "postmortem")),
+    ],
+)  # fmt: skip
+def test_the_ways_out_that_messages_name_are_options(command, options):
+    assert options <= {parameter.name for parameter in get_command(cli.app).commands[command].params}
+
+
+@pytest.mark.parametrize("command", ["train", "tune", "postmortem"])
+def test_options_of_the_corpus_reach_training(run, tmp_path, monkeypatch, command):
+    pytest.importorskip("torch")
+    pytest.importorskip("optuna")
+    taken = []
+
+    def take(*arguments):
+        taken.extend(arguments)
+        raise MoodreelError("taken")
+
+    module = "commands" if command == "train" else command
+    monkeypatch.setattr(f"moodreel.training.{module}.{command}", take)
+    monkeypatch.setattr("moodreel.training.machine.start", lambda *_: None)
+    flags = ["--allow-outside", "--allow-shared-speakers", "--allow-unreadable"]
+    texts = ["--layout", "manifest", "--speakers", "p", "--speakers-csv", "t.csv"]
+    run(command, "clips", "--out", tmp_path, *flags, *texts)
+    options = getattr(taken[-1], "train", taken[-1]) if command != "postmortem" else taken[2]
+    assert options.allow_outside and options.allow_shared_speakers and options.allow_unreadable
+    assert (options.layout, options.speaker_regex, str(options.speakers_csv)) == ("manifest", "p", "t.csv")
+
+
+def test_a_manifest_may_name_files_elsewhere_when_asked_for(run, tmp_path):
+    for name in ("away", "list"):
+        (tmp_path / name).mkdir()
+    write_sound(tmp_path / "away" / "a.wav")
+    table, speakers = tmp_path / "list" / "m.csv", tmp_path / "list" / "s.csv"
+    table.write_text("path,label,clip_id\n../away/a.wav,sad,a\n")
+    speakers.write_text("clip,speaker\na,eva\n")
+    status, _, err = run("corpus", table)
+    assert status == 2
+    one_error(err, "--allow-outside")
+    status, out, _ = run("corpus", table, "--allow-outside", "--speakers-csv", speakers, "--json")
+    assert status == 0 and set(json.loads(out)["speakers"]) == {"eva"}
 
 
 def test_version_and_help_need_no_heavy_import():

@@ -337,7 +337,7 @@ class TestManifest:
     def test_paths_outside_the_folder_are_refused(self, tmp_path, hostile):
         touch(tmp_path, "secret.mp4")
         path = self.make(tmp_path / "corpus", f"path,label\n{hostile},sad\n")
-        with pytest.raises(CorpusError, match="outside the manifest's folder"):
+        with pytest.raises(CorpusError, match=r"outside the manifest's folder.*--allow-outside"):
             read_corpus(path)
 
     def test_paths_outside_the_folder_can_be_allowed(self, tmp_path):
@@ -394,7 +394,9 @@ class TestManifest:
 class TestDetection:
     def test_several_layouts_are_listed(self, tmp_path):
         touch(tmp_path, "01-01-03-01-01-01-01.mp4", "1001_DFA_ANG_XX.flv")
-        with pytest.raises(CorpusError, match=r"several layouts: ravdess \(1 file names\); cremad \(1 file names\)"):
+        with pytest.raises(
+            CorpusError, match=r"several layouts: ravdess \(1 file names\); cremad \(1 file names\).*--layout"
+        ):
             read_corpus(tmp_path)
         assert len(read_corpus(tmp_path, "cremad").samples) == 1
 
@@ -417,7 +419,7 @@ class TestDetection:
             read_corpus(tmp_path / "gone")
 
     def test_pattern_and_table_exclude_each_other(self, tmp_path):
-        with pytest.raises(CorpusError, match="not from both"):
+        with pytest.raises(CorpusError, match=r"--speakers.*--speakers-csv.*not from both"):
             read_corpus(tmp_path, speaker_regex="x", speakers_csv="y.csv")
 
 

@@ -12,6 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moodreel import cli_evaluation, cli_serving
+from moodreel.cli_options import (
+    AllowOutsideOption,
+    AllowSharedOption,
+    AllowUnreadableOption,
+    CacheOption,
+    CorpusArgument,
+    LayoutOption,
+    SpeakersCsvOption,
+    SpeakersOption,
+    ThreadsOption,
+    WorkersOption,
+)
 from moodreel.errors import MoodreelError
 
 if TYPE_CHECKING:
@@ -52,7 +64,6 @@ class Format(StrEnum):
 
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A bundle's name, or its folder (RUN/bundle).")]
-ThreadsOption = Annotated[int, typer.Option(min=1, max=64, help="Processor threads that the networks may use.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done, on stderr.")]
 
@@ -137,19 +148,22 @@ OriginOption = Annotated[Path | None, typer.Option(help="Folder with the origin'
 
 @app.command()
 def train(
-    corpus: Annotated[Path, typer.Argument(help="Folder or manifest of labelled clips.", show_default=False)],
+    corpus: CorpusArgument,
     out: OutOption,
     recipe: Annotated[str, typer.Option(help="A shipped recipe's name or a YAML file.")] = "repaired",
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Overrides the recipe's epochs.")] = None,
     fold: Annotated[int | None, typer.Option(help="Leave this fold of speakers out (from 1) and score it.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
     change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key=value.")] = None,
-    speakers: Annotated[str | None, typer.Option(help="Pattern with a group (?P<speaker>…) over clip paths.")] = None,
-    allow_shared_speakers: Annotated[bool, typer.Option(help="Let speakers stand on both sides.")] = False,
-    allow_unreadable: Annotated[bool, typer.Option(help="Go on with over 5 % of clips unreadable.")] = False,
-    cache: Annotated[Path | None, typer.Option(help="Folder of the feature cache.")] = None,
+    layout: LayoutOption = None,
+    speakers: SpeakersOption = None,
+    speakers_csv: SpeakersCsvOption = None,
+    allow_outside: AllowOutsideOption = False,
+    allow_shared_speakers: AllowSharedOption = False,
+    allow_unreadable: AllowUnreadableOption = False,
+    cache: CacheOption = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes that share each batch.")] = 1,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that read clips.")] = 2,
+    workers: WorkersOption = 2,
     only: Annotated[str | None, typer.Option(help="Of emonets or yao2015: train this part alone.")] = None,
     faces: Annotated[Path | None, typer.Option(help="Of emonets or yao2015: FER2013 + FER+, as .npz files.")] = None,
     threads: ThreadsOption = 2,
@@ -169,7 +183,10 @@ def train(
         devices=devices,
         workers=workers,
         changes=tuple(change or ()),
+        layout=layout,
         speaker_regex=speakers,
+        speakers_csv=speakers_csv,
+        allow_outside=allow_outside,
         allow_shared_speakers=allow_shared_speakers,
         allow_unreadable=allow_unreadable,
         cache=cache,
@@ -195,13 +212,18 @@ def parts(
 
 @app.command()
 def postmortem(
-    corpus: Annotated[Path, typer.Argument(help="Folder or manifest of labelled clips.", show_default=False)],
+    corpus: CorpusArgument,
     out: OutOption,
     fold: Annotated[int, typer.Option(min=1, help="The fold of speakers that is scored.")] = 1,
     change: Annotated[list[str] | None, typer.Option("--set", help="Change every recipe: key=value.")] = None,
-    speakers: Annotated[str | None, typer.Option(help="Pattern with a group (?P<speaker>…) over clip paths.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of the feature cache.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that read clips.")] = 2,
+    layout: LayoutOption = None,
+    speakers: SpeakersOption = None,
+    speakers_csv: SpeakersCsvOption = None,
+    allow_outside: AllowOutsideOption = False,
+    allow_shared_speakers: AllowSharedOption = False,
+    allow_unreadable: AllowUnreadableOption = False,
+    cache: CacheOption = None,
+    workers: WorkersOption = 2,
     threads: ThreadsOption = 2,
 ) -> None:
     """Measure why the paper's network does not converge, one cause a row."""
@@ -210,8 +232,18 @@ def postmortem(
     from moodreel.training.commands import TrainOptions
 
     machine.start(threads)
-    changes = tuple(change or ())
-    options = TrainOptions(fold=fold, changes=changes, speaker_regex=speakers, cache=cache, workers=workers)
+    options = TrainOptions(
+        fold=fold,
+        changes=tuple(change or ()),
+        layout=layout,
+        speaker_regex=speakers,
+        speakers_csv=speakers_csv,
+        allow_outside=allow_outside,
+        allow_shared_speakers=allow_shared_speakers,
+        allow_unreadable=allow_unreadable,
+        cache=cache,
+        workers=workers,
+    )
     typer.echo(study.format_postmortem(*study.postmortem(corpus, out, options)))
 
 
@@ -265,8 +297,10 @@ def pretrain_default(
 @app.command()
 def corpus(
     folder: Annotated[Path, typer.Argument(help="A corpus folder, or a manifest (.csv, .tsv, .parquet).")],
-    layout: Annotated[str | None, typer.Option(help="Its layout; found out when not given.")] = None,
-    speakers: Annotated[str | None, typer.Option(help="Pattern with a group (?P<speaker>…) over clip paths.")] = None,
+    layout: LayoutOption = None,
+    speakers: SpeakersOption = None,
+    speakers_csv: SpeakersCsvOption = None,
+    allow_outside: AllowOutsideOption = False,
     check_media: Annotated[
         bool, typer.Option("--check-media", help="Open every file, to find unreadable ones.")
     ] = False,
@@ -283,7 +317,7 @@ def corpus(
     from moodreel.evaluation.commands import check_corpus
     from moodreel.evaluation.leaks import format_leaks
 
-    read = read_corpus(folder, layout, speakers)
+    read = read_corpus(folder, layout, speakers, speakers_csv, allow_outside=allow_outside)
     description = describe_corpus(read, check_media)
     leaks = check_corpus(read) if check else None
     if as_json:

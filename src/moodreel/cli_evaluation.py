@@ -8,6 +8,19 @@ from typing import Annotated
 
 import typer
 
+from moodreel.cli_options import (
+    AllowOutsideOption,
+    AllowSharedOption,
+    AllowUnreadableOption,
+    CacheOption,
+    CorpusArgument,
+    LayoutOption,
+    SpeakersCsvOption,
+    SpeakersOption,
+    ThreadsOption,
+    WorkersOption,
+)
+
 app = typer.Typer()
 
 
@@ -23,17 +36,18 @@ class Side(StrEnum):
 @app.command()
 def evaluate(
     bundle: Annotated[str, typer.Argument(help="A bundle's name or folder; with --folds a folder of runs.")],
-    corpus: Annotated[Path, typer.Argument(help="Folder or manifest of labelled clips.", show_default=False)],
+    corpus: CorpusArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of answers and reports; goes on with it.")] = Path(
         "moodreel-evaluation"
     ),
     split: Annotated[Side | None, typer.Option(help="Default: test where the corpus has one, else all.")] = None,
     folds: Annotated[bool, typer.Option("--folds", help="Ask each fold's bundle about the clips it left out.")] = False,
-    layout: Annotated[str | None, typer.Option(help="The corpus's layout; found out when not given.")] = None,
-    speakers: Annotated[str | None, typer.Option(help="Pattern with a group (?P<speaker>…) over clip paths.")] = None,
-    speakers_csv: Annotated[Path | None, typer.Option(help="Table of each clip's speaker or film.")] = None,
+    layout: LayoutOption = None,
+    speakers: SpeakersOption = None,
+    speakers_csv: SpeakersCsvOption = None,
+    allow_outside: AllowOutsideOption = False,
     cache: Annotated[Path | None, typer.Option(help="Folder of the cache of fingerprints.")] = None,
-    threads: Annotated[int, typer.Option(min=1, max=64, help="Processor threads that the networks may use.")] = 2,
+    threads: ThreadsOption = 2,
 ) -> None:
     """Measure what a bundle is worth on labelled clips: figures with intervals, as table, JSON and HTML."""
     from moodreel.cache import Cache
@@ -46,7 +60,7 @@ def evaluate(
 
     if folds and split is not None:
         raise EvaluationError("--folds and --split exclude each other: the folds say which clips are asked about")
-    clips = read_corpus(corpus, layout, speakers, speakers_csv)
+    clips = read_corpus(corpus, layout, speakers, speakers_csv, allow_outside=allow_outside)
     plan = plan_folds(Path(bundle), clips) if folds else plan_split(bundle, clips, split.value if split else None)
     evaluation = run(plan, out, threads, Cache(cache) if cache else None)
     typer.echo(format_summary(evaluation) + f"report: {out / HTML_FILE}")
@@ -69,7 +83,7 @@ def compare(
 
 @app.command()
 def tune(
-    corpus: Annotated[Path, typer.Argument(help="Folder or manifest of labelled clips.", show_default=False)],
+    corpus: CorpusArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the search; a stopped one goes on from it.")],
     trials: Annotated[int, typer.Option(min=1, help="Trials in all, those of a stopped search included.")] = 40,
     recipe: Annotated[str, typer.Option(help="A shipped recipe's name or a YAML file.")] = "repaired",
@@ -78,9 +92,14 @@ def tune(
     fold: Annotated[int, typer.Option(min=1, help="Fold of speakers that the search never sees, to score it.")] = 1,
     inner_folds: Annotated[int, typer.Option(min=2, help="Folds of the other speakers that judge a trial.")] = 4,
     change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key=value.")] = None,
-    speakers: Annotated[str | None, typer.Option(help="Pattern with a group (?P<speaker>…) over clip paths.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of the feature cache.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that read clips.")] = 2,
+    layout: LayoutOption = None,
+    speakers: SpeakersOption = None,
+    speakers_csv: SpeakersCsvOption = None,
+    allow_outside: AllowOutsideOption = False,
+    allow_shared_speakers: AllowSharedOption = False,
+    allow_unreadable: AllowUnreadableOption = False,
+    cache: CacheOption = None,
+    workers: WorkersOption = 2,
     threads: Annotated[int, typer.Option(min=1, max=64, help="Processor threads in all.")] = 2,
 ) -> None:
     """Search a recipe's settings; what was found is scored on speakers that the search never saw."""
@@ -91,7 +110,18 @@ def tune(
     from moodreel.training.tune_report import format_tuned, write_tune_report
 
     machine.start(threads)
-    train = TrainOptions(fold=fold, changes=tuple(change or ()), speaker_regex=speakers, cache=cache, workers=workers)
+    train = TrainOptions(
+        fold=fold,
+        changes=tuple(change or ()),
+        layout=layout,
+        speaker_regex=speakers,
+        speakers_csv=speakers_csv,
+        allow_outside=allow_outside,
+        allow_shared_speakers=allow_shared_speakers,
+        allow_unreadable=allow_unreadable,
+        cache=cache,
+        workers=workers,
+    )
     tuned = search(corpus, recipe, out, TuneOptions(trials, space, inner_folds, jobs, threads, train))
     write_tune_report(tuned, out)
     typer.echo(format_tuned(tuned, out))

@@ -186,7 +186,7 @@ def _warn(classes: Counter[str], counts: Mapping[str, Mapping[str, int]]) -> tup
         warnings.append(f"no clip of {', '.join(missing)}")
     n_unknown = sum(counts.get(UNKNOWN_SPEAKER, {}).values())
     if n_unknown:
-        warnings.append(f"speakers of {n_unknown} clips unknown: name them by a pattern or a table")
+        warnings.append(f"speakers of {n_unknown} clips unknown: name them with --speakers or --speakers-csv")
     elif len(counts) == 1:
         warnings.append("one speaker only: nothing can be said of unseen speakers")
     else:

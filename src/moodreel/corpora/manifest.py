@@ -77,7 +77,7 @@ def _locate(text: str, manifest: Path, where: str, allow_outside: bool) -> Path:
     folder = os.path.abspath(manifest.parent)  # noqa: PTH100  # lexical on purpose: links in the folder are its owner's
     path = os.path.normpath(os.path.join(folder, text))  # noqa: PTH118
     if not allow_outside and os.path.commonpath([folder, path]) != folder:
-        message = f"{where}: {text!r} lies outside the manifest's folder; move it below, or pass allow_outside"
+        message = f"{where}: {text!r} lies outside the manifest's folder; move it below, or pass --allow-outside"
         raise CorpusError(message)
     return manifest.parent / os.path.relpath(path, folder) if not allow_outside else Path(path)
 

@@ -67,7 +67,7 @@ def read_corpus(
     """
     root = Path(path)
     if speaker_regex is not None and speakers_csv is not None:
-        raise CorpusError("speakers come from a pattern or from a table, not from both")
+        raise CorpusError("speakers come from a pattern (--speakers) or from a table (--speakers-csv), not from both")
     corpus = _read(root, layout or detect_layout(root), allow_outside)
     if not corpus.samples:
         left_out = "; ".join(map(str, corpus.problems))
@@ -116,7 +116,7 @@ def detect_layout(root: Path) -> str:
         raise CorpusError(f"{root}: no clips in a layout moodreel knows; {_shapes()}")
     if len(found) > 1:
         listed = "; ".join(f"{name} ({what})" for name, what in found.items())
-        raise CorpusError(f"{root}: fits several layouts: {listed}; name one with layout=")
+        raise CorpusError(f"{root}: fits several layouts: {listed}; name one with --layout")
     return next(iter(found))
 
 

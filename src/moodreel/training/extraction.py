@@ -198,7 +198,7 @@ def _extract(sample: Sample, spec: InputSpec, encoders: Encoders) -> Features:
 
 def _with_corpus_functionals(features: Features, sample: Sample) -> Features:
     if sample.features_path is None:
-        raise CorpusError(f"{sample.path}: came without a feature file; set functionals_source to opensmile")
+        raise CorpusError(f"{sample.path}: came without a feature file; pass --set audio.source=opensmile")
     return replace(features, functionals=read_feature_file(sample.features_path, N_FUNCTIONALS))
 
 
