@@ -1,6 +1,7 @@
 """`moodreel compare`: says what differs, by how much and how surely, and refuses what cannot be compared."""
 
 import csv
+import json
 import sys
 
 import numpy as np
@@ -8,9 +9,9 @@ import pytest
 
 from moodreel import cli
 from moodreel.evaluation import Resampling, compare, holm
-from moodreel.evaluation.answers import gather_outcomes, open_answers
+from moodreel.evaluation.answers import ClipAnswer, gather_outcomes, open_answers
 from moodreel.evaluation.ranking import NO_EVIDENCE, rank_runs
-from moodreel.evaluation.runs import read_run
+from moodreel.evaluation.runs import read_failed, read_run
 from moodreel.labels import EMOTIONS
 from test_evaluate import make_answers
 
@@ -58,6 +59,31 @@ def test_equal_runs_give_no_evidence(tmp_path, monkeypatch, capsys):
     folders = [write_table(tmp_path / name, answers) for name in "ab"]
     out = run(monkeypatch, capsys, *folders)[1]
     assert "no evidence of a difference" in out and "+0.000 [+0.000, +0.000] | +0.000 [+0.000, +0.000] | 1 |" in out
+
+
+def test_clips_that_failed_are_named_and_counted(tmp_path, monkeypatch, capsys):
+    """Two runs that both could not read the hard clips look better than they are."""
+    answers = make_answers(70)
+    broken = [ClipAnswer(f"broken{n}", "s0", "sad", error="cannot be read") for n in range(5)]
+    with open_answers(tmp_path / "evaluated" / "predictions.jsonl", {"model": "m"}) as file:
+        for answer in (*answers, *broken):
+            file.add(answer)
+    trained = write_table(tmp_path / "trained", answers)
+    unreadable = [{"clip": "broken0", "side": "test", "reason": "r"}, {"clip": "x", "side": "train", "reason": "r"}]
+    (trained / "scores.json").write_text(json.dumps({"unreadable": unreadable}))
+    assert read_failed(trained) == ("broken0",) and len(read_run(tmp_path / "evaluated")) == 70
+    status, out, err = run(monkeypatch, capsys, tmp_path / "evaluated", trained)
+    assert status == 0 and f"left out: 5 of {tmp_path / 'evaluated'}, 1 of {trained}." in out
+    assert "left out: broken0, broken1, broken2 and 2 more" in err and "trained: clips that failed" in err
+
+
+def test_runs_of_which_one_clip_failed_in_one_only_are_not_compared(tmp_path, monkeypatch, capsys):
+    answers = make_answers(21)
+    with open_answers(tmp_path / "evaluated" / "predictions.jsonl", {"model": "m"}) as file:
+        for answer in (*answers[1:], ClipAnswer("clip0", "s0", answers[0].label, error="cannot be read")):
+            file.add(answer)
+    status, _, err = run(monkeypatch, capsys, tmp_path / "evaluated", write_table(tmp_path / "trained", answers))
+    assert status == 2 and "left out: clip0" in err and "1 only in the second" in err
 
 
 def test_several_are_corrected_together():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -74,11 +75,25 @@ def compare(
     """Tell whether runs differ on the same clips: a Markdown table, with intervals and tests."""
     from moodreel.errors import EvaluationError
     from moodreel.evaluation.ranking import format_ranking, rank_runs
-    from moodreel.evaluation.runs import read_run
+    from moodreel.evaluation.runs import read_failed, read_run
 
     if len(set(runs)) < len(runs):
         raise EvaluationError("a run is named twice; name different folders")
-    typer.echo(format_ranking(rank_runs({str(run): read_run(run) for run in runs})), nl=False)
+    outcomes = {str(run): read_run(run) for run in runs}
+    failed = {str(run): read_failed(run) for run in runs}
+    for name, clips in failed.items():
+        _warn_of_failed(name, clips)
+    ranking = rank_runs(outcomes, n_failed={name: len(clips) for name, clips in failed.items()})
+    typer.echo(format_ranking(ranking), nl=False)
+
+
+def _warn_of_failed(run: str, clips: Sequence[str], n_shown: int = 3) -> None:
+    from moodreel.container import printable
+
+    if clips:
+        more = f" and {len(clips) - n_shown} more" if len(clips) > n_shown else ""
+        names = ", ".join(clips[:n_shown]) + more
+        typer.echo(printable(f"moodreel: warning: {run}: clips that failed and are left out: {names}"), err=True)
 
 
 @app.command()

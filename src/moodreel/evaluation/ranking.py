@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from moodreel.errors import EvaluationError
 from moodreel.evaluation.comparison import Comparison, compare, holm
@@ -42,19 +43,26 @@ class Ranking:
         name: of the first run, which the others are held against.
         scores: its own.
         rivals: the others, in the order given.
+        n_failed: clips that each run could not read, by name of the run; they are left out.
     """
 
     name: str
     scores: Scores
     rivals: tuple[Rival, ...]
+    n_failed: Mapping[str, int]
 
 
-def rank_runs(runs: Mapping[str, Outcomes], resampling: Resampling = DEFAULT_RESAMPLING) -> Ranking:
+def rank_runs(
+    runs: Mapping[str, Outcomes],
+    resampling: Resampling = DEFAULT_RESAMPLING,
+    n_failed: Mapping[str, int] = MappingProxyType({}),
+) -> Ranking:
     """Hold runs against the first of them.
 
     Args:
         runs: outcomes by name, two or more, of the same clips.
         resampling: how intervals are drawn.
+        n_failed: clips that each run could not read, by name of the run; outcomes lack them.
 
     Raises:
         EvaluationError: there are fewer than two runs, or their clips, labels or speakers differ; names a clip.
@@ -70,7 +78,7 @@ def rank_runs(runs: Mapping[str, Outcomes], resampling: Resampling = DEFAULT_RES
         Rival(name, score(outcomes, resampling), comparisons[name], p, _judge(gains[name]))
         for (name, outcomes), p in zip(others, corrected, strict=True)
     )
-    return Ranking(first, score(base, resampling), rivals)
+    return Ranking(first, score(base, resampling), rivals, {name: n_failed.get(name, 0) for name in runs})
 
 
 def _compare(first: str, base: Outcomes, name: str, outcomes: Outcomes, resampling: Resampling) -> Comparison:
@@ -117,4 +125,6 @@ def _describe(ranking: Ranking) -> str:
     )
     if len(ranking.rivals) > 1:
         note += f", drawn at {1 - 0.05 / len(ranking.rivals):.1%} for {len(ranking.rivals)} comparisons"
-    return note + ". McNemar's test takes clips as independent, which clips of one speaker are not."
+    note += ". McNemar's test takes clips as independent, which clips of one speaker are not."
+    failed = [f"{n} of {name}" for name, n in ranking.n_failed.items() if n]
+    return f"{note} Clips that failed are left out: {', '.join(failed)}." if failed else note

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from moodreel.evaluation.outcomes import Outcomes, make_outcomes
 from moodreel.labels import EMOTIONS
 
 TEST_FILE = "test-predictions.csv"
+SCORES_FILE = "scores.json"
 _COLUMNS = ("clip", "speaker", "label", *EMOTIONS)
 
 
@@ -23,14 +25,35 @@ def read_run(folder: Path) -> Outcomes:
     Args:
         folder: made by `moodreel evaluate` (`predictions.jsonl`), or by `moodreel train` (`test-predictions.csv`).
 
+    Returns:
+        The clips that were answered; `read_failed` names the others.
+
     Raises:
-        EvaluationError: the folder holds neither, some clip failed, or the predictions are damaged.
+        EvaluationError: the folder holds neither, no clip was answered, or the predictions are damaged.
     """
     if (folder / ANSWERS_FILE).is_file():
         return _read_evaluation(folder / ANSWERS_FILE)
     if (folder / TEST_FILE).is_file():
         return _read_table(folder / TEST_FILE)
     raise EvaluationError(f"{folder}: holds neither {ANSWERS_FILE} nor {TEST_FILE}; expected a folder of a run")
+
+
+def read_failed(folder: Path) -> tuple[str, ...]:
+    """Name the clips that a run was asked about and could not read; `read_run` leaves them out.
+
+    Args:
+        folder: as for `read_run`.
+
+    Raises:
+        EvaluationError: the answers are damaged.
+    """
+    if (folder / ANSWERS_FILE).is_file():
+        return tuple(answer.clip for answer in read_answers(folder / ANSWERS_FILE)[1] if answer.error is not None)
+    try:
+        unreadable = json.loads((folder / SCORES_FILE).read_text(encoding="utf-8"))["unreadable"]
+        return tuple(str(entry["clip"]) for entry in unreadable if entry["side"] == "test")
+    except (OSError, ValueError, TypeError, KeyError):  # no run of today's moodreel: it kept no list
+        return ()
 
 
 def _read_evaluation(path: Path) -> Outcomes:
