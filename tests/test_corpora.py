@@ -476,6 +476,11 @@ class TestDescription:
         assert "sad comes from one speaker (b)" in text
         assert "unequal" in text
 
+    def test_a_split_that_is_partly_blank_is_warned_of(self, tmp_path):
+        touch(tmp_path, "a.mp4", "b.mp4")
+        table = write(tmp_path / "m.csv", "path,label,split\na.mp4,sad,test\nb.mp4,sad,\n")
+        assert any("1 of 2 clips have no split" in one for one in describe_corpus(read_corpus(table)).warnings)
+
     def test_files_are_opened_on_demand(self, tmp_path):
         steps: list[tuple[int, int]] = []
         corpus = self.make(tmp_path)

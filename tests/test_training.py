@@ -197,6 +197,30 @@ def test_a_network_does_not_go_on_when_other_clips_can_be_read(corpus, cache, tm
         train(folder, "audio", tmp_path / "run", options("audio", cache, resume=True))
 
 
+def test_a_split_that_is_blank_for_some_clips_is_refused(corpus, cache, tmp_path):
+    """Passing it over would train on the clips that the corpus sets aside to test on."""
+    folder = shutil.copytree(corpus, tmp_path / "corpus")
+    given = replace(options("audio", cache), speaker_regex=None)
+    blank = write_manifest(folder, {"ann": "test", "cem": ""})
+    with pytest.raises(
+        CorpusError, match=r"7 of 42 clips have no split \(angry/cem_angry.mp4, .* and 5 more\).*--fold"
+    ):
+        train(blank, "audio", tmp_path / "run", given)
+    assert train(blank, "audio", tmp_path / "run", replace(given, fold=1))["split"] == "fold 1 of 5, by speaker"
+    scores = train(write_manifest(folder, {"ann": "test"}), "audio", tmp_path / "whole", given)
+    assert scores["n_clips"] == {"train": 35, "valid": 0, "test": 7} and scores["split"] == "the corpus's own split"
+
+
+def write_manifest(folder, sides):
+    """List a corpus's clips with the speakers' sides, `train` unless told."""
+    rows = ["path,label,speaker,split"]
+    for path in sorted(folder.rglob("*.mp4")):
+        speaker = path.stem.partition("_")[0]
+        rows.append(f"{path.relative_to(folder)},{path.parent.name},{speaker},{sides.get(speaker, 'train')}")
+    (folder / "clips.csv").write_text("\n".join(rows))
+    return folder / "clips.csv"
+
+
 def test_a_command_that_was_refused_can_be_corrected(corpus, cache, tmp_path):
     run = tmp_path / "run"
     with pytest.raises(RecipeError, match="expected 1 to 5"):

@@ -257,7 +257,11 @@ def official_split(samples: Sequence[Sample], *, allow_shared_speakers: bool = F
     """
     without = [sample.clip_id for sample in samples if sample.split is None]
     if without or not samples:
-        raise CorpusError(f"the corpus gives no split for {_shorten(without, 2) or 'any clip'}; use speaker folds")
+        # Were they learned from, or the split passed over, the corpus's own test clips would be trained on unnoticed.
+        raise CorpusError(
+            f"{len(without)} of {len(samples)} clips have no split ({_shorten(without, 2)}): fill it in for all "
+            "(train, valid, test), take those clips out, or ask for folds of speakers with --fold"
+        )
     sides = {side: [s for s in samples if s.split == side] for side in ("train", "valid", "test")}
     return make_split("the corpus's own split", **sides, allow_shared_speakers=allow_shared_speakers)
 

@@ -136,7 +136,7 @@ def describe_corpus(corpus: Corpus, check_media: bool = False, progress: Progres
         durations=durations,
         unreadable=unreadable,
         problems=corpus.problems,
-        warnings=_warn(class_counts, counts),
+        warnings=(*_warn(class_counts, counts), *_warn_of_splits(corpus.samples)),
     )
 
 
@@ -201,6 +201,13 @@ def _warn_of_lone_speakers(counts: Mapping[str, Mapping[str, int]]) -> list[str]
     speakers = {label: [name for name, row in counts.items() if row[label]] for label in EMOTIONS}
     lone = {label: names[0] for label, names in speakers.items() if len(names) == 1}
     return [f"{label} comes from one speaker ({name}): it cannot be tested on another" for label, name in lone.items()]
+
+
+def _warn_of_splits(samples: Sequence[Sample]) -> list[str]:
+    n_without = sum(sample.split is None for sample in samples)
+    if n_without in (0, len(samples)):
+        return []
+    return [f"{n_without} of {len(samples)} clips have no split, the others do: train goes on with --fold only"]
 
 
 def render_description(description: CorpusDescription, n_speakers: int = 30) -> Group:

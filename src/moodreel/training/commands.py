@@ -196,12 +196,12 @@ def make_run_split(corpus: Corpus, recipe: SplitRecipe, options: TrainOptions) -
     split where it has one, else nothing is scored.
 
     Raises:
-        CorpusError: see `moodreel.splits`.
+        CorpusError: only some clips have a side in the corpus's own split; or see `moodreel.splits`.
     """
     samples = corpus.samples
     if options.fold is not None:
         return _fold_split(samples, recipe, options)
-    if all(sample.split is not None for sample in samples):
+    if any(sample.split is not None for sample in samples):  # official_split refuses those that have none
         return official_split(samples, allow_shared_speakers=options.allow_shared_speakers)
     return _set_aside(samples, recipe, options)
 
