@@ -155,7 +155,24 @@ class TestCommand:
         arguments = ("evaluate", tmp_path / "runs", corpus, "--folds", "--speakers", SPEAKER, "--out", tmp_path / "out")
         status, out, _ = run(*arguments)
         assert status == 0 and "3 folds, each scored on the clips it left out" in out
-        assert json.loads((tmp_path / "out" / "report.json").read_text())["scores"]["n_clips"] == 9
+        report = json.loads((tmp_path / "out" / "report.json").read_text())
+        assert report["scores"]["n_clips"] == 9 and report["not_covered"] == []
+
+    def test_clips_that_no_fold_covers_are_counted_and_named(self, run, corpus, tmp_path):
+        """A fold that is missing, or a clip that training could not read, must not vanish from the figures unseen."""
+        rows = ["happy/ann_happy,ann,happy" + ",0" * 7, "sad/ann_sad,ann,sad" + ",0" * 7]
+        table = "\n".join([",".join(("clip", "speaker", "label", *EMOTIONS)), *rows])
+        write_tiny_bundle(tmp_path / "runs" / "1" / "bundle")
+        (tmp_path / "runs" / "1" / "test-predictions.csv").write_text(table)
+        arguments = ("evaluate", tmp_path / "runs", corpus, "--folds", "--speakers", SPEAKER, "--out", tmp_path / "out")
+        status, out, _ = run(*arguments)
+        report = json.loads((tmp_path / "out" / "report.json").read_text())
+        jsonschema.validate(report, SCHEMA)
+        assert status == 1 and "2 clips of 1 known speakers, 0 failed, 7 covered by no fold" in out
+        assert "not covered: happy/bob_happy" in out and "surprise/ann_surprise" in report["not_covered"]
+        assert len(report["not_covered"]) == 7 and report["n_clips"] == 2
+        assert "7 clips stand in no fold's test clips" in " ".join(report["warnings"])
+        assert "surprise/cem_surprise" in (tmp_path / "out" / "report.html").read_text()
 
     def test_only_the_split_asked_for_is_read(self, run, tiny_bundle, corpus, tmp_path):
         lines = ["path,label,speaker,split"]

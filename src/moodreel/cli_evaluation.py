@@ -65,7 +65,7 @@ def evaluate(
     plan = plan_folds(Path(bundle), clips) if folds else plan_split(bundle, clips, split.value if split else None)
     evaluation = run(plan, out, threads, Cache(cache) if cache else None)
     typer.echo(format_summary(evaluation) + f"report: {out / HTML_FILE}")
-    raise typer.Exit(1 if evaluation.failures else 0)
+    raise typer.Exit(1 if evaluation.failures or evaluation.not_covered else 0)
 
 
 @app.command()

@@ -50,7 +50,7 @@ def evaluate(plan: Plan, out: Path, threads: int = 2, cache: Cache | None = None
     prints = dict(zip(plan.samples, _read_prints(plan.samples, cache), strict=True))
     leaks = join_reports([_check_part(part, corpus, prints, cache) for part in plan.parts])
     backgrounds_db = {sample.clip_id: _background_db(one) for sample, one in prints.items()}
-    evaluation = evaluate_answers(subject, answers, leaks, backgrounds_db)
+    evaluation = evaluate_answers(subject, answers, leaks, backgrounds_db, not_covered=plan.not_covered)
     write_text(out / JSON_FILE, format_json(evaluation))
     write_text(out / HTML_FILE, render_html(evaluation))
     return evaluation

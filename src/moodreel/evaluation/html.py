@@ -67,6 +67,8 @@ def render_warnings(warnings: Iterable[str]) -> str:
 def _head(evaluation: Evaluation) -> str:
     subject, scores = evaluation.subject, evaluation.scores
     asked = f"{evaluation.n_clips} clips asked about, {scores.n_clips} scored, {len(evaluation.failures)} failed"
+    if evaluation.not_covered:
+        asked += f", {len(evaluation.not_covered)} covered by no fold"
     rows = [
         ("UAR", scores.uar, f"over {len(scores.present)} emotions; chance {1 / len(scores.present):.3f}"),
         ("WAR (accuracy)", scores.war, ""),
@@ -168,10 +170,9 @@ def _dimension(name: str, conditions: Sequence[Condition]) -> str:
 
 
 def _failures(evaluation: Evaluation) -> str:
-    if not evaluation.failures:
-        return ""
     rows = [(failure.clip, failure.error) for failure in evaluation.failures]
-    return "<h2>Clips that failed</h2>" + render_table(["clip", "why"], rows)
+    rows += [(clip, "covered by no fold") for clip in evaluation.not_covered]
+    return "<h2>Clips without an answer</h2>" + render_table(["clip", "why"], rows) if rows else ""
 
 
 def _figures(shown: T, *plotters: Callable[[T], str]) -> str:

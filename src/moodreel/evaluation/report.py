@@ -86,6 +86,7 @@ class Evaluation:
         subject: what was evaluated.
         n_clips: clips asked about, failed ones included.
         failures: the clips that failed; they count in no figure.
+        not_covered: clips of the corpus that no fold left out, by name; they were not asked about.
         n_without_evidence: clips with nothing to go by; they are dealt an emotion by the hash of their name.
         leaks: what the guard against leaks found.
         honest: whether leaked clips are out of all figures; not so where every clip leaks.
@@ -105,6 +106,7 @@ class Evaluation:
     subject: Subject
     n_clips: int
     failures: tuple[Failure, ...]
+    not_covered: tuple[str, ...]
     n_without_evidence: int
     leaks: LeakReport
     honest: bool
@@ -126,6 +128,7 @@ def evaluate_answers(
     leaks: LeakReport,
     backgrounds_db: Mapping[str, float | None] | None = None,
     resampling: Resampling = DEFAULT_RESAMPLING,
+    not_covered: Sequence[str] = (),
 ) -> Evaluation:
     """Work out every figure of an evaluation.
 
@@ -135,6 +138,7 @@ def evaluate_answers(
         leaks: what the guard against leaks found among them.
         backgrounds_db: level of each clip's sound over its background, by name, where measured.
         resampling: how intervals are drawn.
+        not_covered: clips of the corpus that no fold left out, by name.
 
     Raises:
         EvaluationError: every clip failed, or an answer is damaged; names the clip.
@@ -156,6 +160,7 @@ def evaluate_answers(
         subject=subject,
         n_clips=len(answers),
         failures=failures,
+        not_covered=tuple(not_covered),
         n_without_evidence=sum(answer.modalities == "neither" for answer in kept),
         leaks=leaks,
         honest=honest,
@@ -170,6 +175,7 @@ def evaluate_answers(
         human=HUMAN_FIGURES.get(subject.corpus, ()),
         warnings=(
             *_warn_of_leaks(leaks, honest, len(answered) - len(kept)),
+            *_warn_of_not_covered(not_covered),
             *_warn(scores, outcomes, failures, contributions),
         ),
     )
@@ -197,6 +203,14 @@ def _warn_of_leaks(leaks: LeakReport, honest: bool, n_left_out: int) -> list[str
     if not leaks.against:
         return ["the bundle lists no training clips: whether it was trained on these cannot be checked"]
     return []
+
+
+def _warn_of_not_covered(clips: Sequence[str]) -> list[str]:
+    if not clips:
+        return []
+    return [
+        f"{len(clips)} clips stand in no fold's test clips and count in no figure: a fold lacks or could not read them"
+    ]
 
 
 def _warn(
@@ -232,7 +246,7 @@ def format_summary(evaluation: Evaluation) -> str:
     subject, scores, worst = evaluation.subject, evaluation.scores, evaluation.worst
     lines = [
         printable(f"{subject.model} on {subject.corpus}, {subject.protocol}"),
-        f"{scores.n_clips} clips of {scores.n_speakers} known speakers, {len(evaluation.failures)} failed",
+        f"{scores.n_clips} clips of {scores.n_speakers} known speakers, {_count_missing(evaluation)}",
         "",
         f"  UAR       {scores.uar}   over {len(scores.present)} emotions, chance {1 / len(scores.present):.3f}",
         f"  WAR       {scores.war}",
@@ -252,7 +266,15 @@ def format_summary(evaluation: Evaluation) -> str:
         )
     lines += ["", f"intervals: {scores.uar.method}"]
     lines += [format_leaks(evaluation.leaks)] + [f"warning: {warning}" for warning in evaluation.warnings]
+    lines += [printable(f"not covered: {clip}") for clip in evaluation.not_covered[:_MOST_LISTED]]
+    if len(evaluation.not_covered) > _MOST_LISTED:
+        lines.append(f"not covered: {len(evaluation.not_covered) - _MOST_LISTED} more, all listed in the report")
     return "\n".join(lines + _failure_rows(evaluation.failures)) + "\n"
+
+
+def _count_missing(evaluation: Evaluation) -> str:
+    not_covered = f", {len(evaluation.not_covered)} covered by no fold" if evaluation.not_covered else ""
+    return f"{len(evaluation.failures)} failed{not_covered}"
 
 
 def _leaky_rows(evaluation: Evaluation) -> list[str]:

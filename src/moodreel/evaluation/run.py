@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moodreel.bundle import load_bundle
-from moodreel.corpora import SPLITS, Corpus, Sample
+from moodreel.corpora import SPLITS, Corpus, Sample, natural_key
 from moodreel.errors import EvaluationError, MediaError
 from moodreel.evaluation.answers import ClipAnswer, make_answer, make_failure, open_answers
 from moodreel.evaluation.runs import find_folds, read_test_clips
@@ -39,12 +39,14 @@ class Plan:
         corpus: the corpus.
         protocol: which clips of it, in words.
         parts: one for a bundle; one a fold for a folder of folds.
+        not_covered: clips of the corpus that no fold left out, so that no bundle can be asked about them.
     """
 
     model: str
     corpus: Corpus
     protocol: str
     parts: tuple[Part, ...]
+    not_covered: tuple[str, ...] = ()
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -92,8 +94,11 @@ def plan_folds(runs: Path, corpus: Corpus) -> Plan:
     parts = tuple(
         Part(str(run / "bundle"), tuple(_look_up(name, samples, run) for name in read_test_clips(run))) for run in folds
     )
-    _check_clips([sample for part in parts for sample in part.samples])
-    return Plan(runs.name or str(runs), corpus, f"{len(folds)} folds, each scored on the clips it left out", parts)
+    covered = [sample for part in parts for sample in part.samples]
+    _check_clips(covered)
+    not_covered = tuple(samples.keys() - {sample.clip_id for sample in covered})
+    protocol = f"{len(folds)} folds, each scored on the clips it left out"
+    return Plan(runs.name or str(runs), corpus, protocol, parts, tuple(sorted(not_covered, key=natural_key)))
 
 
 def _look_up(name: str, samples: dict[str, Sample], run: Path) -> Sample:
