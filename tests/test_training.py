@@ -1,7 +1,10 @@
 """Training end to end on tiny clips: every recipe, resuming, two processes, export, bad input."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -237,6 +240,21 @@ def test_nan_in_the_functionals_names_the_clip(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr("moodreel.features.extract_functionals", lambda _: np.full(1582, np.nan, np.float32))
     with pytest.raises(CorpusError, match=r"\.mp4: NaN"):
         train(corpus, "audio", tmp_path / "run", options("audio", tmp_path / "cache"))
+
+
+def test_lightning_advertises_nothing_and_names_no_device(corpus, cache, tmp_path):
+    """What it says on stderr in a process of its own, for it speaks at import and in processes it starts."""
+    train(corpus, "audio", tmp_path / "fill", options("audio", cache))  # the stand-in is not known there
+    changes = [part for change in changes_for("audio") for part in ("--set", change)]
+    command = ["train", corpus, "--recipe", "audio", "--speakers", SPEAKER, "--cache", cache, "--out", tmp_path / "run"]
+    said = subprocess.run(
+        [sys.executable, "-m", "moodreel", *command, "--max-epochs", "1", "--devices", "2", "--workers", "1", *changes],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    assert "features: 42 of 42" in said and "`Trainer.fit` stopped" in said, "what is worth reading stays"
+    assert not re.search("litlogger|[GT]PU|LeafSpec|Seed set", said), said
 
 
 def test_a_loss_that_diverges_names_step_and_clips(corpus, cache, tmp_path):

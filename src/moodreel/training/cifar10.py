@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from moodreel.errors import CorpusError
 from moodreel.training.machine import choose_precision
+from moodreel.training.quiet import hush_lightning
 from moodreel.training.resnet import IMAGE_MEAN, ResNet20, normalise_images, save_onnx_weights
 
 logger = logging.getLogger(__name__)
@@ -288,6 +289,7 @@ def pretrain(source: Path, out: Path, settings: CifarSettings, *, resume: bool =
     Raises:
         CorpusError: see `read_cifar10`.
     """
+    hush_lightning()
     lightning.seed_everything(settings.seed)
     train = read_cifar10(source, "train")
     module = CifarModule(train, settings)

@@ -25,6 +25,7 @@ from moodreel.evaluation import confusion_matrix, unweighted_average_recall
 from moodreel.training.data import Batches, ClipItem, Material, class_weights
 from moodreel.training.machine import Precision, choose_precision
 from moodreel.training.networks import Answers, ClipBatch, JointNetwork, ResNetEncoder, build_network
+from moodreel.training.quiet import hush_lightning
 from moodreel.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,11 @@ class JointModule(lightning.LightningModule):
         self.learning_rate = float(np.random.default_rng(seed).uniform(recipe.fit.rate_low, recipe.fit.rate_high))
         self.curve: list[Epoch] = []
         self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def setup(self, stage: str) -> None:
+        """Keep each of several processes as quiet as the first."""
+        del stage
+        hush_lightning()
 
     def train_dataloader(self) -> Batches:
         """Return the batches of the current epoch and this process."""
@@ -284,6 +290,7 @@ def fit_network(
         RecipeError: the checkpoint to go on from is another recipe's.
         OutputError: checkpoints cannot be written, or the one to go on from learned from other clips.
     """
+    hush_lightning()
     lightning.seed_everything(seed, verbose=False)
     module = JointModule(network, material, sides, recipe, seed)
     last = out / "last.ckpt"
