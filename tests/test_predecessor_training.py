@@ -210,6 +210,8 @@ def test_without_static_faces_the_face_network_is_left_out_by_name(cache, caplog
         (("--only", "face_cnn", "--faces", "nowhere"), "train.npz"),
         (("--set", "parts.audio_dbn.epoch=3"), "did you mean 'epochs'?"),
         (("--set", "frames.side_px=64"), "frames.side_px must be 96"),
+        (("--max-epochs", 3), "--max-epochs and --devices mean nothing; change a part"),
+        (("--devices", 2), "--max-epochs and --devices mean nothing"),
         (("--set", "parts.audio_dbn=null"), "convnet_audio needs parts face_cnn and audio_dbn"),
     ],
 )

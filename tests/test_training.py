@@ -268,6 +268,9 @@ def test_unreadable_clips_are_left_out_and_counted_or_stop_the_run(tmp_path, cac
     (folder / "angry" / "ann_angry.mp4").write_bytes(b"not a video")
     scores = train(folder, "audio", tmp_path / "run", options("audio", cache))
     assert scores["n_unreadable"] == 1
+    (left_out,) = scores["unreadable"]
+    assert left_out["clip"] == "angry/ann_angry" and left_out["side"] in {"train", "valid"}
+    assert "ann_angry.mp4: is not media" in left_out["reason"]
     for path in list(folder.glob("sad/*.mp4"))[:4]:
         path.write_bytes(b"not a video")
     with pytest.raises(CorpusError, match=r"5 of 42 clips cannot be read.*--allow-unreadable"):

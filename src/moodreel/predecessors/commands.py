@@ -24,7 +24,14 @@ from moodreel.predecessors.parts import Array, FittedPart, Part, make_parts
 from moodreel.predecessors.recipe import CONVNET_AUDIO_MEMBERS, PredecessorRecipe, load_predecessor
 from moodreel.predecessors.static_faces import FittedCnn, load_face_cnn
 from moodreel.splits import Split
-from moodreel.training.commands import TrainOptions, list_clips, make_run_split, open_corpus, score_side
+from moodreel.training.commands import (
+    TrainOptions,
+    list_clips,
+    list_unreadable,
+    make_run_split,
+    open_corpus,
+    score_side,
+)
 from moodreel.training.export import TrainingFacts, export_bundle
 from moodreel.training.extraction import extract_corpus
 from moodreel.training.run_folder import SCORES_FILE, begin_run, check_run
@@ -67,7 +74,8 @@ def train_predecessor(
         corpus_path: the corpus's folder or manifest.
         recipe_name: `emonets`, `yao2015` or a YAML file.
         out: the run folder: `recipe.yaml`, `split.json`, `scores.json`, predictions, `parts/`, `pictures/`, `bundle/`.
-        options: as of `moodreel train`; processes and epochs mean nothing here.
+        options: as of `moodreel train`, without epochs and devices; with `resume`, parts are fitted anew and take the
+            place of those there.
         only: fit this part alone, and those it builds on.
         faces: folder of static faces, instead of the recipe's.
 
@@ -80,6 +88,11 @@ def train_predecessor(
         OutputError: the run folder cannot be written, or holds a run that is not to go on, or one of another split.
     """
     recipe = load_predecessor(recipe_name, options.changes)
+    if options.max_epochs is not None or options.devices > 1:
+        raise RecipeError(
+            f"{recipe.name}: its parts are fitted one by one, each with epochs of its own, in one process: "
+            "--max-epochs and --devices mean nothing; change a part, e.g. --set parts.face_cnn.epochs=5"
+        )
     if faces is not None:
         recipe = replace(recipe, faces=str(faces))
     names = choose_parts(recipe, only)
@@ -231,6 +244,7 @@ class _Run:
             "warnings": list(self.split.warnings),
             "n_clips": {side: len(rows) for side, rows in self.rows.items()},
             "n_unreadable": len(self.clips.extraction.unreadable),
+            "unreadable": list_unreadable(self.clips.extraction.unreadable, self.split),
             "answers_by": chosen,
             **{side: entries[chosen][side] for side in ("valid", "test") if side in entries[chosen]},
             "parts": {name: entries[name] for name in answered},

@@ -28,7 +28,7 @@ from moodreel.splits import Split, clip_folds, make_split, official_split, speak
 from moodreel.training.curves import plot_curves
 from moodreel.training.data import ClipItem, Material
 from moodreel.training.export import ClipNetwork, TrainingFacts, export_bundle
-from moodreel.training.extraction import extract_corpus
+from moodreel.training.extraction import Unreadable, extract_corpus
 from moodreel.training.fit import Fitted, Sides, build, fit_network, predict_log_probabilities
 from moodreel.training.maps import fit_maps, make_items
 from moodreel.training.networks import JointNetwork, ResNetEncoder
@@ -325,6 +325,7 @@ class _Run:
             "warnings": list(self.split.warnings),
             "n_clips": {side: len(rows) for side, rows in self.rows.items()},
             "n_unreadable": len(self.material.extraction.unreadable),
+            "unreadable": list_unreadable(self.material.extraction.unreadable, self.split),
             "learning_rates": [one.learning_rate for one in fitted],
         }
         networks = [one.network for one in fitted]
@@ -352,6 +353,12 @@ class _Run:
         spec = self.recipe.inputs
         base = load_bundle(self.recipe.encoders) if spec.expressions or spec.speech else None
         export_bundle(ClipNetwork(networks, self.maps, encoder, spec), self.recipe, self.out / "bundle", facts, base)
+
+
+def list_unreadable(unreadable: Sequence[Unreadable], split: Split) -> list[dict[str, str]]:
+    """Say which clips were left out, on which side they would have stood, and why, as JSON types."""
+    sides = {sample.clip_id: side for side in ("train", "valid", "test") for sample in getattr(split, side)}
+    return [{"clip": one.clip_id, "side": sides[one.clip_id], "reason": one.reason} for one in unreadable]
 
 
 def list_clips(split: Split, cache: Cache, workers: int, out: Path) -> dict[str, Any]:
