@@ -64,9 +64,12 @@ CAUSES = (
     Cause("the whole frame, not the face", ("frames.framing=whole",)),
     Cause("a head that starts from nothing", _FROM_NOTHING),
     Cause(
-        "the same, rates of 1e-8 to 1e-6, SGD",
+        "the same, rates of 1e-8 to 1e-6 and SGD",
         ("fit.optimizer=sgd", "fit.rate_low=1e-8", "fit.rate_high=1e-6"),
         beside=_FROM_NOTHING,
+    ),
+    Cause(
+        "the same, one loss and no votes of branches", ("head.branch_loss=0", "head.vote=false"), beside=_FROM_NOTHING
     ),
     Cause("LSTM alone, for comparison", (), "video", _LSTM_ALONE),
     Cause("LSTM: maps whole, 16x16 cells", ("video.cells=0",), "video", _LSTM_ALONE),
