@@ -60,6 +60,15 @@ def test_sound_too_short_for_a_syllable_is_not_called_silent(recognizer, tmp_pat
     assert recognizer.predict(write_sound(tmp_path / "a.wav", 0.05, sound=chirp)).voice.state == "no_speech"
 
 
+def test_a_hum_beside_a_face_leaves_the_answer_to_the_face(recognizer, tmp_path, portrait_frames):
+    path = tmp_path / "hum.mp4"
+    write_clip(path, 2, size=(320, 240), frames=lambda i: portrait_frames[i], sound=lambda s: np.sin(314 * s) / 3)
+    prediction = check(recognizer.predict(path))
+    assert (prediction.face.state, prediction.voice.state) == ("ok", "no_speech")
+    assert (prediction.face.weight, prediction.voice.weight) == (1.0, 0.0)
+    assert prediction.probabilities == pytest.approx(prediction.face.probabilities)
+
+
 def test_sound_alone(recognizer, tmp_path):
     prediction = check(recognizer.predict(write_sound(tmp_path / "a.wav", 2, sound=chirp)))
     assert (prediction.face.state, prediction.voice.state) == ("no_video_track", "ok")

@@ -210,7 +210,7 @@ def _voice_state(evidence: Evidence, heard: _Heard | None) -> str:
         return "ok"
     if not evidence.voice.heard_s:
         return "undecodable"
-    return "no_speech" if evidence.voice.utterances or evidence.voice.heard_s < MIN_CHUNK_S else "silent"
+    return "silent" if evidence.voice.is_silent and evidence.voice.heard_s >= MIN_CHUNK_S else "no_speech"
 
 
 def _warnings(evidence: Evidence, fused: FloatArray | None) -> list[str]:

@@ -233,13 +233,18 @@ def _hann_window() -> Float32:
 
 
 @cache
+def in_speech_band() -> NDArray[np.bool_]:
+    """Tell which mel bands have their centre within `SPEECH_BAND_HZ`; shape (80,)."""
+    centres_hz = _mel_edges_hz()[1:-1]
+    return np.asarray((centres_hz >= SPEECH_BAND_HZ[0]) & (centres_hz <= SPEECH_BAND_HZ[1]))
+
+
+@cache
 def _band_weights() -> NDArray[np.float32]:
     """Weights that turn mel powers back into the mean square of the sound within the speech band (Parseval)."""
     edges_hz = _mel_edges_hz()
-    centres_hz, widths_hz = edges_hz[1:-1], edges_hz[2:] - edges_hz[:-2]
     mean_square = FFT_SAMPLES * (_hann_window() ** 2).sum() / 2
-    inside = (centres_hz >= SPEECH_BAND_HZ[0]) & (centres_hz <= SPEECH_BAND_HZ[1])
-    return np.asarray(inside * widths_hz / 2 / mean_square, dtype=np.float32)
+    return np.asarray(in_speech_band() * (edges_hz[2:] - edges_hz[:-2]) / 2 / mean_square, dtype=np.float32)
 
 
 def measure_tokens(power: Float32) -> Float32:

@@ -2,7 +2,8 @@
 
 Sound is taken in chunks of at most 8 s that overlap by 2 s, so that any length of sound needs the memory of one chunk.
 The network runs once a chunk; its tokens are pooled for every window of the timeline and for the chunk's own part
-("utterance"), over speech alone.
+("utterance"), over speech alone. Loud sound that is plainly no speech is not given to the network, which would name an
+emotion for a hum.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from moodreel.bundle import run_network
 from moodreel.labels import N_EMOTIONS
 from moodreel.sampling import Sound
 from moodreel.speech import CHUNK_S, RATE_HZ, Speech, extract_speech, pool_windows, trim_silence
+from moodreel.speech_signs import holds_speech, measure_signs
 from moodreel.timeline import HOP_S, TAIL_S, WINDOW_S
 
 if TYPE_CHECKING:
@@ -56,11 +58,13 @@ class Voice:
 
     Attributes:
         heard_s: seconds of sound, silence included.
+        is_silent: whether nothing was loud enough to be speech.
         utterances: consecutive parts of the sound that hold speech; they do not overlap.
         windows: the windows of the timeline that hold speech, in order.
     """
 
     heard_s: float
+    is_silent: bool
     utterances: tuple[VoiceWindow, ...]
     windows: tuple[VoiceWindow, ...]
 
@@ -77,6 +81,7 @@ class VoiceListener:
     _buffer: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32), init=False)
     _chunk_start_s: float = field(default=0.0, init=False)
     _started: bool = field(default=False, init=False)
+    _is_silent: bool = field(default=True, init=False)
     _utterances: list[VoiceWindow] = field(default_factory=list, init=False)
     _windows: list[VoiceWindow] = field(default_factory=list, init=False)
 
@@ -108,7 +113,12 @@ class VoiceListener:
             # The picture may go on after the sound: what is spoken in the last second starts a window of its own.
             n_windows = max(1, math.ceil((left_s - TAIL_S) / HOP_S))
             self._read_chunk(self._buffer, n_windows=n_windows, own_s=left_s)
-        return Voice(self._chunk_start_s + left_s, tuple(self._utterances), tuple(self._windows))
+        return Voice(
+            heard_s=self._chunk_start_s + left_s,
+            is_silent=self._is_silent,
+            utterances=tuple(self._utterances),
+            windows=tuple(self._windows),
+        )
 
     def _read_chunk(self, samples: npt.NDArray[np.float32], n_windows: int, own_s: float) -> None:
         length_s = len(samples) / RATE_HZ
@@ -117,9 +127,15 @@ class VoiceListener:
         speech = extract_speech(samples)
         if not speech.active.any():
             return
+        self._is_silent = False
+        whole, *signs = measure_signs(speech, times)
+        if not holds_speech(whole, signs):
+            return
         utterance, *windows = self._run(speech, times)
         self._utterances.extend(one for one in (utterance,) if one.speech_s > 0)
-        self._windows.extend(one for one in windows if one.speech_s > 0)
+        self._windows.extend(
+            one for one, sign in zip(windows, signs, strict=True) if one.speech_s > 0 and not sign.refuse
+        )
 
     def _run(self, speech: Speech, times: list[tuple[float, float]]) -> list[VoiceWindow]:
         pooling = pool_windows(speech.active, times)
