@@ -28,7 +28,7 @@ LEAST_S = 0.6
 LEAST_VARIETY_DB = 1.0
 """Speech under a background 10 dB weaker has 1.4 dB and more, steady sound 0.9 dB at most."""
 MOST_HELD = 0.6
-"""Speech under a background 10 dB weaker has .48 at most, notes and beeps mostly .7 and more."""
+"""Speech under a background 10 dB weaker has .48 at most, notes mostly .7 and more; quick beeps fall between."""
 
 HELD_LIKENESS = 0.95
 HELD_LAG_TOKENS = 3
