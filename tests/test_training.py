@@ -450,3 +450,9 @@ def test_mirrored_frames_are_summarised_beside_the_frames(cache, tmp_path):
 def test_copies_that_cannot_be_made_are_refused(recipe, change, told):
     with pytest.raises(RecipeError, match=told):
         load_recipe(recipe, [change])
+
+
+def test_clips_of_unknown_speakers_are_learned_from_where_that_is_asked_for(corpus, cache, tmp_path):
+    asked = options("audio", cache, "audio.cross_fit=2", fold=1, allow_shared_speakers=True)
+    scores = train(corpus, "audio", tmp_path / "run", replace(asked, speaker_regex=None))
+    assert not scores["speaker_independent"] and scores["test"]["uar"]["value"] >= 0
