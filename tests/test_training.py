@@ -22,8 +22,9 @@ from moodreel.cache import Cache  # noqa: E402
 from moodreel.corpora import read_corpus  # noqa: E402
 from moodreel.errors import CorpusError, MoodreelError, OutputError, RecipeError  # noqa: E402
 from moodreel.recognizer import Recognizer  # noqa: E402
-from moodreel.training import data, maps  # noqa: E402
+from moodreel.training import data, export, maps  # noqa: E402
 from moodreel.training.commands import TrainOptions, train  # noqa: E402
+from moodreel.training.export import TrainingFacts, export_bundle  # noqa: E402
 from moodreel.training.extraction import extract_corpus  # noqa: E402
 from moodreel.training.fit import fit_network  # noqa: E402
 from moodreel.training.networks import ResNetEncoder  # noqa: E402
@@ -456,3 +457,32 @@ def test_clips_of_unknown_speakers_are_learned_from_where_that_is_asked_for(corp
     asked = options("audio", cache, "audio.cross_fit=2", fold=1, allow_shared_speakers=True)
     scores = train(corpus, "audio", tmp_path / "run", replace(asked, speaker_regex=None))
     assert not scores["speaker_independent"] and scores["test"]["uar"]["value"] >= 0
+
+
+class _Scaled(torch.nn.Module):
+    """As much of a clip's network as exporting asks for, with logits of any size."""
+
+    def __init__(self, size):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = torch.nn.Sequential(torch.nn.Linear(1582, 64), torch.nn.ReLU(), torch.nn.Linear(64, 7))
+        self.size = size
+
+    def forward(self, functionals, has_voice):
+        return self.size * self.layers(functionals) * has_voice
+
+
+FACTS = TrainingFacts(training_data="made up", licence="none", command="none", scores={})
+
+
+def test_logits_in_the_thousands_are_compared_by_their_size(tmp_path):
+    recipe = load_recipe("audio")
+    export_bundle(_Scaled(1e4), recipe, tmp_path / "bundle", FACTS)
+    assert load_bundle(tmp_path / "bundle").networks["joint"]["largest_difference_from_torch"] < 1e-4
+
+
+def test_a_graph_that_answers_otherwise_leaves_no_bundle(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "measure_parity", lambda *_: 0.5)
+    with pytest.raises(MoodreelError, match="differ from torch"):
+        export_bundle(_Scaled(1.0), load_recipe("audio"), tmp_path / "bundle", FACTS)
+    assert list((tmp_path / "bundle").iterdir()) == []
