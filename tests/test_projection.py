@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 
 from moodreel.training import projection  # noqa: E402
 from moodreel.training.projection import (  # noqa: E402
+    LinearMap,
     Projection,
     class_scores,
     fit_components,
@@ -127,3 +128,13 @@ def test_components_have_deviation_one_and_do_not_correlate():
 def test_one_class_is_refused():
     with pytest.raises(ValueError, match="two classes"):
         fit_lda(np.ones((3, 2)), [1, 1, 1], 1)
+
+
+def test_a_projection_of_cancelling_coefficients_keeps_the_digits_of_the_fit():
+    rng = np.random.default_rng(5)
+    large = 1e7 * rng.normal(size=(40, 4))
+    linear_map = LinearMap(np.zeros(40), np.ones(40), large - large.mean(axis=0), np.zeros(4))
+    features = (1 + 1e-5 * rng.normal(size=(6, 40))).astype(np.float32)
+    found = Projection(linear_map)(torch.from_numpy(features))
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, linear_map.apply(features), rtol=1e-6)

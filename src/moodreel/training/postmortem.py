@@ -51,7 +51,13 @@ class Cause:
 
 
 _FROM_NOTHING = ("head.from_scores=false",)
-_LSTM_ALONE = ("video.scores=false", "video.mirrored=false", "video.reduced=0")
+_LSTM_ALONE = (
+    "video.scores=false",
+    "video.mirrored=false",
+    "video.reduced=0",
+    "fit.rate_low=3e-3",  # an LSTM that stands alone starts from nothing, and must get somewhere in few epochs
+    "fit.rate_high=3e-3",
+)
 # Whole maps of 64x64 pictures would take 6 GB here, and training ResNet-20 on them an hour.
 _SMALL_PICTURES = (*_LSTM_ALONE, "frames.side_px=32", "frames.rate_hz=2")
 _NO_COPIES = ("audio.speeds=[]",)

@@ -98,7 +98,11 @@ class Discriminants:
 
 
 class Projection(nn.Module):
-    """A `LinearMap` as a layer that is not trained."""
+    """A `LinearMap` as a layer that is not trained.
+
+    It computes in float64, as the fit did: without shrinkage LDA's coefficients cancel each other to the last digits of
+    float32, and a graph's answer would depend on the order in which it adds.
+    """
 
     mean: Tensor
     deviation: Tensor
@@ -112,18 +116,19 @@ class Projection(nn.Module):
         self.limit = linear_map.limit
         self.squashes = linear_map.squash is not None
         for name, value in ({} if linear_map.squash is None else vars(linear_map.squash)).items():
-            self.register_buffer(name, torch.as_tensor(value, dtype=torch.float32))
+            self.register_buffer(name, torch.as_tensor(value, dtype=torch.float64))
         for name in ("mean", "deviation", "matrix", "offset"):
-            self.register_buffer(name, torch.as_tensor(getattr(linear_map, name), dtype=torch.float32))
+            self.register_buffer(name, torch.as_tensor(getattr(linear_map, name), dtype=torch.float64))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (..., n_in) to (..., n_out)."""
+        """Map (..., n_in) to (..., n_out), float32."""
+        features = features.double()
         if self.squashes:
             features = _asinh((features - self.median) / self.spread)
         scaled = (features - self.mean) / self.deviation
         if self.limit != float("inf"):
             scaled = scaled.clamp(-self.limit, self.limit)
-        return scaled @ self.matrix + self.offset
+        return (scaled @ self.matrix + self.offset).float()
 
 
 def _asinh(values: Tensor) -> Tensor:
