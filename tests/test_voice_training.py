@@ -108,7 +108,7 @@ def test_padding_on_the_left_changes_nothing(backgrounds):
             assert (snr_db[row, :rows] - alone_db[0]).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize(("storage", "tolerance"), [("float32", 1e-4), ("float16", 0.02), ("int8", 0.5)])
+@pytest.mark.parametrize(("storage", "tolerance"), [("float32", 1e-4), ("int8", 0.5)])
 @pytest.mark.parametrize("seconds", [0.05, 1.0, 8.0])
 def test_exported_network_answers_as_in_training(tmp_path, storage, tolerance, seconds):
     net = make_net()
