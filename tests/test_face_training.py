@@ -352,12 +352,47 @@ def test_normalisation_removes_light_and_contrast():
 
 
 def test_loss_ignores_unknown_labels_and_untrusted_votes():
-    targets = face_loss.Targets(torch.tensor([3, 255]), torch.eye(7)[[3, 3]], torch.tensor([1.0, 0.0]))
+    certain = torch.tensor([1.0, 0.0])
+    targets = face_loss.Targets(torch.eye(7)[[3, 0]], certain, torch.eye(7)[[3, 3]], certain)
     priors = face_loss.Priors(torch.zeros(7), torch.zeros(7))
     logits = torch.zeros(2, 7)
     logits[1, 3] = 9
     both = face_loss.loss_of((logits, logits), targets, priors)
     torch.testing.assert_close(both, torch.tensor(7.0).log())
+
+
+def test_an_elder_network_decides_its_share_of_fer2013s_targets_alone():
+    targets = face_loss.Targets.of(toy_faces(4, 0))
+    said = torch.full((4, 7), 1 / 7)
+    taught = targets.taught(said, 0.7)
+    torch.testing.assert_close(taught.fer2013, 0.3 * targets.fer2013 + 0.1)
+    assert torch.equal(taught.ferplus, targets.ferplus)
+    assert torch.equal(targets.taught(said, 0.0).fer2013, targets.fer2013)
+
+
+def test_mixtures_are_mostly_of_the_first_face_and_hang_on_the_generator():
+    run = face_fit._Run.start(tiny_recipe(mixing=0.3), toy_faces(32, 0), origin_state())
+    shares, orders = zip(
+        *(run._draw_mixture(16, torch.Generator().manual_seed(seed)) for seed in range(50)), strict=True
+    )
+    assert all(0 <= share <= 0.5 for share in shares)
+    assert np.mean(shares) > 0.05
+    assert all(order.sort().values.tolist() == list(range(16)) for order in orders)
+    share, order = run._draw_mixture(16, torch.Generator().manual_seed(3))
+    assert share == shares[3]
+    assert torch.equal(order, orders[3])
+    run.recipe = tiny_recipe(mixing=0.0)
+    assert run._draw_mixture(4, torch.Generator())[0] == 0
+
+
+def test_a_face_and_its_mirror_image_are_read_alike():
+    torch.manual_seed(0)
+    net = face_network.FaceNet(TINY).eval()
+    torch.nn.init.normal_(net.fer2013.weight)
+    graph = face_network.FaceGraph(net, 33, 0.5)
+    faces = 255 * torch.rand(3, 3, 96, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(graph(faces)[0], graph(faces.flip(3))[0], atol=1e-4, rtol=1e-4)
 
 
 def test_priors_are_log_frequencies():
@@ -386,7 +421,7 @@ def test_fit_learns_a_toy_problem(tmp_path):
 
 
 def test_fit_is_deterministic_and_resumes_where_it_stopped(tmp_path):
-    recipe, faces = tiny_recipe(3, dropout=0.2), toy_faces(48, 0)
+    recipe, faces = tiny_recipe(3, dropout=0.2, mixing=0.3), toy_faces(48, 0)
     for name in ("whole", "again", "stopped"):
         (tmp_path / name).mkdir()
     whole = face_fit.fit_faces(recipe, faces, origin_state(), tmp_path / "whole").state_dict()
@@ -457,8 +492,9 @@ def test_pretraining_writes_network_scores_and_heldout_logits(tmp_path, monkeypa
         faces = toy_faces(n, n)
         np.savez(data / f"{name}.npz", images=faces.images, votes=faces.votes, fer2013=faces.fer2013)
     monkeypatch.setattr(face, "read_origin", lambda recipe, folder: origin_state())
-    path = face.pretrain_faces(data, out, tiny_recipe(1, holdout=0.25))
+    path = face.pretrain_faces(data, out, tiny_recipe(1, holdout=0.25, elder_stages=(face_recipe.Stage(33, 1),)))
     assert path == out / "face.onnx"
+    assert (out / "elder" / "checkpoint.pt").is_file()
     scores = json.loads((out / "scores.json").read_text())
     assert scores["valid"]["fer2013"]["n"] > 0
     with np.load(out / "valid.npz") as heldout:

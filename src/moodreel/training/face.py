@@ -1,7 +1,8 @@
 """The face expression network: fit on FER2013 and FER+ from a face recogniser, evaluate, write.
 
 One trunk, two linear heads: one learns FER2013's labels, one FER+'s votes (`face_loss.py`). What is exported is the
-weighted sum of the two heads.
+weighted sum of the two heads. It is fitted twice from the same origin: the second network learns from the first one's
+answers too, which are less noisy than FER2013's labels.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from torch import Tensor
 
 from moodreel.training.face_fit import fit_faces
 from moodreel.training.face_loss import Priors, Targets
-from moodreel.training.face_network import FaceGraph, export_onnx
+from moodreel.training.face_network import FaceGraph, FaceNet, export_onnx
 from moodreel.training.face_recipe import FaceRecipe, Stage
-from moodreel.training.face_scores import write_scores
-from moodreel.training.ferplus import clean_faces, read_faces, split_holdout
+from moodreel.training.face_scores import predict_logits, write_scores
+from moodreel.training.ferplus import Faces, clean_faces, read_faces, split_holdout
 from moodreel.training.mobilenet import convert_origin, fetch_origin, read_tfjs_weights, to_grey
 
 _log = logging.getLogger(__name__)
@@ -39,6 +40,12 @@ def read_origin(recipe: FaceRecipe, folder: Path) -> dict[str, Tensor]:
     """
     weights = read_tfjs_weights(fetch_origin(folder))
     return to_grey(convert_origin(weights, recipe.architecture))
+
+
+def ask_elder(elder: FaceNet, faces: Faces, recipe: FaceRecipe) -> Tensor:
+    """Return the elder's probabilities of the faces' FER2013 labels, float32, shape (n, 7)."""
+    balanced, _ = predict_logits(elder, faces.images, recipe.elder.side)
+    return (balanced + Priors.of(Targets.of(faces)).fer2013).softmax(1)
 
 
 def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, origin: Path | None = None) -> Path:
@@ -65,7 +72,10 @@ def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, orig
     train, valid = clean_faces(read_faces(data / "train.npz"), read_faces(data / "valid.npz"))
     fitted, holdout = split_holdout(train, recipe.holdout, recipe.seed)
     _log.info("%d faces to fit on, %d set aside, %d to measure on", len(fitted), len(holdout), len(valid))
-    net = fit_faces(recipe, fitted, read_origin(recipe, origin or out / "origin"), out)
+    start = read_origin(recipe, origin or out / "origin")
+    (out / "elder").mkdir(exist_ok=True)
+    elder = fit_faces(recipe.elder, fitted, start, out / "elder")
+    net = fit_faces(recipe, fitted, start, out, ask_elder(elder, fitted, recipe))
     graph = FaceGraph(net, recipe.side, recipe.ferplus_weight)
     export_onnx(graph, out / "face.onnx")
     write_scores(graph, {"holdout": holdout, "valid": valid}, Priors.of(Targets.of(fitted)), recipe, out)
@@ -79,13 +89,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--origin", type=Path)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--elder-stages", type=Stage.parse, nargs="+", metavar="SIDExEPOCHS", default=FaceRecipe.elder_stages
+    )
     parser.add_argument("--stages", type=Stage.parse, nargs="+", metavar="SIDExEPOCHS", default=FaceRecipe.stages)
     parser.add_argument("--rate", type=float, default=FaceRecipe.learning_rate)
     parser.add_argument("--head-rate", type=float, default=FaceRecipe.head_rate)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    recipe = FaceRecipe(stages=tuple(arguments.stages), learning_rate=arguments.rate, head_rate=arguments.head_rate)
+    recipe = FaceRecipe(
+        elder_stages=tuple(arguments.elder_stages),
+        stages=tuple(arguments.stages),
+        learning_rate=arguments.rate,
+        head_rate=arguments.head_rate,
+    )
     pretrain_faces(arguments.data, arguments.out, recipe, arguments.origin)
 
 

@@ -30,7 +30,9 @@ _log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
 
-def fit_faces(recipe: FaceRecipe, train: Faces, origin: Mapping[str, Tensor], out: Path) -> FaceNet:
+def fit_faces(
+    recipe: FaceRecipe, train: Faces, origin: Mapping[str, Tensor], out: Path, said: Tensor | None = None
+) -> FaceNet:
     """Fit the network, going on from the last epoch's checkpoint in `out` where there is one.
 
     Args:
@@ -38,6 +40,7 @@ def fit_faces(recipe: FaceRecipe, train: Faces, origin: Mapping[str, Tensor], ou
         train: cleaned faces to learn from.
         origin: a state of `MobileNet` with one input channel to start from.
         out: folder of the checkpoint; must exist.
+        said: an elder network's probabilities of FER2013's labels, float32, shape (n, 7); None for no elder.
 
     Returns:
         The network with averaged weights, folded, in evaluation mode.
@@ -45,7 +48,7 @@ def fit_faces(recipe: FaceRecipe, train: Faces, origin: Mapping[str, Tensor], ou
     Raises:
         RuntimeError: `origin` or the checkpoint is of another architecture.
     """
-    run = _Run.start(recipe, train, origin)
+    run = _Run.start(recipe, train, origin, said)
     checkpoint = out / _CHECKPOINT
     if checkpoint.exists():
         run.restore(torch.load(checkpoint, weights_only=True))
@@ -76,7 +79,7 @@ class _Run:
     epoch: int = 0
 
     @classmethod
-    def start(cls, recipe: FaceRecipe, train: Faces, origin: Mapping[str, Tensor]) -> _Run:
+    def start(cls, recipe: FaceRecipe, train: Faces, origin: Mapping[str, Tensor], said: Tensor | None = None) -> _Run:
         net = FaceNet(recipe.architecture, recipe.dropout)
         net.trunk.load_state_dict(origin)
         net.trunk.freeze(recipe.frozen_layers)
@@ -85,7 +88,8 @@ class _Run:
         average = copy.deepcopy(net)
         targets = Targets.of(train)
         optimizer = torch.optim.AdamW(_parameter_groups(net, recipe), weight_decay=recipe.weight_decay)
-        return cls(recipe, train.images, targets, Priors.of(targets), net, average, optimizer)
+        taught = targets if said is None else targets.taught(said, recipe.elder_share)
+        return cls(recipe, train.images, taught, Priors.of(targets), net, average, optimizer)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -126,14 +130,27 @@ class _Run:
     def _step(self, chosen: Tensor, generator: torch.Generator) -> float:
         side = self.recipe.side_at(self.epoch)
         pictures = augment(self.images[chosen.numpy()], side, self.recipe.augmentation, generator)
+        share, order = self._draw_mixture(len(chosen), generator)
+        pictures = normalise(pictures)  # a mixture is of equal contrasts, or the share would not be what it says
+        pictures = pictures.lerp(pictures[order], share)
         with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bf16()):
-            logits = self.net(pictures.contiguous(memory_format=torch.channels_last))
-        loss = loss_of((logits[0].float(), logits[1].float()), self.targets.take(chosen), self.priors)
+            answers = self.net(pictures.contiguous(memory_format=torch.channels_last))
+        logits = answers[0].float(), answers[1].float()
+        losses = [loss_of(logits, self.targets.take(faces), self.priors) for faces in (chosen, chosen[order])]
+        loss = losses[0].lerp(losses[1], share)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), 2.0)
         self.optimizer.step()
         return float(loss.detach())
+
+    def _draw_mixture(self, n: int, generator: torch.Generator) -> tuple[float, Tensor]:
+        """The share of the second face in each mixture, 0..0.5, and which face that is, an index tensor (n,)."""
+        if not self.recipe.mixing:
+            return 0.0, torch.arange(n)
+        seed = int(torch.randint(2**31, (), generator=generator))
+        share = float(np.random.default_rng(seed).beta(self.recipe.mixing, self.recipe.mixing))
+        return min(share, 1 - share), torch.randperm(n, generator=generator)
 
     def _set_rate(self, step: int) -> None:
         done = step / (self._steps * self.recipe.epochs)

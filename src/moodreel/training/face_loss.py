@@ -7,7 +7,7 @@ FER2013 was gathered from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,24 +22,37 @@ class Targets:
     """What the two heads learn.
 
     Attributes:
-        fer2013: int64, shape (n,); `UNKNOWN_LABEL` where there is none.
+        fer2013: float32, shape (n, 7), distributions; all of it on one emotion where no elder network had a say.
+        known: float32, shape (n,): 1 where FER2013's label is known, else 0.
         ferplus: float32, shape (n, 7), distributions.
         trust: float32, shape (n,), range 0..1: weight of each FER+ distribution.
     """
 
     fer2013: Tensor
+    known: Tensor
     ferplus: Tensor
     trust: Tensor
 
     @classmethod
     def of(cls, faces: Faces) -> Targets:
         """The targets of labelled faces."""
-        distributions, trust = soft_labels(faces.votes)
-        return cls(torch.from_numpy(faces.fer2013.astype(np.int64)), *map(torch.from_numpy, (distributions, trust)))
+        known = faces.fer2013 != UNKNOWN_LABEL
+        labels = np.eye(N_EMOTIONS, dtype=np.float32)[np.where(known, faces.fer2013, 0)]
+        return cls(*map(torch.from_numpy, (labels, known.astype(np.float32), *soft_labels(faces.votes))))
 
     def take(self, chosen: Tensor) -> Targets:
         """The targets at an index tensor."""
-        return Targets(self.fer2013[chosen], self.ferplus[chosen], self.trust[chosen])
+        return Targets(self.fer2013[chosen], self.known[chosen], self.ferplus[chosen], self.trust[chosen])
+
+    def taught(self, said: Tensor, share: float) -> Targets:
+        """Let a network that was trained before have a say in FER2013's labels, which one person each has given.
+
+        Args:
+            said: its probabilities of these faces, float32, shape (n, 7).
+            share: of the new targets that it decides, 0..1 (Furlanello et al., "Born-again neural networks", ICML
+                2018).
+        """
+        return replace(self, fer2013=self.fer2013.lerp(said, share))
 
 
 @dataclass(frozen=True)
@@ -52,8 +65,7 @@ class Priors:
     @classmethod
     def of(cls, targets: Targets) -> Priors:
         """The priors of training targets; an emotion that never occurs counts as one occurrence."""
-        known = targets.fer2013[targets.fer2013 != UNKNOWN_LABEL]
-        counts = known.bincount(minlength=N_EMOTIONS).float().clamp(min=1)
+        counts = (targets.fer2013 * targets.known[:, None]).sum(0).clamp(min=1)
         votes = (targets.ferplus * targets.trust[:, None]).sum(0).clamp(min=1)
         return cls((counts / counts.sum()).log(), (votes / votes.sum()).log())
 
@@ -69,8 +81,6 @@ def loss_of(logits: tuple[Tensor, Tensor], targets: Targets, priors: Priors) -> 
     Returns:
         A scalar: the sum of the two means.
     """
-    fer2013 = nn.functional.cross_entropy(
-        logits[0] + priors.fer2013, targets.fer2013, ignore_index=UNKNOWN_LABEL, reduction="sum"
-    )
+    fer2013 = nn.functional.cross_entropy(logits[0] + priors.fer2013, targets.fer2013, reduction="none")
     ferplus = nn.functional.cross_entropy(logits[1] + priors.ferplus, targets.ferplus, reduction="none")
-    return (fer2013 + (ferplus * targets.trust).sum()) / len(targets.fer2013)
+    return (fer2013 * targets.known + ferplus * targets.trust).mean()

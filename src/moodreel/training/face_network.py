@@ -73,7 +73,10 @@ def normalise(pictures: Tensor) -> Tensor:
 
 
 class FaceGraph(nn.Module):
-    """What is exported: colour crops in, balanced logits out; normalisation included."""
+    """What is exported: colour crops in, balanced logits out; normalisation included.
+
+    Each face is seen straight and mirrored, and the two readings are averaged.
+    """
 
     def __init__(self, net: FaceNet, side: int, ferplus_weight: float) -> None:
         super().__init__()
@@ -94,7 +97,8 @@ class FaceGraph(nn.Module):
             networks may build on.
         """
         grey = (faces * self.luma).sum(1, keepdim=True)
-        features = self.net.features(enlarge(nn.functional.avg_pool2d(grey, CROP_SIDE // FACE_SIDE), self.side))
+        small = enlarge(nn.functional.avg_pool2d(grey, CROP_SIDE // FACE_SIDE), self.side)
+        features = (self.net.features(small) + self.net.features(small.flip(3))) / 2
         return self.mix(*self.net.answer(features)), features
 
     def mix(self, fer2013: Tensor, ferplus: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from moodreel.training.ferplus import Augmentation
 from moodreel.training.mobilenet import Architecture
@@ -37,7 +37,12 @@ class FaceRecipe:
 
     Attributes:
         seed: of the shuffles, the augmentation and the holdout.
+        elder_stages: picture sizes of the elder network, from small to large. It learns from the labels as they are;
+            the network that ships learns from its answers too.
         stages: picture sizes from small to large; the last is what ships.
+        elder_share: part of FER2013's targets that the elder decides, 0..1.
+        mixing: concentration of the Beta distribution that the share of two mixed faces is drawn from (Zhang et al.,
+            "mixup", ICLR 2018); 0 for none.
         batch: faces a step.
         head_rate: highest rate of the two heads, which start from nothing.
         learning_rate: highest rate of the trunk's last block.
@@ -55,7 +60,10 @@ class FaceRecipe:
     """
 
     seed: int = 2013
-    stages: tuple[Stage, ...] = (Stage(129, 18),)
+    elder_stages: tuple[Stage, ...] = (Stage(129, 18),)
+    stages: tuple[Stage, ...] = (Stage(129, 14),)
+    elder_share: float = 0.5
+    mixing: float = 0.3
     batch: int = 64
     head_rate: float = 1e-3
     learning_rate: float = 1e-3
@@ -69,6 +77,11 @@ class FaceRecipe:
     ferplus_weight: float = 0.7
     architecture: Architecture = field(default_factory=Architecture)
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def elder(self) -> FaceRecipe:
+        """The recipe of the elder network."""
+        return replace(self, stages=self.elder_stages, mixing=0.0)
 
     @property
     def side(self) -> int:
