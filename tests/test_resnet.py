@@ -11,7 +11,7 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 
 from moodreel.errors import CorpusError, MoodreelError  # noqa: E402
-from moodreel.training import cifar10  # noqa: E402
+from moodreel.training import cifar10, machine  # noqa: E402
 from moodreel.training.resnet import (  # noqa: E402
     ResNet20,
     load_checkpoint,
@@ -156,10 +156,21 @@ def test_a_hole_covers_one_square_of_each_picture():
 
 def test_training_writes_weights_scores_and_goes_on(tmp_path):
     folder = write_folders(tmp_path / "data")
-    settings = cifar10.CifarSettings(epochs=1, batch_size=10)
+    settings = cifar10.CifarSettings(epochs=1, batch_size=10, fused=False)
     facts = cifar10.pretrain(folder, tmp_path / "out", settings)
     assert facts["n_train"] == 20 and 0 <= facts["test_accuracy"] <= 1
     assert load_onnx_weights(tmp_path / "out" / "resnet20.onnx")
     checkpoint = torch.load(tmp_path / "out" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2
     cifar10.pretrain(folder, tmp_path / "out", settings, resume=True)
+
+
+def test_fusing_keeps_names_and_needs_a_compiler(monkeypatch):
+    network, names = ResNet20(), list(ResNet20().state_dict())
+    monkeypatch.setattr(machine.shutil, "which", lambda _: None)
+    machine.fuse(network)
+    assert network._compiled_call_impl is None
+    monkeypatch.setattr(machine.shutil, "which", lambda _: "/usr/bin/g++")
+    machine.fuse(network)
+    assert network._compiled_call_impl is not None
+    assert list(network.state_dict()) == names

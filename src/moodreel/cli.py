@@ -251,7 +251,7 @@ def postmortem(
 def pretrain_cifar10(
     data: Annotated[Path, typer.Argument(help="CIFAR-10: class folders, a .zip of them, or the python archive.")],
     out: OutOption,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pictures.")] = 60,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pictures.")] = 160,
     threads: ThreadsOption = 2,
 ) -> None:
     """Train ResNet-20 on CIFAR-10."""

