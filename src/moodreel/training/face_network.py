@@ -57,6 +57,10 @@ class FaceNet(nn.Module):
         pooled: Tensor = self.trunk(normalise(pictures))
         return pooled
 
+    def features_both_ways(self, pictures: Tensor) -> Tensor:
+        """The mean of the features of pictures and of their mirror images, float32, shape (n, width)."""
+        return (self.features(pictures) + self.features(pictures.flip(3))) / 2
+
 
 def normalise(pictures: Tensor) -> Tensor:
     """Give each picture mean 0 and nearly the deviation 64, whatever its light and contrast.
@@ -97,8 +101,8 @@ class FaceGraph(nn.Module):
             networks may build on.
         """
         grey = (faces * self.luma).sum(1, keepdim=True)
-        small = enlarge(nn.functional.avg_pool2d(grey, CROP_SIDE // FACE_SIDE), self.side)
-        features = (self.net.features(small) + self.net.features(small.flip(3))) / 2
+        halved = nn.functional.avg_pool2d(grey, CROP_SIDE // FACE_SIDE)
+        features = self.net.features_both_ways(enlarge(halved, self.side))
         return self.mix(*self.net.answer(features)), features
 
     def mix(self, fer2013: Tensor, ferplus: Tensor) -> Tensor:

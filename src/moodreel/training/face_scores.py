@@ -37,8 +37,8 @@ def predict_logits(net: FaceNet, images: Array, side: int, batch: int = 128) -> 
         Logits of the FER2013 and the FER+ head, float32, shape (n, 7) each.
     """
     pictures = torch.from_numpy(images).unsqueeze(1).float()
-    small = (enlarge(part, side) for part in torch.split(pictures, batch))
-    parts = [net.answer((net.features(part) + net.features(part.flip(3))) / 2) for part in small]
+    batches = torch.split(pictures, batch)
+    parts = [net.answer(net.features_both_ways(enlarge(part, side))) for part in batches]
     return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
