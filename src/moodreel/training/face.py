@@ -11,6 +11,7 @@ import argparse
 import logging
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,9 +44,13 @@ def read_origin(recipe: FaceRecipe, folder: Path) -> dict[str, Tensor]:
 
 
 def ask_elder(elder: FaceNet, faces: Faces, side: int, priors: Priors) -> Tensor:
-    """Return the elder's probabilities of the faces' FER2013 labels, float32, shape (n, 7)."""
-    balanced, _ = predict_logits(elder, faces.images, side)
-    return (balanced + priors.fer2013).softmax(1)
+    """Return the elder's probabilities of the faces' FER2013 labels, float32, shape (n, 7).
+
+    It looks at each face straight and mirrored: that costs nothing worth counting here, and it errs a little less.
+    """
+    views = (faces.images, np.ascontiguousarray(faces.images[:, :, ::-1]))
+    straight, mirrored = (predict_logits(elder, view, side)[0] for view in views)
+    return ((straight + mirrored) / 2 + priors.fer2013).softmax(1)
 
 
 def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, origin: Path | None = None) -> Path:

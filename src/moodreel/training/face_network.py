@@ -57,10 +57,6 @@ class FaceNet(nn.Module):
         pooled: Tensor = self.trunk(normalise(pictures))
         return pooled
 
-    def features_both_ways(self, pictures: Tensor) -> Tensor:
-        """The mean of the features of pictures and of their mirror images, float32, shape (n, width)."""
-        return (self.features(pictures) + self.features(pictures.flip(3))) / 2
-
 
 def normalise(pictures: Tensor) -> Tensor:
     """Give each picture mean 0 and nearly the deviation 64, whatever its light and contrast.
@@ -77,10 +73,7 @@ def normalise(pictures: Tensor) -> Tensor:
 
 
 class FaceGraph(nn.Module):
-    """What is exported: colour crops in, balanced logits out; normalisation included.
-
-    Each face is seen straight and mirrored, and the two readings are averaged.
-    """
+    """What is exported: colour crops in, balanced logits out; normalisation included."""
 
     def __init__(self, net: FaceNet, side: int, ferplus_weight: float) -> None:
         super().__init__()
@@ -101,8 +94,7 @@ class FaceGraph(nn.Module):
             networks may build on.
         """
         grey = (faces * self.luma).sum(1, keepdim=True)
-        halved = nn.functional.avg_pool2d(grey, CROP_SIDE // FACE_SIDE)
-        features = self.net.features_both_ways(enlarge(halved, self.side))
+        features = self.net.features(enlarge(nn.functional.avg_pool2d(grey, CROP_SIDE // FACE_SIDE), self.side))
         return self.mix(*self.net.answer(features)), features
 
     def mix(self, fer2013: Tensor, ferplus: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 
 @torch.no_grad()
 def predict_logits(net: FaceNet, images: Array, side: int, batch: int = 128) -> tuple[Tensor, Tensor]:
-    """Run the network over faces as they stand and mirrored, as the exported graph does.
+    """Run the network over faces as they stand.
 
     Args:
         net: in evaluation mode.
@@ -37,8 +37,7 @@ def predict_logits(net: FaceNet, images: Array, side: int, batch: int = 128) -> 
         Logits of the FER2013 and the FER+ head, float32, shape (n, 7) each.
     """
     pictures = torch.from_numpy(images).unsqueeze(1).float()
-    batches = torch.split(pictures, batch)
-    parts = [net.answer(net.features_both_ways(enlarge(part, side))) for part in batches]
+    parts = [net(enlarge(part, side)) for part in torch.split(pictures, batch)]
     return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
