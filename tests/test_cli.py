@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import count
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from typer.main import get_command
 from conftest import chirp
 from media_files import damage, truncate, write_clip, write_sound
 from moodreel import cli
+from moodreel.container import Source
 from moodreel.errors import MoodreelError
 
 
@@ -284,10 +286,28 @@ def test_interrupted_run_keeps_what_was_finished(tiny_bundle, face_clip, tmp_pat
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
-    assert process.returncode == 130 and out == ""
+    assert process.returncode == 130 and out == "", err
     assert err == f"moodreel: interrupted: {len(answers)} of 40 clips done\n"
     assert 1 <= len(answers) < 40
     assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.jsonl", "clips"], "a half-written file stays"
+
+
+def test_interruption_inside_the_decoder_is_not_lost(run, face_clip, tmp_path, monkeypatch):
+    """PyAV swallows what is raised while it seeks: Ctrl-C went by there once, and the run went on to its end."""
+    seek, calls = Source.seek, count(1)
+
+    def seek_while_the_user_presses(self, offset, whence=0):
+        if next(calls) == 3:  # the first two look at the file's start, before PyAV opens it
+            signal.raise_signal(signal.SIGINT)
+        return seek(self, offset, whence)
+
+    monkeypatch.setattr(Source, "seek", seek_while_the_user_presses)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        status, out, err = run("predict", face_clip, write_sound(tmp_path / "a.wav", sound=chirp))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (status, out, err) == (130, "", "moodreel: interrupted: 0 of 2 clips done\n")
 
 
 def test_killed_run_leaves_its_finished_answers_beside_the_output(tiny_bundle, face_clip, tmp_path):

@@ -68,13 +68,13 @@ def report_progress(
 
     Args:
         items: the stream of a clip.
-        duration_s: length of the clip in seconds as declared; 0 where it is not known, and nothing is told.
+        duration_s: length of the clip in seconds as declared; 0 where it is not known, and the share stays 0.
         progress: called with the share done, 0-1, which never falls.
     """
     done = 0.0
     for item in items:
-        if progress is not None and duration_s > 0:
-            done = max(done, min(1.0, start_of(item) / duration_s))
+        if progress is not None:
+            done = max(done, min(1.0, start_of(item) / duration_s)) if duration_s > 0 else 0.0
             progress(done)
         yield item
 

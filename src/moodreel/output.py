@@ -15,6 +15,7 @@ from typing import IO
 
 from moodreel.container import printable
 from moodreel.errors import MoodreelError, OutputError
+from moodreel.interrupt import Interrupt
 from moodreel.prediction import Prediction, format_csv, format_vtt
 from moodreel.targets import Targets, name_apart
 from moodreel.terminal import Terminal
@@ -49,6 +50,7 @@ class Report:
     verbose: bool
     n_failed: int = field(default=0, init=False)
     _is_interrupted: bool = field(default=False, init=False)
+    _interrupt: Interrupt = field(default_factory=Interrupt, init=False)
     _terminal: Terminal = field(init=False)
     _targets: Targets = field(init=False)
     _files: ExitStack = field(default_factory=ExitStack, init=False)
@@ -70,6 +72,7 @@ class Report:
     @contextmanager
     def guard(self) -> Iterator[None]:
         """Count and show a clip's failure, so that the other clips still get their result."""
+        self._interrupt.check()
         try:
             yield
         except MoodreelError as error:
@@ -92,7 +95,7 @@ class Report:
         self._is_list = is_list and self.format == "json"
         with self._files:
             try:
-                with self._terminal.show_progress(len(clips)):
+                with self._interrupt.noted(), self._terminal.show_progress(len(clips)):
                     yield
             except KeyboardInterrupt:
                 self._is_interrupted = True
@@ -100,9 +103,16 @@ class Report:
         if self._is_interrupted:
             self._terminal.say(f"interrupted: {self._n_answers} of {len(clips)} clips done")
 
-    def progress(self, path: Path) -> Callable[[float], None] | None:
-        """Return what to call with the done share (0-1) of a clip, `None` where no progress is shown."""
-        return self._terminal.start(path)
+    def progress(self, path: Path) -> Callable[[float], None]:
+        """Return what to call with the done share (0-1) of a clip; it raises `KeyboardInterrupt` after Ctrl-C."""
+        show = self._terminal.start(path)
+
+        def report(share: float) -> None:
+            self._interrupt.check()
+            if show is not None:
+                show(share)
+
+        return report
 
     def add(self, path: Path, prediction: Prediction) -> None:
         """Take one clip's answer: print or write it, and draw its pictures.
