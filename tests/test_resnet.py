@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 from moodreel.errors import CorpusError, MoodreelError  # noqa: E402
 from moodreel.training import cifar10, machine  # noqa: E402
+from moodreel.training.networks import ResNetEncoder  # noqa: E402
 from moodreel.training.resnet import (  # noqa: E402
     ResNet20,
     load_checkpoint,
@@ -46,6 +47,17 @@ def test_the_network_has_20_layers_and_270_thousand_parameters(network):
     assert sum(isinstance(m, torch.nn.Conv2d | torch.nn.Linear) for m in network.modules()) == 20
     assert sum(parameter.numel() for parameter in network.parameters()) == 269_722
     assert network.maps(torch.zeros(1, 3, 256, 256)).shape == (1, 64, 64, 64)
+
+
+@pytest.mark.parametrize("n_stages", [1, 2, 3])
+def test_the_encoder_stops_behind_the_stage_asked_for(n_stages):
+    frames = torch.randint(0, 256, (2, 20, 20, 3), dtype=torch.uint8)
+    encoder = ResNetEncoder(ResNet20(), 0, stages=n_stages)
+    assert encoder(frames).shape == (2, encoder.width(20))
+    trained = {name.split(".")[1] for name, value in encoder.named_parameters() if value.requires_grad}
+    assert trained == {"conv1", "bn1", "layer1", "layer2", "layer3"} - {f"layer{n}" for n in range(n_stages + 1, 4)}
+    pooled = ResNetEncoder(ResNet20(), 2, stages=n_stages)
+    assert pooled(frames).shape == (2, pooled.width(20)) == (2, 4 * (16, 32, 64)[n_stages - 1])
 
 
 def test_checkpoints_of_the_public_naming_load(network, tmp_path):

@@ -23,7 +23,7 @@ from moodreel.corpora import read_corpus  # noqa: E402
 from moodreel.errors import CorpusError, MoodreelError, OutputError, RecipeError  # noqa: E402
 from moodreel.recognizer import Recognizer  # noqa: E402
 from moodreel.training import data, export, maps  # noqa: E402
-from moodreel.training.commands import TrainOptions, train  # noqa: E402
+from moodreel.training.commands import TrainOptions, prepare_material, train, train_and_score  # noqa: E402
 from moodreel.training.export import TrainingFacts, export_bundle  # noqa: E402
 from moodreel.training.extraction import extract_corpus  # noqa: E402
 from moodreel.training.fit import fit_network  # noqa: E402
@@ -305,6 +305,23 @@ def test_the_postmortem_has_a_row_a_cause(corpus, cache, tmp_path):
     assert "| audio | sound alone, for comparison |" in format_postmortem(findings, costs)
     assert (tmp_path / "out" / "postmortem.png").stat().st_size > 0
     assert count_cost("paper", 256, 25.0, 0, 64).first_layer_parameters == 4 * 64 * (64**3 + 64 + 2)
+
+
+def test_the_postmortem_reads_clips_once_for_rows_that_read_the_same_of_them(corpus, cache, tmp_path, monkeypatch):
+    named = {"sound alone, for comparison", "sound: LDA without shrinkage", "sound: no copies at other speeds"}
+    read = []
+    monkeypatch.setattr(
+        "moodreel.training.postmortem.prepare_material",
+        lambda *a: read.append(a[1].audio.speeds) or prepare_material(*a),
+    )
+    given = TrainOptions(changes=changes_for("audio"), speaker_regex=SPEAKER, cache=cache)
+    postmortem(corpus, tmp_path / "out", given, [cause for cause in CAUSES if cause.name in named])
+    assert read == [(0.88, 0.94, 1.06, 1.13), ()]
+    alone = train_and_score(
+        corpus, load_recipe("audio", (*given.changes, *shrink(CAUSES[-1]), "audio.shrinkage=none")), tmp_path / "alone",
+        replace(given, fold=1),
+    )  # fmt: skip
+    assert json.loads((tmp_path / "out" / "run-01" / "scores.json").read_text())["test"] == alone["test"]
 
 
 def test_a_stopped_postmortem_goes_on_and_fits_no_row_twice(corpus, cache, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -80,6 +80,10 @@ class TrainOptions:
     licence: str = UNKNOWN_LICENCE
 
 
+Prepare = Callable[[Corpus, Recipe, TrainOptions], Material]
+"""Reads and encodes a corpus's clips as a recipe wants them, as `prepare_material` does."""
+
+
 def train(corpus_path: Path, recipe_name: str, out: Path, options: TrainOptions | None = None) -> dict[str, Any]:
     """Train a recipe on a corpus.
 
@@ -104,15 +108,24 @@ def train(corpus_path: Path, recipe_name: str, out: Path, options: TrainOptions 
     recipe = load_recipe(recipe_name, options.changes)
     if options.max_epochs is not None:
         recipe = replace(recipe, fit=replace(recipe.fit, epochs=options.max_epochs))
-    run = _start(*_open(corpus_path, recipe, out, options), recipe, out, options)
+    run = _start(*_open(corpus_path, recipe, out, options), recipe, out, options, prepare_material)
     fitted = run.fit()
     scores = run.score(fitted)
     run.export(fitted, scores)
     return scores
 
 
-def train_and_score(corpus_path: Path, recipe: Recipe, out: Path, options: TrainOptions) -> dict[str, Any]:
+def train_and_score(
+    corpus_path: Path, recipe: Recipe, out: Path, options: TrainOptions, prepare: Prepare | None = None
+) -> dict[str, Any]:
     """Do what `train` does, but for the bundle; where a run is to go on that has come to its end, read its scores.
+
+    Args:
+        corpus_path: see `train`.
+        recipe: how.
+        out: see `train`.
+        options: see `TrainOptions`.
+        prepare: reads and encodes the clips; `prepare_material` when None.
 
     Raises:
         MoodreelError: see `train`.
@@ -121,7 +134,7 @@ def train_and_score(corpus_path: Path, recipe: Recipe, out: Path, options: Train
     scores = read_scores(out, split)
     if scores is not None:
         return scores
-    run = _start(corpus, split, recipe, out, options)
+    run = _start(corpus, split, recipe, out, options, prepare or prepare_material)
     return run.score(run.fit())
 
 
@@ -156,8 +169,8 @@ def _open(corpus_path: Path, recipe: Recipe, out: Path, options: TrainOptions) -
     return corpus, make_run_split(corpus, recipe, options)
 
 
-def _start(corpus: Corpus, split: Split, recipe: Recipe, out: Path, options: TrainOptions) -> _Run:
-    run = _Run(prepare_material(corpus, recipe, options), split, recipe, out, options)
+def _start(corpus: Corpus, split: Split, recipe: Recipe, out: Path, options: TrainOptions, prepare: Prepare) -> _Run:
+    run = _Run(prepare(corpus, recipe, options), split, recipe, out, options)
     begin_run(out, recipe, split)
     return run
 
@@ -254,7 +267,8 @@ def make_encoder(recipe: Recipe) -> ResNetEncoder | None:
     if recipe.video is None or recipe.video.weights == EXPRESSION:
         return None
     torch.manual_seed(recipe.seed)
-    return ResNetEncoder(_load_weights(recipe.video.weights), recipe.video.cells, grey=recipe.video.grey)
+    video = recipe.video
+    return ResNetEncoder(_load_weights(video.weights), video.cells, stages=video.stages, grey=video.grey)
 
 
 def _load_weights(weights: str) -> ResNet20:

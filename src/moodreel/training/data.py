@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Hashable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +100,12 @@ class Material:
         is_asked = recipe.video is not None and recipe.video.scores
         self.summaries = np.stack(summaries) if is_asked and self.held is not None else None
 
+    def under(self, recipe: Recipe) -> Material:
+        """Return the same clips under a recipe that reads and encodes them alike; what is remembered is shared."""
+        material = copy(self)
+        material.recipe = recipe
+        return material
+
     def _describe_frames(self, index: int, features: Features) -> Tensor:
         if self.encoder is None:
             return _read_expressions(features, self.extraction.samples[index])
@@ -182,7 +189,7 @@ def _run_encoder(frames: npt.NDArray[np.uint8], encoder: ResNetEncoder) -> npt.N
 
 def fingerprint(encoder: ResNetEncoder) -> str:
     """Return a hash of an encoder's weights and settings."""
-    digest = hashlib.sha256(f"cells={encoder.cells} grey={encoder.grey}".encode())
+    digest = hashlib.sha256(f"stages={encoder.stages} cells={encoder.cells} grey={encoder.grey}".encode())
     for name, value in sorted(encoder.network.state_dict().items()):
         if not name.startswith("linear") and value.is_floating_point():
             digest.update(value.detach().contiguous().numpy().tobytes())

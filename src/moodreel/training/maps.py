@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -66,6 +66,11 @@ class Sense:
     cross_fit: int
     is_scored: bool
 
+    @property
+    def fitting(self) -> tuple[Hashable, ...]:
+        """All that a fit on some clips depends on."""
+        return self.name, self.cross_fit, self.is_scored, repr(self.settings)
+
 
 def ears(material: Material, audio: AudioRecipe) -> Sense:
     """Return what LDA hears."""
@@ -120,11 +125,15 @@ def fit_maps(material: Material, rows: Rows) -> Maps:
 def _fit_frames(material: Material, rows: Rows, video: VideoRecipe) -> LinearMap | None:
     if material.held is None or not (video.scale or video.reduced):
         return None
-    seen = [material.held[row].float().numpy() for row in rows if material.has_face[row]]
-    if not seen:
+    held, seen = material.held, rows[material.has_face[rows]]
+    if not len(seen):
         raise CorpusError("no training clip shows a face that can be found; try frames.framing: whole")
-    features = np.concatenate(seen)
-    return fit_components(features, video.reduced, scale=video.scale) if video.reduced else fit_scaling(features)
+
+    def fit() -> LinearMap:
+        features = np.concatenate([held[row].numpy() for row in seen])  # float16: float64 would be gigabytes
+        return fit_components(features, video.reduced, scale=video.scale) if video.reduced else fit_scaling(features)
+
+    return _remember(material, ("frames", video.reduced, video.scale), seen, fit)
 
 
 def _fit_sense(material: Material, sense: Sense, rows: Rows, what: str) -> LinearMap:
@@ -138,7 +147,7 @@ def _fit_sense(material: Material, sense: Sense, rows: Rows, what: str) -> Linea
         found = fit_lda(vectors, classes, **sense.settings)
         return class_scores(found, vectors, classes, N_EMOTIONS) if sense.is_scored else found.projection
 
-    return _remember(material, sense, "map", there, fit)
+    return _remember(material, ("map", *sense.fitting), there, fit)
 
 
 def _with_copies(sense: Sense, rows: Rows, labels: Rows) -> tuple[Float64, Rows]:
@@ -204,12 +213,12 @@ def _score_strangers(material: Material, sense: Sense, rows: Rows) -> Float64:
         groups = [*speakers, *np.repeat(speakers, sense.copies.shape[1])]
         return out_of_fold(vectors, labels, groups, sense.cross_fit, N_EMOTIONS, **sense.settings)[: len(rows)]
 
-    return _remember(material, sense, "strangers", rows, score)
+    return _remember(material, ("strangers", *sense.fitting), rows, score)
 
 
-def _remember(material: Material, sense: Sense, what: str, rows: Rows, make: Callable[[], Fitted]) -> Fitted:
+def _remember(material: Material, what: tuple[Hashable, ...], rows: Rows, make: Callable[[], Fitted]) -> Fitted:
     """Return what is made of some clips, out of the memory where it was made before with the same settings."""
-    key = (what, sense.name, sense.cross_fit, sense.is_scored, rows.tobytes(), repr(sense.settings))
+    key = (*what, rows.tobytes())
     if key not in material.remembered:
         material.remembered[key] = make()
     remembered: Fitted = material.remembered[key]

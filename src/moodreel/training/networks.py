@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from moodreel.labels import N_EMOTIONS
 from moodreel.training.face_network import LUMA
 from moodreel.training.recipe import AudioRecipe, HeadRecipe, VideoRecipe
-from moodreel.training.resnet import STAGE_WIDTHS, ResNet20, normalise_images
+from moodreel.training.resnet import N_STAGES, STAGE_WIDTHS, ResNet20, normalise_images
 
 _LEAST_VARIANCE = 1e-5
 _ENCODED_AT_ONCE = 32
@@ -69,29 +69,32 @@ class Answers:
 class ResNetEncoder(nn.Module):
     """ResNet-20 without pooling, dense layer and softmax, over single frames."""
 
-    def __init__(self, network: ResNet20, cells: int, *, grey: bool = False) -> None:
+    def __init__(self, network: ResNet20, cells: int, *, stages: int = N_STAGES, grey: bool = False) -> None:
         """Store what to run.
 
         Args:
             network: the encoder's weights.
             cells: see `VideoRecipe`.
+            stages: see there.
             grey: see there.
         """
         super().__init__()
         self.network = network
-        self.network.linear.requires_grad_(False)  # not used; DDP waits for gradients of all else
+        for unused in (*network.stages[stages:], network.linear):
+            unused.requires_grad_(False)  # DDP would wait for their gradients
         self.cells = cells
+        self.stages = stages
         self.grey = grey
 
     def width(self, side_px: int) -> int:
         """Return the features a frame."""
-        n_cells = self.cells or -(-side_px // 4)
-        return STAGE_WIDTHS[-1] * n_cells**2
+        n_cells = self.cells or -(-side_px // 2 ** (self.stages - 1))
+        return STAGE_WIDTHS[self.stages - 1] * n_cells**2
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Map RGB frames 0-255, shape (n, side, side, 3), to non-negative features (n, 64 * cells * cells)."""
+        """Map RGB frames 0-255, shape (n, side, side, 3), to non-negative features (n, channels * cells * cells)."""
         pictures = frames.permute(0, 3, 1, 2)
-        maps = self.network.maps(even_greys(pictures) if self.grey else normalise_images(pictures))
+        maps = self.network.maps(even_greys(pictures) if self.grey else normalise_images(pictures), self.stages)
         if self.cells:
             size = maps.shape[-1] // self.cells
             maps = functional.avg_pool2d(maps[..., : size * self.cells, : size * self.cells], size)

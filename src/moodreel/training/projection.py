@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ Shrinkage = Literal["none", "ledoit_wolf", "fixed"]
 
 _ROUNDING = 1e-8
 """Share of the mean variance put on the diagonal of a singular scatter: without it there is no answer at all."""
+_ROWS_AT_ONCE = 4096
 _FIRM = 1e-3
 """Share of the identity from which on a scatter may be inverted by way of its few clips without loss of digits."""
 
@@ -157,11 +158,13 @@ def fit_components(features: npt.ArrayLike, n_components: int, *, scale: bool = 
         n_components: how many; fewer where there are fewer.
         scale: whether features are brought to deviation 1 first.
     """
-    values = np.asarray(features, np.float64)
-    mean, deviation = _scale_of(values, scale=scale)
-    scaled = (values - mean) / deviation
-    variances, axes = scipy.linalg.eigh(scaled.T @ scaled / len(scaled))
-    kept = np.argsort(-variances)[: min(n_components, len(scaled))]
+    values = np.asarray(features)
+    mean = values.mean(axis=0, dtype=np.float64)
+    covariance = _covary(values, mean)
+    spread = np.sqrt(np.diag(covariance)) if scale else np.ones(len(mean))
+    deviation = np.where(spread > _ROUNDING, spread, 1.0)
+    variances, axes = scipy.linalg.eigh(covariance / np.outer(deviation, deviation))
+    kept = np.argsort(-variances)[: min(n_components, len(values))]
     matrix = axes[:, kept] / np.sqrt(np.maximum(variances[kept], _ROUNDING))
     return LinearMap(mean, deviation, matrix, np.zeros(len(kept)))
 
@@ -257,6 +260,15 @@ def class_scores(found: Discriminants, features: npt.ArrayLike, labels: npt.Arra
 def _scale_of(values: Float64, *, scale: bool = True) -> tuple[Float64, Float64]:
     deviation = values.std(axis=0) if scale else np.ones(values.shape[1])
     return values.mean(axis=0), np.where(deviation > _ROUNDING, deviation, 1.0)
+
+
+def _covary(values: npt.NDArray[Any], mean: Float64) -> Float64:
+    """Return the covariance of rows of any float type, (d, d), without a copy of all of them in float64."""
+    covariance = np.zeros((len(mean), len(mean)))
+    for start in range(0, len(values), _ROWS_AT_ONCE):
+        centred = values[start : start + _ROWS_AT_ONCE] - mean
+        covariance += centred.T @ centred
+    return covariance / len(values)
 
 
 def _part(scaled: Float64, classes: npt.NDArray[np.int_]) -> tuple[Float64, Float64]:

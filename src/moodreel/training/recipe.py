@@ -32,6 +32,8 @@ class VideoRecipe:
             checkpoint of the public naming), or `expression`: the face encoder of the bundle `encoders` instead of
             ResNet-20, always frozen.
         frozen: whether the encoder stays as it is; its output is then computed once and cached.
+        stages: how many of ResNet's three stages frames go through. The last ones know the ten kinds of things that
+            CIFAR-10 shows; earlier ones see edges and folds at finer places.
         cells: ResNet's maps are averaged to cells x cells; 0 keeps them whole, as the paper does.
         grey: whether ResNet-20 sees grey pictures of one mean and contrast instead of colours.
         centre: `none`; `both` appends to each feature its difference from the clip's mean; `only` keeps the difference.
@@ -51,6 +53,7 @@ class VideoRecipe:
 
     weights: str = "cifar10"
     frozen: bool = True
+    stages: int = 3
     cells: int = 0
     grey: bool = False
     centre: Literal["none", "both", "only"] = "none"
@@ -212,6 +215,18 @@ class Recipe:
         )
 
     @property
+    def reading(self) -> str:
+        """What of the recipe decides on what is read and encoded of each clip, as text to compare.
+
+        An encoder that is trained reads frames anew in every step; its start is drawn by `seed`.
+        """
+        video, audio = self.video, self.audio
+        eyes = video and (
+            video.weights, video.frozen, video.stages, video.cells, video.grey, video.scores, video.mirrored,
+        )  # fmt: skip
+        return repr((self.inputs, self.encoders, self.seed, eyes, audio and audio.source))
+
+    @property
     def fingerprint(self) -> str:
         """A short hash; checkpoints carry it so that no run goes on from another recipe's."""
         return make_key(dataclasses.asdict(self))[:16]
@@ -338,6 +353,7 @@ def _rules(recipe: Recipe) -> list[tuple[bool, str]]:
         rules += [
             (min(video.width, video.layers) >= 1, "video.width and video.layers must be 1 or more"),
             (0 <= video.dropout < 1, "video.dropout must lie within 0-1"),
+            (1 <= video.stages <= 3, "video.stages must lie within 1-3: ResNet-20 has three"),
             (video.frozen or not video.scores, "video.scores needs video.frozen: it is fitted on the encoder's output"),
             (0 <= video.share <= 1, "video.share must lie within 0-1"),
             (video.cross_fit >= 2, "video.cross_fit must be 2 or more"),

@@ -19,6 +19,7 @@ IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 """Deviation of R, G and B that inputs are divided by."""
 STAGE_WIDTHS = (16, 32, 64)
+N_STAGES = len(STAGE_WIDTHS)
 N_CIFAR_CLASSES = 10
 SHIPPED_WEIGHTS = "resnet20-cifar10"
 
@@ -63,17 +64,25 @@ class ResNet20(nn.Module):
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
 
-    def maps(self, images: Tensor) -> Tensor:
+    @property
+    def stages(self) -> tuple[nn.Module, ...]:
+        """The three stages, in order."""
+        return self.layer1, self.layer2, self.layer3
+
+    def maps(self, images: Tensor, n_stages: int = N_STAGES) -> Tensor:
         """Run all but average pooling, dense and softmax: what the paper keeps of the network.
 
         Args:
             images: normalised float, shape (n, 3, height, width); see `normalise_images`.
+            n_stages: stop behind so many stages, 1-3.
 
         Returns:
-            Non-negative float, shape (n, 64, ceil(height / 4), ceil(width / 4)).
+            Non-negative float, shape (n, channels, height / scale, width / scale), rounded up: 16 channels and scale 1
+            behind the first stage, 32 and 2 behind the second, 64 and 4 behind the third.
         """
-        first = functional.relu(self.bn1(self.conv1(images)))
-        maps: Tensor = self.layer3(self.layer2(self.layer1(first)))
+        maps: Tensor = functional.relu(self.bn1(self.conv1(images)))
+        for stage in self.stages[:n_stages]:
+            maps = stage(maps)
         return maps
 
     def forward(self, images: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -257,8 +256,7 @@ class Searcher:
     def _try(self, trial: optuna.Trial) -> float:
         changes = (*self.options.changes, *self.space.suggest(trial), "fit.ensemble=1")
         recipe = load_recipe(self.recipe_name, changes)
-        material = copy(self.material)
-        material.recipe = recipe
+        material = self.material.under(recipe)
         uars: list[float] = []
         for split in self.splits:
             uars.append(self._fit(material, split, recipe, PruneCallback(trial, uars, recipe.fit.epochs)))
