@@ -38,8 +38,12 @@ TINY = mobilenet.Architecture(stem=8, blocks=((16, 1), (24, 2), (32, 2)))
 CALM = ferplus.Augmentation(3.0, 0.02, 0.01, 0.05, 0.1, 0.1, 0.1, 0.1)
 
 
-def tiny_recipe(epochs: int = 2, **changes: object) -> face_recipe.FaceRecipe:
-    settings = {"architecture": TINY, "augmentation": CALM, "stages": (face_recipe.Stage(33, epochs),), "warmup": 5}
+def generation(epochs: int = 2, **changes: object) -> face_recipe.Generation:
+    return face_recipe.Generation((face_recipe.Stage(33, epochs),), **changes)
+
+
+def tiny_recipe(**changes: object) -> face_recipe.FaceRecipe:
+    settings = {"architecture": TINY, "augmentation": CALM, "generations": (generation(),), "warmup": 5}
     return face_recipe.FaceRecipe(
         **{
             **settings,
@@ -75,12 +79,12 @@ def toy_faces(n: int, seed: int) -> ferplus.Faces:
     return ferplus.Faces(images, votes.astype(np.uint8), np.where(happy, 3, 5).astype(np.uint8))
 
 
-def origin_state(seed: int = 0) -> dict[str, torch.Tensor]:
-    torch.manual_seed(seed)
-    net = mobilenet.MobileNet(TINY)
-    for layer in net.layers:
+def origin(dropout: float = 0.0) -> face_network.FaceNet:
+    torch.manual_seed(0)
+    net = face_network.FaceNet(TINY, dropout)
+    for layer in net.trunk.layers:
         torch.nn.init.kaiming_normal_(layer.weight)
-    return net.state_dict()
+    return net
 
 
 # The origin: manifest reader, conversion, fetch
@@ -371,7 +375,7 @@ def test_an_elder_network_decides_its_share_of_fer2013s_targets_alone():
 
 
 def test_mixtures_are_mostly_of_the_first_face_and_hang_on_the_generator():
-    run = face_fit._Run.start(tiny_recipe(mixing=0.3), toy_faces(32, 0), origin_state())
+    run = face_fit._Run.start(tiny_recipe(), generation(mixing=0.3), toy_faces(32, 0), origin())
     shares, orders = zip(
         *(run._draw_mixture(16, torch.Generator().manual_seed(seed)) for seed in range(50)), strict=True
     )
@@ -381,7 +385,7 @@ def test_mixtures_are_mostly_of_the_first_face_and_hang_on_the_generator():
     share, order = run._draw_mixture(16, torch.Generator().manual_seed(3))
     assert share == shares[3]
     assert torch.equal(order, orders[3])
-    run.recipe = tiny_recipe(mixing=0.0)
+    run.generation = generation(mixing=0.0)
     assert run._draw_mixture(4, torch.Generator())[0] == 0
 
 
@@ -391,10 +395,45 @@ def test_the_elder_says_the_same_of_a_face_and_of_its_mirror_image():
     torch.nn.init.normal_(elder.fer2013.weight)
     faces = toy_faces(3, 0)
     mirrored = ferplus.Faces(faces.images[:, :, ::-1].copy(), faces.votes, faces.fer2013)
-    priors = face_loss.Priors(torch.randn(7), torch.zeros(7))
-    said = face.ask_elder(elder, faces, 33, priors)
-    torch.testing.assert_close(said, face.ask_elder(elder, mirrored, 33, priors), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(said.sum(1), torch.ones(3))
+    torch.testing.assert_close(face.ask(elder, faces, 33), face.ask(elder, mirrored, 33), atol=1e-4, rtol=1e-4)
+
+
+def test_each_generation_learns_from_the_answers_of_all_before_it(tmp_path, monkeypatch):
+    faces, told, starts = toy_faces(32, 0), [], []
+
+    def watch(recipe, generation, faces, start, out, said=None):
+        told.append(said)
+        starts.append(start)
+        return face_fit.fit_faces(recipe, generation, faces, start, out, said)
+
+    monkeypatch.setattr(face, "fit_faces", watch)
+    first = origin()
+    recipe = tiny_recipe(generations=(generation(1), generation(2), generation(1, goes_on=True)))
+    face.fit_generations(recipe, faces, first, tmp_path)
+    assert starts[0] is starts[1] is first
+    answers = [net_of(tmp_path / f"generation-{number}", recipe, number - 1, faces, first, told) for number in (1, 2)]
+    prior = face_loss.Priors.of(face_loss.Targets.of(faces)).fer2013
+    assert told[0] is None
+    torch.testing.assert_close(told[1], (answers[0] + prior).softmax(1))
+    torch.testing.assert_close(told[2], ((answers[0] + answers[1]) / 2 + prior).softmax(1))
+
+
+def net_of(folder, recipe, index, faces, start, told):
+    """What a generation says, read back from its checkpoint."""
+    return face.ask(face_fit.fit_faces(recipe, recipe.generations[index], faces, start, folder, told[index]), faces, 33)
+
+
+def test_a_network_that_goes_on_says_at_first_what_the_one_before_said(tmp_path):
+    faces = toy_faces(96, 0)
+    before = face_fit.fit_faces(tiny_recipe(), generation(3), faces, origin(), tmp_path)
+    state = {name: value.clone() for name, value in before.state_dict().items()}
+    run = face_fit._Run.start(tiny_recipe(), generation(goes_on=True), faces, before)
+    for net in (run.net, run.average):
+        found = face_scores.predict_logits(net.eval(), faces.images, 33)
+        for output, wanted in zip(found, face_scores.predict_logits(before, faces.images, 33), strict=True):
+            torch.testing.assert_close(output, wanted, atol=1e-3, rtol=1e-3)
+    run.fit_epoch()
+    assert all(torch.equal(value, before.state_dict()[name]) for name, value in state.items())
 
 
 def test_priors_are_log_frequencies():
@@ -415,31 +454,32 @@ def test_score_counts_recall_over_emotions_that_occur():
 
 
 def test_fit_learns_a_toy_problem(tmp_path):
-    recipe = tiny_recipe(8, layer_decay=1.0, averaging=0.9)
-    net = face_fit.fit_faces(recipe, toy_faces(160, 0), origin_state(), tmp_path)
+    recipe = tiny_recipe(layer_decay=1.0, averaging=0.9)
+    net = face_fit.fit_faces(recipe, generation(8), toy_faces(160, 0), origin(), tmp_path)
     test = toy_faces(64, 1)
     for logits in face_scores.predict_logits(net, test.images, 33):
         assert face_scores.score(logits.numpy(), test.fer2013).accuracy > 0.9
 
 
 def test_fit_is_deterministic_and_resumes_where_it_stopped(tmp_path):
-    recipe, faces = tiny_recipe(3, dropout=0.2, mixing=0.3), toy_faces(48, 0)
+    recipe, of_three, faces = tiny_recipe(), generation(3, mixing=0.3), toy_faces(48, 0)
     for name in ("whole", "again", "stopped"):
         (tmp_path / name).mkdir()
-    whole = face_fit.fit_faces(recipe, faces, origin_state(), tmp_path / "whole").state_dict()
-    again = face_fit.fit_faces(recipe, faces, origin_state(), tmp_path / "again").state_dict()
-    run = face_fit._Run.start(recipe, faces, origin_state())
+    whole = face_fit.fit_faces(recipe, of_three, faces, origin(0.2), tmp_path / "whole").state_dict()
+    again = face_fit.fit_faces(recipe, of_three, faces, origin(0.2), tmp_path / "again").state_dict()
+    run = face_fit._Run.start(recipe, of_three, faces, origin(0.2))
     run.fit_epoch()
     face_fit._save(run.state(), tmp_path / "stopped" / "checkpoint.pt")
-    resumed = face_fit.fit_faces(recipe, faces, origin_state(), tmp_path / "stopped").state_dict()
+    resumed = face_fit.fit_faces(recipe, of_three, faces, origin(0.2), tmp_path / "stopped").state_dict()
     for name, value in whole.items():
         assert torch.equal(value, again[name])
         assert torch.equal(value, resumed[name])
 
 
 def test_frozen_layers_stay_as_the_origin_has_them(tmp_path):
-    net = face_fit.fit_faces(tiny_recipe(1, frozen_layers=3), toy_faces(32, 0), origin_state(), tmp_path).state_dict()
-    for name, value in origin_state().items():
+    recipe = tiny_recipe(frozen_layers=3)
+    net = face_fit.fit_faces(recipe, generation(1), toy_faces(32, 0), origin(), tmp_path).state_dict()
+    for name, value in origin().trunk.state_dict().items():
         is_frozen = int(name.split(".")[1]) < 3
         assert torch.allclose(net[f"trunk.{name}"], value, atol=1e-6) == is_frozen, name
 
@@ -493,10 +533,11 @@ def test_pretraining_writes_network_scores_and_heldout_logits(tmp_path, monkeypa
     for name, n in (("train", 64), ("valid", 24)):
         faces = toy_faces(n, n)
         np.savez(data / f"{name}.npz", images=faces.images, votes=faces.votes, fer2013=faces.fer2013)
-    monkeypatch.setattr(face, "read_origin", lambda recipe, folder: origin_state())
-    path = face.pretrain_faces(data, out, tiny_recipe(1, holdout=0.25, elder_stages=(face_recipe.Stage(33, 1),)))
+    monkeypatch.setattr(face, "read_origin", lambda recipe, folder: origin())
+    line = (generation(1), generation(1, mixing=0.3), generation(1, goes_on=True))
+    path = face.pretrain_faces(data, out, tiny_recipe(holdout=0.25, generations=line))
     assert path == out / "face.onnx"
-    assert (out / "elder" / "checkpoint.pt").is_file()
+    assert [(out / f"generation-{number}" / "checkpoint.pt").is_file() for number in (1, 2, 3)] == [True] * 3
     scores = json.loads((out / "scores.json").read_text())
     assert scores["valid"]["fer2013"]["n"] > 0
     with np.load(out / "valid.npz") as heldout:

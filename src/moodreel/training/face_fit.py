@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from moodreel.training.face_loss import Priors, Targets, loss_of
 from moodreel.training.face_network import FaceNet, normalise
-from moodreel.training.face_recipe import FaceRecipe
+from moodreel.training.face_recipe import FaceRecipe, Generation
 from moodreel.training.ferplus import Faces, augment
 from moodreel.training.machine import multiplies_bf16
 
@@ -31,28 +31,30 @@ Array = npt.NDArray[Any]
 
 
 def fit_faces(
-    recipe: FaceRecipe, train: Faces, origin: Mapping[str, Tensor], out: Path, said: Tensor | None = None
+    recipe: FaceRecipe, generation: Generation, train: Faces, start: FaceNet, out: Path, said: Tensor | None = None
 ) -> FaceNet:
-    """Fit the network, going on from the last epoch's checkpoint in `out` where there is one.
+    """Fit one network, going on from the last epoch's checkpoint in `out` where there is one.
 
     Args:
         recipe: settings.
+        generation: which of the recipe's networks.
         train: cleaned faces to learn from.
-        origin: a state of `MobileNet` with one input channel to start from.
+        start: what to start from, folded; stays as it is.
         out: folder of the checkpoint; must exist.
-        said: an elder network's probabilities of FER2013's labels, float32, shape (n, 7); None for no elder.
+        said: what the generations before say: probabilities of FER2013's labels, float32, shape (n, 7); None for the
+            first.
 
     Returns:
         The network with averaged weights, folded, in evaluation mode.
 
     Raises:
-        RuntimeError: `origin` or the checkpoint is of another architecture.
+        RuntimeError: the checkpoint is of another architecture.
     """
-    run = _Run.start(recipe, train, origin, said)
+    run = _Run.start(recipe, generation, train, start, said)
     checkpoint = out / _CHECKPOINT
     if checkpoint.exists():
         run.restore(torch.load(checkpoint, weights_only=True))
-    while run.epoch < recipe.epochs:
+    while run.epoch < generation.epochs:
         run.fit_epoch()
         _save(run.state(), checkpoint)
     run.average.trunk.fold()
@@ -70,6 +72,7 @@ class _Run:
     """A fit on its way."""
 
     recipe: FaceRecipe
+    generation: Generation
     images: Array
     targets: Targets
     priors: Priors
@@ -79,17 +82,18 @@ class _Run:
     epoch: int = 0
 
     @classmethod
-    def start(cls, recipe: FaceRecipe, train: Faces, origin: Mapping[str, Tensor], said: Tensor | None = None) -> _Run:
-        net = FaceNet(recipe.architecture, recipe.dropout)
-        net.trunk.load_state_dict(origin)
+    def start(
+        cls, recipe: FaceRecipe, generation: Generation, train: Faces, start: FaceNet, said: Tensor | None = None
+    ) -> _Run:
+        net = copy.deepcopy(start)
         net.trunk.freeze(recipe.frozen_layers)
-        net.trunk.unfold(_sample_pictures(train, recipe))
+        net.trunk.unfold(_sample_pictures(train, recipe, generation))
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(net)
         targets = Targets.of(train)
         optimizer = torch.optim.AdamW(_parameter_groups(net, recipe), weight_decay=recipe.weight_decay)
         taught = targets if said is None else targets.taught(said, recipe.elder_share)
-        return cls(recipe, train.images, taught, Priors.of(targets), net, average, optimizer)
+        return cls(recipe, generation, train.images, taught, Priors.of(targets), net, average, optimizer)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -117,7 +121,7 @@ class _Run:
             self._update_average(self.epoch * self._steps + step)
         self.epoch += 1
         seconds = time.monotonic() - started
-        _log.info("epoch %d of %d: loss %.4f, %.0f s", self.epoch, self.recipe.epochs, np.mean(losses), seconds)
+        _log.info("epoch %d of %d: loss %.4f, %.0f s", self.epoch, self.generation.epochs, np.mean(losses), seconds)
 
     @property
     def _steps(self) -> int:
@@ -128,7 +132,7 @@ class _Run:
         yield from torch.split(order, self.recipe.batch)[: self._steps]
 
     def _step(self, chosen: Tensor, generator: torch.Generator) -> float:
-        side = self.recipe.side_at(self.epoch)
+        side = self.generation.side_at(self.epoch)
         pictures = augment(self.images[chosen.numpy()], side, self.recipe.augmentation, generator)
         share, order = self._draw_mixture(len(chosen), generator)
         pictures = normalise(pictures)  # a mixture is of equal contrasts, or the share would not be what it says
@@ -146,14 +150,15 @@ class _Run:
 
     def _draw_mixture(self, n: int, generator: torch.Generator) -> tuple[float, Tensor]:
         """The share of the second face in each mixture, 0..0.5, and which face that is, an index tensor (n,)."""
-        if not self.recipe.mixing:
+        mixing = self.generation.mixing
+        if not mixing:
             return 0.0, torch.arange(n)
         seed = int(torch.randint(2**31, (), generator=generator))
-        share = float(np.random.default_rng(seed).beta(self.recipe.mixing, self.recipe.mixing))
+        share = float(np.random.default_rng(seed).beta(mixing, mixing))
         return min(share, 1 - share), torch.randperm(n, generator=generator)
 
     def _set_rate(self, step: int) -> None:
-        done = step / (self._steps * self.recipe.epochs)
+        done = step / (self._steps * self.generation.epochs)
         factor = min((step + 1) / self.recipe.warmup, 0.5 * (1 + math.cos(math.pi * done)))
         for group in self.optimizer.param_groups:
             group["lr"] = factor * group["highest_rate"]
@@ -166,10 +171,10 @@ class _Run:
                 averaged.lerp_(current, weight)
 
 
-def _sample_pictures(train: Faces, recipe: FaceRecipe) -> Tensor:
+def _sample_pictures(train: Faces, recipe: FaceRecipe, generation: Generation) -> Tensor:
     """A few training pictures as the first stage sees them, normalised."""
     generator = torch.Generator().manual_seed(recipe.seed)
-    pictures = augment(train.images[:N_MEASURED], recipe.side_at(0), recipe.augmentation, generator)
+    pictures = augment(train.images[:N_MEASURED], generation.side_at(0), recipe.augmentation, generator)
     return normalise(pictures)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from moodreel.training.ferplus import Augmentation
 from moodreel.training.mobilenet import Architecture
@@ -20,68 +20,21 @@ class Stage:
     side: int
     epochs: int
 
-    @classmethod
-    def parse(cls, text: str) -> Stage:
-        """Read a stage written as `97x4`: side 97, four epochs.
-
-        Raises:
-            ValueError: the text is not of that form.
-        """
-        side, epochs = text.split("x")
-        return cls(int(side), int(epochs))
-
 
 @dataclass(frozen=True)
-class FaceRecipe:
-    """Everything a run depends on besides its data.
+class Generation:
+    """One network of a line; it learns from the answers of all before it, and the last is what ships.
 
     Attributes:
-        seed: of the shuffles, the augmentation and the holdout.
-        elder_stages: picture sizes of the elder network, from small to large. It learns from the labels as they are;
-            the network that ships learns from its answers too.
-        stages: picture sizes from small to large; the last is what ships.
-        elder_share: part of FER2013's targets that the elder decides, 0..1.
+        stages: picture sizes from small to large.
         mixing: concentration of the Beta distribution that the share of two mixed faces is drawn from (Zhang et al.,
             "mixup", ICLR 2018); 0 for none.
-        batch: faces a step.
-        head_rate: highest rate of the two heads, which start from nothing.
-        learning_rate: highest rate of the trunk's last block.
-        frozen_layers: layers of the trunk, counted from the stem, that stay as the origin has them.
-        layer_decay: factor on the trunk's rate from one block to the block below.
-        weight_decay: of AdamW.
-        dropout: probability before the heads.
-        averaging: decay of the moving average of the weights; the average is what ships.
-        warmup: steps of linearly rising rate; then it falls along a cosine to zero.
-        holdout: share of the training faces set aside to choose settings on.
-        ferplus_weight: share of the FER+ head in the exported logits, 0..1; the default has the best mean UAR over both
-            kinds of labels on the faces set aside.
-        architecture: of the trunk.
-        augmentation: of the training pictures.
+        goes_on: whether it starts from the network before it, not from the origin.
     """
 
-    seed: int = 2013
-    elder_stages: tuple[Stage, ...] = (Stage(129, 18),)
-    stages: tuple[Stage, ...] = (Stage(129, 14),)
-    elder_share: float = 0.5
-    mixing: float = 0.3
-    batch: int = 64
-    head_rate: float = 1e-3
-    learning_rate: float = 1e-3
-    frozen_layers: int = 7
-    layer_decay: float = 0.9
-    weight_decay: float = 0.02
-    dropout: float = 0.3
-    averaging: float = 0.998
-    warmup: int = 150
-    holdout: float = 0.05
-    ferplus_weight: float = 0.7
-    architecture: Architecture = field(default_factory=Architecture)
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-    @property
-    def elder(self) -> FaceRecipe:
-        """The recipe of the elder network."""
-        return replace(self, stages=self.elder_stages, mixing=0.0)
+    stages: tuple[Stage, ...]
+    mixing: float = 0.0
+    goes_on: bool = False
 
     @property
     def side(self) -> int:
@@ -100,3 +53,54 @@ class FaceRecipe:
             IndexError: `epoch` is not below `epochs`.
         """
         return [stage.side for stage in self.stages for _ in range(stage.epochs)][epoch]
+
+
+@dataclass(frozen=True)
+class FaceRecipe:
+    """Everything a run depends on besides its data.
+
+    Attributes:
+        seed: of the shuffles, the augmentation and the holdout.
+        generations: the networks that are fitted one after another. The first learns from the labels as they are.
+        elder_share: part of FER2013's targets that the generations before decide, 0..1.
+        batch: faces a step.
+        head_rate: highest rate of the two heads, which start from nothing.
+        learning_rate: highest rate of the trunk's last block.
+        frozen_layers: layers of the trunk, counted from the stem, that stay as the origin has them.
+        layer_decay: factor on the trunk's rate from one block to the block below.
+        weight_decay: of AdamW.
+        dropout: probability before the heads.
+        averaging: decay of the moving average of the weights; the average is what ships.
+        warmup: steps of linearly rising rate; then it falls along a cosine to zero.
+        holdout: share of the training faces set aside to choose settings on.
+        ferplus_weight: share of the FER+ head in the exported logits, 0..1; the default has the best mean UAR over both
+            kinds of labels on the faces set aside.
+        architecture: of the trunk.
+        augmentation: of the training pictures.
+    """
+
+    seed: int = 2013
+    generations: tuple[Generation, ...] = (
+        Generation((Stage(129, 18),)),
+        Generation((Stage(129, 14),), mixing=0.3),
+        Generation((Stage(161, 9),), mixing=0.3, goes_on=True),
+    )
+    elder_share: float = 0.5
+    batch: int = 64
+    head_rate: float = 1e-3
+    learning_rate: float = 1e-3
+    frozen_layers: int = 7
+    layer_decay: float = 0.9
+    weight_decay: float = 0.02
+    dropout: float = 0.3
+    averaging: float = 0.998
+    warmup: int = 150
+    holdout: float = 0.05
+    ferplus_weight: float = 0.7
+    architecture: Architecture = field(default_factory=Architecture)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def side(self) -> int:
+        """Picture size of the network that ships."""
+        return self.generations[-1].side
