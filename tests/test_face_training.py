@@ -499,6 +499,32 @@ def test_unfolding_and_folding_leave_what_the_network_says_as_it_is():
     assert all(isinstance(norm, torch.nn.Identity) for norm in trunk.norms)
 
 
+def test_a_channel_that_stood_still_while_training_stays_still_for_good():
+    """Two generations divided its weights by the deviation of nothing: beyond half precision, the file held infinities."""
+    torch.manual_seed(0)
+    trunk = mobilenet.MobileNet(TINY)
+    with torch.no_grad():
+        trunk.layers[0].bias[3] = -1e3  # the channel behind it hears nothing
+    pictures = 30 * torch.randn(16, 1, 33, 33)
+    expected = trunk(pictures)
+    for _ in range(2):
+        trunk.unfold(pictures)
+        for _ in range(600):  # running deviations settle
+            trunk.train()(pictures)
+        trunk.eval().fold()
+    assert max(float(layer.weight.abs().max()) for layer in trunk.layers) < 100
+    torch.testing.assert_close(trunk(pictures), expected, rtol=5e-2, atol=5e-2)
+
+
+def test_weights_beyond_half_precision_are_refused(tmp_path):
+    net = origin().eval()
+    with torch.no_grad():
+        net.trunk.layers[4].weight.fill_(1e5)
+    with pytest.raises(ValueError, match="half precision"):
+        face_network.export_onnx(face_network.FaceGraph(net, 33, 0.5), tmp_path / "face.onnx")
+    assert not (tmp_path / "face.onnx").exists()
+
+
 def test_low_layers_learn_more_slowly():
     groups = face_fit._parameter_groups(face_network.FaceNet(TINY), tiny_recipe())
     rates = [group["highest_rate"] for group in groups]

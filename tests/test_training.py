@@ -305,6 +305,21 @@ def test_the_postmortem_has_a_row_a_cause(corpus, cache, tmp_path):
     assert "| audio | sound alone, for comparison |" in format_postmortem(findings, costs)
     assert (tmp_path / "out" / "postmortem.png").stat().st_size > 0
     assert count_cost("paper", 256, 25.0, 0, 64).first_layer_parameters == 4 * 64 * (64**3 + 64 + 2)
+    two = count_cost("two stages", 64, 7.5, 8, 64, stages=2)
+    assert two.first_layer_parameters == 4 * 64 * (32 * 8 * 8 + 64 + 2)
+    assert two.resnet_gmacs == pytest.approx(count_macs(2, 64) * 30 / 1e9)
+    assert count_cost("all", 32, 1.0, 0, 64, seconds=1.0).resnet_gmacs == pytest.approx(count_macs(3, 32) / 1e9)
+
+
+def count_macs(n_stages, side_px):
+    """Count ResNet-20's multiplications up to the end of a stage, layer by layer."""
+    counts = []
+    network = ResNet20()
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(lambda layer, _, out: counts.append(layer.weight.numel() * out[0, 0].numel()))
+    network.maps(torch.zeros(1, 3, side_px, side_px), n_stages)
+    return sum(counts)
 
 
 def test_the_postmortem_reads_clips_once_for_rows_that_read_the_same_of_them(corpus, cache, tmp_path, monkeypatch):

@@ -116,6 +116,7 @@ def export_onnx(graph: FaceGraph, path: Path) -> None:
 
     Raises:
         OSError: the file cannot be written.
+        ValueError: a weight is too large for float16.
     """
     import onnx
 
@@ -143,6 +144,9 @@ def halve_weights(model: Any, smallest: int = 256) -> None:
     Args:
         model: an `onnx.ModelProto`, changed in place.
         smallest: weights of fewer elements stay as they are.
+
+    Raises:
+        ValueError: a weight is too large for float16.
     """
     import onnx
     from onnx import helper, numpy_helper
@@ -153,6 +157,8 @@ def halve_weights(model: Any, smallest: int = 256) -> None:
             continue
         name = weight.name
         half = numpy_helper.to_array(weight).astype(np.float16)
+        if not np.isfinite(half).all():
+            raise ValueError(f"{name}: a weight lies beyond half precision's range, the network is not sound")
         weight.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
         casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]

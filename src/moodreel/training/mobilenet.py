@@ -39,6 +39,7 @@ BGR_MEANS = (103.939, 116.779, 123.68)
 """What the origin subtracts from blue, green and red (ImageNet's means, scale 0-255)."""
 
 _LEAST_DEVIATION = 0.01
+_STILL_VARIANCE = 1e-4
 _STATISTICS_MOMENTUM = 0.02
 _MAX_WEIGHT_BYTES = 256 * 2**20
 _TYPES: Mapping[str, type[np.generic]] = {"float32": np.float32, "float16": np.float16, "int32": np.int32}
@@ -122,10 +123,16 @@ class MobileNet(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Multiply the normalisation back into the convolutions, by its running means and deviations."""
+        """Multiply the normalisation back into the convolutions, by its running means and deviations.
+
+        A channel that stood still while training gets weights of 0: divided by the deviation of nothing they would be
+        too large for half precision, and a face unlike all others that wakes the channel would drown in it.
+        """
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            if isinstance(norm, nn.BatchNorm2d) and isinstance(layer, nn.Conv2d):
-                self.layers[index] = nn.utils.fusion.fuse_conv_bn_eval(layer.eval(), norm.eval())
+            if isinstance(norm, nn.BatchNorm2d) and isinstance(layer, nn.Conv2d) and norm.running_var is not None:
+                folded = nn.utils.fusion.fuse_conv_bn_eval(layer.eval(), norm.eval())
+                folded.weight[norm.running_var < _STILL_VARIANCE] = 0
+                self.layers[index] = folded
                 self.norms[index] = nn.Identity()
 
     def forward(self, pictures: Tensor) -> Tensor:
