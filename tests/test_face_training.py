@@ -500,7 +500,7 @@ def test_unfolding_and_folding_leave_what_the_network_says_as_it_is():
 
 
 def test_a_channel_that_stood_still_while_training_stays_still_for_good():
-    """Two generations divided its weights by the deviation of nothing: beyond half precision, the file held infinities."""
+    """Its weights were divided by the deviation of nothing, twice: beyond half precision, the file held infinities."""
     torch.manual_seed(0)
     trunk = mobilenet.MobileNet(TINY)
     with torch.no_grad():
