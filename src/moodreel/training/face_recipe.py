@@ -84,6 +84,7 @@ class FaceRecipe:
         Generation((Stage(129, 18),)),
         Generation((Stage(129, 14),), mixing=0.3),
         Generation((Stage(161, 9),), mixing=0.3, goes_on=True),
+        Generation((Stage(161, 4),), goes_on=True),
     )
     elder_share: float = 0.5
     batch: int = 64
