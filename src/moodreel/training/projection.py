@@ -49,7 +49,7 @@ class Squash:
         """Measure medians and spreads over rows; a feature that mostly stands still keeps its unit."""
         median = np.median(features, axis=0)
         spread = np.median(np.abs(features - median), axis=0)
-        return Squash(median, np.where(spread > _ROUNDING, spread, 1.0))
+        return Squash(median, _or_one(spread))
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,7 @@ def fit_components(features: npt.ArrayLike, n_components: int, *, scale: bool = 
     values = np.asarray(features)
     mean = values.mean(axis=0, dtype=np.float64)
     covariance = _covary(values, mean)
-    spread = np.sqrt(np.diag(covariance)) if scale else np.ones(len(mean))
-    deviation = np.where(spread > _ROUNDING, spread, 1.0)
+    deviation = _or_one(np.sqrt(np.diag(covariance))) if scale else np.ones(len(mean))
     variances, axes = scipy.linalg.eigh(covariance / np.outer(deviation, deviation))
     kept = np.argsort(-variances)[: min(n_components, len(values))]
     matrix = axes[:, kept] / np.sqrt(np.maximum(variances[kept], _ROUNDING))
@@ -258,8 +257,12 @@ def class_scores(found: Discriminants, features: npt.ArrayLike, labels: npt.Arra
 
 
 def _scale_of(values: Float64, *, scale: bool = True) -> tuple[Float64, Float64]:
-    deviation = values.std(axis=0) if scale else np.ones(values.shape[1])
-    return values.mean(axis=0), np.where(deviation > _ROUNDING, deviation, 1.0)
+    return values.mean(axis=0), _or_one(values.std(axis=0)) if scale else np.ones(values.shape[1])
+
+
+def _or_one(spread: Float64) -> Float64:
+    """Return what to divide by: 1 where a feature stands still."""
+    return np.where(spread > _ROUNDING, spread, 1.0)
 
 
 def _covary(values: npt.NDArray[Any], mean: Float64) -> Float64:
