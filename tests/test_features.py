@@ -11,7 +11,15 @@ from media_files import silence, tone, write_clip
 from moodreel.bundle import load_bundle
 from moodreel.encoders import Encoders
 from moodreel.errors import BundleError
-from moodreel.features import Features, FrameSpec, InputSpec, extract_features, spec_from_dict, spec_to_dict
+from moodreel.features import (
+    Features,
+    FrameSpec,
+    InputSpec,
+    extract_features,
+    input_names,
+    spec_from_dict,
+    spec_to_dict,
+)
 from moodreel.media import open_clip
 from tiny_bundle import write_tiny_bundle
 from tiny_corpus import stand_in_functionals
@@ -61,6 +69,19 @@ def test_encoders_describe_faces_and_speech(face_clip, tmp_path):
     assert encoders.fingerprint.count(":") == 2
 
 
+def test_frames_may_go_in_beside_what_the_encoder_says_of_them(face_clip, tmp_path):
+    encoders = Encoders.open(load_bundle(write_tiny_bundle(tmp_path)), face=True, voice=False, threads=1)
+    spec = InputSpec(FrameSpec("face", side_px=32, rate_hz=5), expressions=True, beside=True)
+    features = read(face_clip, spec, encoders=encoders)
+    assert input_names(spec) == ("expressions", "frames", "has_face")
+    assert len(features.frames) == len(features.expressions) >= 14
+    for frame, expression in zip(features.frames, features.expressions, strict=True):
+        assert expression == pytest.approx(
+            frame.mean((0, 1)), abs=0.5
+        )  # the tiny encoder gives each crop's mean colour
+    assert spec_from_dict(spec_to_dict(spec)) == spec
+
+
 def test_a_missing_modality_is_described_by_zeros_of_the_same_width(tmp_path):
     encoders = Encoders.open(load_bundle(write_tiny_bundle(tmp_path / "tiny")), face=True, voice=True, threads=1)
     write_clip(tmp_path / "no face.mp4", 1, size=(64, 64), rate=10, sound=silence)
@@ -108,6 +129,7 @@ def test_specs_survive_the_bundle_and_hostile_ones_are_refused():
         {"longest_s": 1e9},
         {"longest_s": "8"},
         {"expressions": True},
+        {"beside": True},
         {"unknown": 1},
         {"frames": {**good["frames"], "side_px": 100_000}},
         {"frames": {**good["frames"], "framing": "guess"}},

@@ -45,6 +45,8 @@ def test_unknown_key_names_line_and_nearest_key(tmp_path):
         ("name: x\nvideo: {}\n", "video needs frames"),
         ("name: x\naudio: {cross_fit: 4}\n", "audio.cross_fit needs audio.scores"),
         ("name: x\naudio: {}\nfit: {rate_low: 1, rate_high: 0.1}\n", "fit.rate_low"),
+        ("name: x\nvideo: {expressions: true, frozen: false}\nframes: {}\n", "video.expressions stand beside a frozen"),
+        ("name: x\nvideo: {expressions: true, scores: true, mirrored: true}\nframes: {}\n", "ResNet-20 alone"),
         ("name: x\nvideo: {}\nframes: {side_px: 4}\n", "side_px must lie within 8-512"),
     ],
 )

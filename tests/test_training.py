@@ -94,6 +94,19 @@ def test_every_recipe_fits_one_epoch_exports_and_predicts(recipe, corpus, cache,
     check_modalities(prediction)
 
 
+def test_both_eyes_stand_side_by_side(corpus, cache, encoders, tmp_path):
+    changes = (*encoder_changes(encoders), "video.weights=cifar10", "video.expressions=true", "video.cells=2")
+    train(corpus, "best", tmp_path / "run", options("best", cache, *changes, fold=1))
+    bundle = load_bundle(tmp_path / "run" / "bundle")
+    assert bundle.networks["joint"]["largest_difference_from_torch"] < 1e-4
+    assert set(bundle.networks) == {"joint", "face", "voice"}
+    lstm = weights(tmp_path / "run")["network.video.lstm.weight_ih_l0"]
+    n_features = 3 + 2 * 2 * 64  # the tiny encoder's, and ResNet's last maps averaged to 2x2
+    assert lstm.shape[1] == 2 * n_features
+    prediction = Recognizer.load(tmp_path / "run" / "bundle").predict(next(corpus.rglob("*.mp4")))
+    check_modalities(prediction)
+
+
 def check_modalities(prediction):
     """Each modality that is there answers with the other hidden; one alone answers what the whole does."""
     there = [one for one in (prediction.face, prediction.voice) if one.state == "ok"]

@@ -72,6 +72,7 @@ class InputSpec:
     Attributes:
         frames: how frames are read; `None` where the network has no eyes.
         expressions: whether a pretrained face encoder describes the frames; its features then stand for them.
+        beside: with `expressions`: whether the frames themselves go in beside them.
         functionals: whether openSMILE's IS10 functionals are computed.
         trimmed: whether they are computed without the silence before and behind the speech.
         speech: whether a pretrained voice encoder describes the speech.
@@ -82,6 +83,7 @@ class InputSpec:
 
     frames: FrameSpec | None = None
     expressions: bool = False
+    beside: bool = False
     functionals: bool = False
     trimmed: bool = False
     speech: bool = False
@@ -94,14 +96,19 @@ class InputSpec:
         """Whether sound is read."""
         return self.functionals or self.speech or self.descriptors
 
+    @property
+    def keeps_frames(self) -> bool:
+        """Whether the frames themselves go in."""
+        return self.frames is not None and (self.beside or not self.expressions)
+
 
 @dataclass(frozen=True)
 class Features:
     """The inputs of one clip.
 
     Attributes:
-        frames: RGB uint8, shape (n_frames, side, side, 3); n_frames is 0 unless `face_state` is `ok`, and with
-            `expressions`.
+        frames: RGB uint8, shape (n_frames, side, side, 3); n_frames is 0 unless `face_state` is `ok` and
+            the spec keeps them.
         expressions: float32, shape (n_frames, d), features of the frames' faces; n_frames is 0 unless `face_state` is
             `ok` and they were asked for.
         functionals: float32, shape (1582,); zeros unless `voice_state` is `ok` and they were asked for.
@@ -158,7 +165,8 @@ class Features:
 
 def input_names(spec: InputSpec) -> tuple[str, ...]:
     """Return the names of the inputs of a network that reads a spec, in their order."""
-    seen = [] if spec.frames is None else [EXPRESSIONS if spec.expressions else FRAMES, "has_face"]
+    pictures = [name for name, wanted in ((EXPRESSIONS, spec.expressions), (FRAMES, spec.keeps_frames)) if wanted]
+    seen = [*pictures, "has_face"] if pictures else []
     sounds = ((FUNCTIONALS, spec.functionals), (SPEECH, spec.speech), (DESCRIPTORS, spec.descriptors))
     heard = [name for name, wanted in sounds if wanted]
     return (*seen, *heard, *(["has_voice"] if heard else []))
@@ -213,7 +221,9 @@ def build_features(
     pictures, face_state = _frame_pictures(frames, spec.frames, has_video)
     expressions = np.zeros((0, encoders.face_width), np.float32)
     if spec.expressions:
-        pictures, expressions = pictures[:0], encoders.describe_faces(pictures)
+        expressions = encoders.describe_faces(pictures)
+    if not spec.keeps_frames:
+        pictures = pictures[:0]
     voice_state = _judge_sound(sound, has_sound)
     functionals, speech = np.zeros(N_FUNCTIONALS, np.float32), np.zeros(encoders.voice_width, np.float32)
     varied = np.zeros((len(spec.speeds), N_FUNCTIONALS), np.float32)
@@ -245,10 +255,10 @@ def _cut_to_speech(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def spec_to_dict(spec: InputSpec) -> dict[str, Any]:
     """Return a spec as the `inputs` section of `bundle.json`.
 
-    Descriptors and speeds are named only where there are some, so that bundles and caches of before them stay good.
+    What came later is named only where it is asked for, so that bundles and caches of before it stay good.
     """
     section = asdict(spec)
-    return {key: value for key, value in section.items() if value or key not in ("descriptors", "speeds")}
+    return {key: value for key, value in section.items() if value or key not in ("beside", "descriptors", "speeds")}
 
 
 def spec_from_dict(section: Mapping[str, Any]) -> InputSpec:
@@ -283,6 +293,8 @@ def check_spec(spec: InputSpec) -> None:
         raise ValueError(f"speeds must lie within 0.5-2, found {', '.join(map(str, spec.speeds))}")
     if spec.expressions and (spec.frames is None or spec.frames.framing != "face"):
         raise ValueError("expressions need frames with framing: face")
+    if spec.beside and not spec.expressions:
+        raise ValueError("beside needs expressions, which the frames stand beside")
     if spec.frames is None:
         return
     if spec.frames.framing not in FRAMINGS:

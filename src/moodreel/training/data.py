@@ -60,7 +60,7 @@ class Material:
     Attributes:
         extraction: where the features are.
         recipe: what is wanted of them.
-        encoder: the frame encoder; `None` for a network without eyes, and where features were read instead of frames.
+        encoder: the frame encoder; `None` for a network without eyes, and where features alone are read of frames.
         held: encoded frames of each clip, float16 (t, d); `None` where they are too large or the encoder is trained.
         summaries: what `summarise` makes of each clip's features and, where the recipe wants that, of its mirrored
             frames', float32 (n, 1 or 2, 5 d); `None` where nothing is held, or nobody asks for them.
@@ -107,9 +107,13 @@ class Material:
         return material
 
     def _describe_frames(self, index: int, features: Features) -> Tensor:
-        if self.encoder is None:
-            return _read_expressions(features, self.extraction.samples[index])
-        return _encode(self.extraction, index, features.frames, self.encoder)
+        video = self.recipe.video
+        parts = []
+        if self.encoder is None or (video is not None and video.expressions):
+            parts.append(_read_expressions(features, self.extraction.samples[index]))
+        if self.encoder is not None:
+            parts.append(_encode(self.extraction, index, features.frames, self.encoder))
+        return torch.cat(parts, dim=1)
 
     def _summarise(self, index: int, features: Features) -> npt.NDArray[np.float32]:
         assert self.held is not None and self.recipe.video is not None

@@ -80,18 +80,18 @@ class ClipNetwork(nn.Module):
         """Answer for one clip.
 
         Args:
-            inputs: in the order of `input_names`: `frames` uint8 (n_frames, side, side, 3), n_frames at least 1, or
-                `expressions` float32 (n_frames, d); `has_face` float32 (1,), 0 or 1; `functionals` float32 (1582,) or
-                `speech` float32 (d,); `has_voice` float32 (1,).
+            inputs: in the order of `input_names`: `expressions` float32 (n_frames, d), `frames` uint8 (n_frames, side,
+                side, 3), n_frames at least 1, or both; `has_face` float32 (1,), 0 or 1; `functionals` float32 (1582,)
+                or `speech` float32 (d,); `has_voice` float32 (1,).
 
         Returns:
             Logits, shape (7,); the mean log-probabilities where several networks stand together.
         """
         given = dict(zip(self.input_names, inputs, strict=True))
         there = torch.ones(1)
-        seen = given.get(FRAMES, given.get(EXPRESSIONS))
+        seen = [self._see(name, given[name]) for name in (EXPRESSIONS, FRAMES) if name in given]
         heard = given.get(FUNCTIONALS, given.get(SPEECH))
-        sequence, looks = (torch.zeros(1, 1, 0), torch.zeros(1, 0)) if seen is None else self._read_frames(seen)
+        sequence, looks = self._read_frames(torch.cat(seen, 1)) if seen else (torch.zeros(1, 1, 0), torch.zeros(1, 0))
         vector = torch.zeros(1, 0) if heard is None or self.sound_map is None else self.sound_map(heard[None])
         has_face, has_voice = given.get("has_face", there), given.get("has_voice", there)
         answers: list[Tensor] = [
@@ -101,8 +101,14 @@ class ClipNetwork(nn.Module):
             return answers[0][0]
         return torch.stack([torch.log_softmax(logits, 1) for logits in answers]).mean(0)[0]
 
-    def _read_frames(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        features = frames if self.encoder is None else self.encoder(frames)
+    def _see(self, name: str, given: Tensor) -> Tensor:
+        """Features of each frame, (n_frames, d), of one of the inputs."""
+        if name == EXPRESSIONS or self.encoder is None:
+            return given
+        encoded: Tensor = self.encoder(given)
+        return encoded
+
+    def _read_frames(self, features: Tensor) -> tuple[Tensor, Tensor]:
         mapped: Tensor = features if self.frame_map is None else self.frame_map(features)
         looks = torch.zeros(1, 0) if self.looks_map is None else self.looks_map(summarise(features)[None])
         return mapped[None], looks

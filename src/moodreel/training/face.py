@@ -1,27 +1,29 @@
 """The face expression network: fit on FER2013 and FER+ from a face recogniser, evaluate, write.
 
 One trunk, two linear heads: one learns FER2013's labels, one FER+'s votes (`face_loss.py`). What is exported is the
-weighted sum of the two heads. Several networks are fitted one after another: each learns from the answers of those
-before it too, which are less noisy than FER2013's labels.
+weighted sum of the two heads. Several networks are fitted one after another: each learns from the answers of some of
+those before it too, which are less noisy than FER2013's labels.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from moodreel.training.face_fit import fit_faces
+from moodreel.training.face_fit import Elder, fit_faces
 from moodreel.training.face_loss import Priors, Targets
 from moodreel.training.face_network import FaceGraph, FaceNet, export_onnx
 from moodreel.training.face_recipe import FaceRecipe
+from moodreel.training.face_residual import ResidualNet
 from moodreel.training.face_scores import predict_logits, write_scores
 from moodreel.training.ferplus import Faces, clean_faces, read_faces, split_holdout
-from moodreel.training.mobilenet import convert_origin, fetch_origin, read_tfjs_weights, to_grey
+from moodreel.training.mobilenet import MobileNet, convert_origin, fetch_origin, read_tfjs_weights, to_grey
 
 _log = logging.getLogger(__name__)
 
@@ -37,18 +39,18 @@ def read_origin(recipe: FaceRecipe, folder: Path) -> FaceNet:
         CorpusError: the files cannot be fetched or are not the expected ones.
     """
     weights = read_tfjs_weights(fetch_origin(folder))
-    net = FaceNet(recipe.architecture, recipe.dropout)
+    net = FaceNet(MobileNet(recipe.architecture), recipe.dropout)
     net.trunk.load_state_dict(to_grey(convert_origin(weights, recipe.architecture)))
     return net
 
 
-def ask(net: FaceNet, faces: Faces, side: int) -> Tensor:
-    """Return a network's balanced logits of the faces' FER2013 labels, float32, shape (n, 7).
+def ask(elder: Elder, faces: Faces) -> Tensor:
+    """Return an elder's balanced logits of the faces' FER2013 labels, float32, shape (n, 7).
 
     It looks at each face straight and mirrored: that costs nothing worth counting here, and it errs a little less.
     """
     views = (faces.images, np.ascontiguousarray(faces.images[:, :, ::-1]))
-    straight, mirrored = (predict_logits(net, view, side)[0] for view in views)
+    straight, mirrored = (predict_logits(elder.net, view, elder.side)[0] for view in views)
     return (straight + mirrored) / 2
 
 
@@ -61,16 +63,33 @@ def fit_generations(recipe: FaceRecipe, faces: Faces, origin: FaceNet, out: Path
         origin: where the first starts.
         out: folder of the checkpoints, one folder a generation; one found there is gone on from.
     """
-    net, answers = origin, list[Tensor]()
+    line, answers = [Elder(origin, 0)], dict[int, Tensor]()
     for number, generation in enumerate(recipe.generations, 1):
         folder = out / f"generation-{number}"
         folder.mkdir(parents=True, exist_ok=True)
         _log.info("generation %d of %d", number, len(recipe.generations))
-        said = (torch.stack(answers).mean(0) + Priors.of(Targets.of(faces)).fer2013).softmax(1) if answers else None
-        net = fit_faces(recipe, generation, faces, net if generation.goes_on else origin, folder, said)
-        if number < len(recipe.generations):
-            answers.append(ask(net, faces, generation.side))
-    return net
+        elders = [line[elder] for elder in generation.elders]
+        if generation.watched:
+            lesson: dict[str, Any] = {"elders": elders}
+        else:
+            answers |= {n: ask(line[n], faces) for n in generation.elders if n not in answers}
+            lesson = {"said": _believe([answers[n] for n in generation.elders], faces)}
+        start = _newborn(recipe) if generation.start is None else line[generation.start].net
+        line.append(Elder(fit_faces(recipe, generation, faces, start, folder, **lesson), generation.side))
+    return line[-1].net
+
+
+def _believe(answers: Sequence[Tensor], faces: Faces) -> Tensor | None:
+    """Probabilities of FER2013's labels from the elders' balanced logits of the faces, or None without elders."""
+    if not answers:
+        return None
+    return (torch.stack(list(answers)).mean(0) + Priors.of(Targets.of(faces)).fer2013).softmax(1)
+
+
+def _newborn(recipe: FaceRecipe) -> FaceNet:
+    """A residual network that knows nothing."""
+    torch.manual_seed(recipe.seed)
+    return FaceNet(ResidualNet(recipe.residual), recipe.residual.dropout)
 
 
 def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, origin: Path | None = None) -> Path:
@@ -103,26 +122,3 @@ def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, orig
     export_onnx(graph, out / "face.onnx")
     write_scores(graph, {"holdout": holdout, "valid": valid}, priors, recipe, out)
     return out / "face.onnx"
-
-
-def main() -> None:
-    """Run `pretrain_faces` from the command line."""
-    parser = argparse.ArgumentParser(description=pretrain_faces.__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--origin", type=Path)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=FaceRecipe.learning_rate)
-    parser.add_argument("--head-rate", type=float, default=FaceRecipe.head_rate)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(arguments.threads)
-    recipe = FaceRecipe(
-        learning_rate=arguments.rate,
-        head_rate=arguments.head_rate,
-    )
-    pretrain_faces(arguments.data, arguments.out, recipe, arguments.origin)
-
-
-if __name__ == "__main__":
-    main()

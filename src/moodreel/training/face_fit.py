@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from moodreel.training.face_loss import Priors, Targets, loss_of
-from moodreel.training.face_network import FaceNet, normalise
+from moodreel.training.face_network import FaceNet, enlarge, normalise
 from moodreel.training.face_recipe import FaceRecipe, Generation
 from moodreel.training.ferplus import Faces, augment
 from moodreel.training.machine import multiplies_bf16
@@ -31,7 +31,13 @@ Array = npt.NDArray[Any]
 
 
 def fit_faces(
-    recipe: FaceRecipe, generation: Generation, train: Faces, start: FaceNet, out: Path, said: Tensor | None = None
+    recipe: FaceRecipe,
+    generation: Generation,
+    train: Faces,
+    start: FaceNet,
+    out: Path,
+    said: Tensor | None = None,
+    elders: Sequence[Elder] = (),
 ) -> FaceNet:
     """Fit one network, going on from the last epoch's checkpoint in `out` where there is one.
 
@@ -41,8 +47,8 @@ def fit_faces(
         train: cleaned faces to learn from.
         start: what to start from, folded; stays as it is.
         out: folder of the checkpoint; must exist.
-        said: what the generations before say: probabilities of FER2013's labels, float32, shape (n, 7); None for the
-            first.
+        said: what elders said once: probabilities of FER2013's labels, float32, shape (n, 7), or None.
+        elders: those who watch, and decide all of both heads' targets.
 
     Returns:
         The network with averaged weights, folded, in evaluation mode.
@@ -50,14 +56,14 @@ def fit_faces(
     Raises:
         RuntimeError: the checkpoint is of another architecture.
     """
-    run = _Run.start(recipe, generation, train, start, said)
+    run = _Run.start(recipe, generation, train, start, said, elders)
     checkpoint = out / _CHECKPOINT
     if checkpoint.exists():
         run.restore(torch.load(checkpoint, weights_only=True))
     while run.epoch < generation.epochs:
         run.fit_epoch()
         _save(run.state(), checkpoint)
-    run.average.trunk.fold()
+    run.average.trunk.finish()
     return run.average.eval()
 
 
@@ -65,6 +71,26 @@ def _save(state: Mapping[str, Any], path: Path) -> None:
     partial = path.with_suffix(".part")
     torch.save(state, partial)
     partial.replace(path)
+
+
+@dataclass(frozen=True)
+class Elder:
+    """A network that teaches.
+
+    Attributes:
+        net: folded, in evaluation mode.
+        side: of the pictures it sees, pixels.
+    """
+
+    net: FaceNet
+    side: int
+
+
+def answer(net: FaceNet, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of both heads, float32, shape (n, 7) each, computed in bfloat16 where the processor multiplies it."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bf16()):
+        fer2013, ferplus = net(pictures.contiguous(memory_format=torch.channels_last))
+    return fer2013.float(), ferplus.float()
 
 
 @dataclass
@@ -79,21 +105,28 @@ class _Run:
     net: FaceNet
     average: FaceNet
     optimizer: torch.optim.Optimizer
+    elders: Sequence[Elder] = ()
     epoch: int = 0
 
     @classmethod
     def start(
-        cls, recipe: FaceRecipe, generation: Generation, train: Faces, start: FaceNet, said: Tensor | None = None
+        cls,
+        recipe: FaceRecipe,
+        generation: Generation,
+        train: Faces,
+        start: FaceNet,
+        said: Tensor | None = None,
+        elders: Sequence[Elder] = (),
     ) -> _Run:
         net = copy.deepcopy(start)
-        net.trunk.freeze(recipe.frozen_layers)
-        net.trunk.unfold(_sample_pictures(train, recipe, generation))
+        net.trunk.prepare(_sample_pictures(train, recipe, generation), recipe.frozen_layers)
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(net)
         targets = Targets.of(train)
-        optimizer = torch.optim.AdamW(_parameter_groups(net, recipe), weight_decay=recipe.weight_decay)
+        groups = _parameter_groups(net, generation.learning_rate, recipe.layer_decay)
+        optimizer = torch.optim.AdamW(groups, weight_decay=generation.weight_decay)
         taught = targets if said is None else targets.taught(said, recipe.elder_share)
-        return cls(recipe, generation, train.images, taught, Priors.of(targets), net, average, optimizer)
+        return cls(recipe, generation, train.images, taught, Priors.of(targets), net, average, optimizer, elders)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -137,16 +170,27 @@ class _Run:
         share, order = self._draw_mixture(len(chosen), generator)
         pictures = normalise(pictures)  # a mixture is of equal contrasts, or the share would not be what it says
         pictures = pictures.lerp(pictures[order], share)
-        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bf16()):
-            answers = self.net(pictures.contiguous(memory_format=torch.channels_last))
-        logits = answers[0].float(), answers[1].float()
-        losses = [loss_of(logits, self.targets.take(faces), self.priors) for faces in (chosen, chosen[order])]
-        loss = losses[0].lerp(losses[1], share)
+        logits = answer(self.net, pictures)
+        if self.elders:
+            loss = loss_of(logits, self._watch(pictures), self.priors)
+        else:
+            losses = [loss_of(logits, self.targets.take(faces), self.priors) for faces in (chosen, chosen[order])]
+            loss = losses[0].lerp(losses[1], share)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), 2.0)
         self.optimizer.step()
         return float(loss.detach())
+
+    @torch.no_grad()
+    def _watch(self, pictures: Tensor) -> Targets:
+        """What the elders see in normalised pictures, (n, 1, side, side)."""
+        said = [answer(elder.net, enlarge(pictures, elder.side)) for elder in self.elders]
+        fer2013, ferplus = (torch.stack(heads).mean(0) for heads in zip(*said, strict=True))
+        sure = torch.ones(len(pictures))
+        return Targets(
+            (fer2013 + self.priors.fer2013).softmax(1), sure, (ferplus + self.priors.ferplus).softmax(1), sure
+        )
 
     def _draw_mixture(self, n: int, generator: torch.Generator) -> tuple[float, Tensor]:
         """The share of the second face in each mixture, 0..0.5, and which face that is, an index tensor (n,)."""
@@ -159,7 +203,7 @@ class _Run:
 
     def _set_rate(self, step: int) -> None:
         done = step / (self._steps * self.generation.epochs)
-        factor = min((step + 1) / self.recipe.warmup, 0.5 * (1 + math.cos(math.pi * done)))
+        factor = min((step + 1) / self.generation.warmup, 0.5 * (1 + math.cos(math.pi * done)))
         for group in self.optimizer.param_groups:
             group["lr"] = factor * group["highest_rate"]
 
@@ -178,11 +222,9 @@ def _sample_pictures(train: Faces, recipe: FaceRecipe, generation: Generation) -
     return normalise(pictures)
 
 
-def _parameter_groups(net: FaceNet, recipe: FaceRecipe) -> list[dict[str, Any]]:
+def _parameter_groups(net: FaceNet, highest_rate: float, layer_decay: float) -> list[dict[str, Any]]:
     """One group a block, the rate falling from the heads to the stem: low layers are general already."""
-    groups = [{"params": [*net.fer2013.parameters(), *net.ferplus.parameters()], "highest_rate": recipe.head_rate}]
-    trained = list(zip(net.trunk.layers, net.trunk.norms, strict=True))[recipe.frozen_layers :]
-    for index, (layer, norm) in enumerate(reversed(trained)):
-        rate = recipe.learning_rate * recipe.layer_decay ** (index // 2)
-        groups.append({"params": [*layer.parameters(), *norm.parameters()], "highest_rate": rate})
+    groups = [{"params": [*net.fer2013.parameters(), *net.ferplus.parameters()], "highest_rate": highest_rate}]
+    for index, block in enumerate(net.trunk.blocks()):
+        groups.append({"params": block, "highest_rate": highest_rate * layer_decay**index})
     return groups

@@ -31,6 +31,7 @@ class VideoRecipe:
         weights: `cifar10` (shipped with the package), `none` (random), a file (`.onnx` out of `pretrain cifar10`, or a
             checkpoint of the public naming), or `expression`: the face encoder of the bundle `encoders` instead of
             ResNet-20, always frozen.
+        expressions: whether the features of that face encoder stand beside those of ResNet-20, frame by frame.
         frozen: whether the encoder stays as it is; its output is then computed once and cached.
         stages: how many of ResNet's three stages frames go through. The last ones know the ten kinds of things that
             CIFAR-10 shows; earlier ones see edges and folds at finer places.
@@ -52,6 +53,7 @@ class VideoRecipe:
     """
 
     weights: str = "cifar10"
+    expressions: bool = False
     frozen: bool = True
     stages: int = 3
     cells: int = 0
@@ -206,7 +208,8 @@ class Recipe:
         """What is read of each clip."""
         return InputSpec(
             frames=self.frames if self.video else None,
-            expressions=self.video is not None and self.video.weights == EXPRESSION,
+            expressions=self.video is not None and (self.video.weights == EXPRESSION or self.video.expressions),
+            beside=self.video is not None and self.video.expressions,
             functionals=self.audio is not None and self.audio.source != SPEECH,
             trimmed=self.audio is not None and self.audio.source != SPEECH and self.audio.trimmed,
             speech=self.audio is not None and self.audio.source == SPEECH,
@@ -222,7 +225,8 @@ class Recipe:
         """
         video, audio = self.video, self.audio
         eyes = video and (
-            video.weights, video.frozen, video.stages, video.cells, video.grey, video.scores, video.mirrored,
+            video.weights, video.expressions, video.frozen, video.stages, video.cells, video.grey, video.scores,
+            video.mirrored,
         )  # fmt: skip
         return repr((self.inputs, self.encoders, self.seed, eyes, audio and audio.source))
 
@@ -358,8 +362,12 @@ def _rules(recipe: Recipe) -> list[tuple[bool, str]]:
             (0 <= video.share <= 1, "video.share must lie within 0-1"),
             (video.cross_fit >= 2, "video.cross_fit must be 2 or more"),
             (
-                not video.mirrored or (video.scores and video.weights != EXPRESSION),
-                "video.mirrored needs video.scores, which learn from mirrored frames, and ResNet-20",
+                not video.mirrored or (video.scores and not (video.expressions or video.weights == EXPRESSION)),
+                "video.mirrored needs video.scores, which learn from mirrored frames, and ResNet-20 alone",
+            ),
+            (
+                not video.expressions or (video.frozen and video.weights != EXPRESSION),
+                "video.expressions stand beside a frozen ResNet-20: they need video.frozen and its weights",
             ),
             (video.frozen or video.weights != EXPRESSION, "video.weights: expression needs video.frozen"),
             (
