@@ -12,6 +12,7 @@ from moodreel.bundle import load_bundle
 from moodreel.encoders import Encoders
 from moodreel.errors import BundleError
 from moodreel.features import (
+    NOT_READ,
     Features,
     FrameSpec,
     InputSpec,
@@ -66,7 +67,7 @@ def test_encoders_describe_faces_and_speech(face_clip, tmp_path):
     assert 0 < features.expressions.mean() < 255  # the tiny encoder gives each crop's mean colour
     assert len(features.frames) == 0  # what stands for the frames takes their place
     assert features.speech.shape == (encoders.voice_width,) == (80,)
-    assert encoders.fingerprint.count(":") == 2
+    assert set(encoders.checksums) == {"face", "voice"}
 
 
 def test_frames_may_go_in_beside_what_the_encoder_says_of_them(face_clip, tmp_path):
@@ -118,8 +119,12 @@ def test_features_survive_the_cache():
         "ok",
         "silent",
     )
-    again = Features.from_arrays(features.to_arrays())
-    assert (again.face_state, again.voice_state) == ("ok", "silent") and again.frames.shape == (2, 4, 4, 3)
+    seen = NOT_READ.with_arrays("picture", features.to_arrays("picture"))
+    assert (seen.face_state, seen.voice_state) == ("ok", "no_audio_track") and seen.frames.shape == (2, 4, 4, 3)
+    both = seen.with_arrays("sound", features.to_arrays("sound"))
+    assert (both.face_state, both.voice_state) == ("ok", "silent") and both.functionals.tolist() == [1, 1, 1]
+    with pytest.raises(KeyError):
+        seen.with_arrays("sound", features.to_arrays("picture"))
 
 
 def test_specs_survive_the_bundle_and_hostile_ones_are_refused():

@@ -6,7 +6,8 @@ without the bundle they came from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,12 +32,13 @@ class Encoders:
     Attributes:
         face: aligned crops to features; `None` where no features of faces are wanted.
         voice: log-mel spectra to statistics; `None` where no statistics of speech are wanted.
-        fingerprint: the encoders' checksums; features of other encoders cannot stand for these. Empty without any.
+        checksums: sha256 by `FACE` and `VOICE` of those that were opened; features of other encoders cannot stand for
+            theirs.
     """
 
     face: onnxruntime.InferenceSession | None = None
     voice: onnxruntime.InferenceSession | None = None
-    fingerprint: str = ""
+    checksums: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def open(bundle: Bundle, *, face: bool, voice: bool, threads: int) -> Encoders:
@@ -56,8 +58,8 @@ class Encoders:
         for name, output in ((FACE, "features"), (VOICE, "statistics")):
             if name in sessions:
                 _width(sessions[name], output, bundle)
-        fingerprint = " ".join(f"{name}:{bundle.networks[name]['sha256']}" for name in names)
-        return Encoders(sessions.get(FACE), sessions.get(VOICE), fingerprint)
+        checksums = {name: str(bundle.networks[name]["sha256"]) for name in names}
+        return Encoders(sessions.get(FACE), sessions.get(VOICE), checksums)
 
     @property
     def face_width(self) -> int:

@@ -8,7 +8,7 @@ What is read and how stands in an `InputSpec`, which a recipe holds and a bundle
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -33,7 +33,11 @@ FRAMES, EXPRESSIONS, FUNCTIONALS, SPEECH = "frames", "expressions", "functionals
 DESCRIPTORS = "descriptors"
 """What a joint network's inputs are called; beside them stand `has_face` and `has_voice`."""
 
-FEATURES_VERSION = 2
+Part = Literal["picture", "sound"]
+"""What a clip's inputs are kept apart by: one can be read anew without the other."""
+PARTS: tuple[Part, ...] = get_args(Part)
+
+FEATURES_VERSION = 3
 """Part of every cache key: raise it when the same spec reads other values than before."""
 
 ANALYSIS_SIDE_PX = 640
@@ -101,6 +105,16 @@ class InputSpec:
         """Whether the frames themselves go in."""
         return self.frames is not None and (self.beside or not self.expressions)
 
+    @property
+    def picture(self) -> InputSpec:
+        """What of it is seen."""
+        return InputSpec(self.frames, self.expressions, self.beside, longest_s=self.longest_s)
+
+    @property
+    def sound(self) -> InputSpec:
+        """What of it is heard."""
+        return replace(self, frames=None, expressions=False, beside=False)
+
 
 @dataclass(frozen=True)
 class Features:
@@ -140,27 +154,34 @@ class Features:
         """Whether there is sound to listen to."""
         return self.voice_state == "ok"
 
-    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the fields as arrays, for the cache."""
-        return {one.name: np.asarray(getattr(self, one.name)) for one in fields(self)}
+    def to_arrays(self, part: Part) -> dict[str, npt.NDArray[Any]]:
+        """Return what was seen, or heard, as arrays for the cache."""
+        return {name: np.asarray(getattr(self, name)) for name in _FIELDS[part]}
 
-    @staticmethod
-    def from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Features:
-        """Read what `to_arrays` gave.
+    def with_arrays(self, part: Part, arrays: Mapping[str, npt.NDArray[Any]]) -> Features:
+        """Return the features with what was seen, or heard, out of what `to_arrays` gave.
 
         Raises:
             KeyError: a field is missing.
         """
-        return Features(
-            frames=arrays["frames"],
-            expressions=arrays["expressions"],
-            functionals=arrays["functionals"],
-            speech=arrays["speech"],
-            face_state=str(arrays["face_state"]),
-            voice_state=str(arrays["voice_state"]),
-            descriptors=arrays.get("descriptors", NO_DESCRIPTORS),  # entries of before descriptors lack them
-            varied=arrays.get("varied", NOT_VARIED),
-        )
+        given: dict[str, Any] = {name: arrays[name] for name in _FIELDS[part]}
+        state = _FIELDS[part][-1]
+        return replace(self, **{**given, state: str(given[state])})
+
+
+_FIELDS: Mapping[Part, tuple[str, ...]] = {
+    "picture": ("frames", "expressions", "face_state"),
+    "sound": ("functionals", "speech", "descriptors", "varied", "voice_state"),
+}
+NOT_READ = Features(
+    frames=np.zeros((0, 1, 1, 3), np.uint8),
+    expressions=np.zeros((0, 0), np.float32),
+    functionals=np.zeros(N_FUNCTIONALS, np.float32),
+    speech=np.zeros(0, np.float32),
+    face_state="no_video_track",
+    voice_state="no_audio_track",
+)
+"""The inputs of a clip of which nothing was asked for."""
 
 
 def input_names(spec: InputSpec) -> tuple[str, ...]:

@@ -17,9 +17,18 @@ import numpy as np
 from moodreel.bundle import load_bundle
 from moodreel.cache import Cache, hash_file, make_key
 from moodreel.corpora import Sample, read_feature_file
-from moodreel.encoders import Encoders
+from moodreel.encoders import FACE, VOICE, Encoders
 from moodreel.errors import CorpusError, MediaError, OutputError
-from moodreel.features import FEATURES_VERSION, Features, InputSpec, extract_features, spec_to_dict
+from moodreel.features import (
+    FEATURES_VERSION,
+    NOT_READ,
+    PARTS,
+    Features,
+    InputSpec,
+    Part,
+    extract_features,
+    spec_to_dict,
+)
 from moodreel.functionals import N_FUNCTIONALS
 from moodreel.media import open_clip
 
@@ -45,6 +54,18 @@ class Unreadable:
 
 
 @dataclass(frozen=True)
+class ClipKeys:
+    """Where a clip's features stand in the cache: seen and heard apart; `None` for what is not asked for."""
+
+    picture: str | None
+    sound: str | None
+
+    def of(self, part: Part) -> str | None:
+        """The key of one part."""
+        return self.picture if part == "picture" else self.sound
+
+
+@dataclass(frozen=True)
 class Extraction:
     """The features of a corpus, in the cache.
 
@@ -58,7 +79,7 @@ class Extraction:
     """
 
     samples: tuple[Sample, ...]
-    keys: tuple[str, ...]
+    keys: tuple[ClipKeys, ...]
     cache: Cache
     source: FunctionalsSource
     unreadable: tuple[Unreadable, ...]
@@ -71,7 +92,10 @@ class Extraction:
             OutputError: the cache lost the entry since it was written.
             CorpusError: the clip came without a feature file, or one of another dimension than 1582.
         """
-        features = _from_cache(self.cache, self.keys[index])
+        features: Features | None = NOT_READ
+        for part in PARTS:
+            if features is not None and self.keys[index].of(part):
+                features = _from_cache(self.cache, self.keys[index], part, features)
         if features is None:
             raise OutputError(f"{self.cache.folder}: an entry vanished or was damaged; start again to make it anew")
         return _with_corpus_functionals(features, self.samples[index]) if self.source == "corpus" else features
@@ -106,12 +130,12 @@ def extract_corpus(
     """
     open_encoders(encoders, spec)
     read = partial(_read_one, spec=spec, cache=cache, bundle=encoders)
-    kept: list[tuple[Sample, str]] = []
+    kept: list[tuple[Sample, ClipKeys]] = []
     unreadable: list[Unreadable] = []
     n_extracted = 0
     for sample, (outcome, is_new) in zip(samples, _report(_map(read, samples, workers), len(samples)), strict=True):
         n_extracted += is_new
-        if isinstance(outcome, str):
+        if isinstance(outcome, ClipKeys):
             kept.append((sample, outcome))
         else:
             unreadable.append(outcome)
@@ -121,8 +145,8 @@ def extract_corpus(
     return Extraction(clips, keys, cache, functionals_source, tuple(unreadable), n_extracted)
 
 
-Outcome = tuple[str | Unreadable, bool]
-"""The key of a clip's features or why there are none, and whether the clip was really read."""
+Outcome = tuple[ClipKeys | Unreadable, bool]
+"""Where a clip's features are or why there are none, and whether the clip was really read."""
 
 
 def _map(read: Callable[[Sample], Outcome], samples: Sequence[Sample], workers: int) -> Iterator[Outcome]:
@@ -170,22 +194,44 @@ def _read_one(sample: Sample, spec: InputSpec, cache: Cache, bundle: str) -> Out
     """Read one clip; runs in the worker."""
     try:
         encoders = open_encoders(bundle, spec)
-        stretch = (sample.start_s, sample.end_s)
-        key = make_key(FEATURES_VERSION, hash_file(sample.path), spec_to_dict(spec), *stretch, encoders.fingerprint)
-        if _from_cache(cache, key) is not None:
-            return key, False
-        cache.write(key, _extract(sample, spec, encoders).to_arrays())
+        keys = _find_keys(sample, spec, encoders)
+        missing = [part for part in PARTS if keys.of(part) and _from_cache(cache, keys, part) is None]
+        if missing:
+            features = _extract_missing(sample, spec, missing, encoders)
+            for part in missing:
+                cache.write(str(keys.of(part)), features.to_arrays(part))
     except (MediaError, ValueError) as error:
         return Unreadable(sample.clip_id, str(error)), False
-    return key, True
+    return keys, bool(missing)
 
 
-def _from_cache(cache: Cache, key: str) -> Features | None:
-    arrays = cache.read(key)
+def _find_keys(sample: Sample, spec: InputSpec, encoders: Encoders) -> ClipKeys:
+    content = (FEATURES_VERSION, hash_file(sample.path), sample.start_s, sample.end_s)
+    face, voice = (encoders.checksums.get(name, "") for name in (FACE, VOICE))
+    return ClipKeys(
+        picture=make_key("picture", *content, spec_to_dict(spec.picture), face) if spec.frames else None,
+        sound=make_key("sound", *content, spec_to_dict(spec.sound), voice) if spec.hears else None,
+    )
+
+
+def _from_cache(cache: Cache, keys: ClipKeys, part: Part, features: Features = NOT_READ) -> Features | None:
+    """Add one part out of the cache to a clip's features; `None` where it is not there, or damaged."""
+    key = keys.of(part)
+    arrays = None if key is None else cache.read(key)
     try:
-        return None if arrays is None else Features.from_arrays(arrays)
+        return None if arrays is None else features.with_arrays(part, arrays)
     except KeyError:
         return None
+
+
+def _extract_missing(sample: Sample, spec: InputSpec, missing: Sequence[Part], encoders: Encoders) -> Features:
+    """Read one part, or all in one pass."""
+    if len(missing) == 1:
+        try:
+            return _extract(sample, spec.picture if missing[0] == "picture" else spec.sound, encoders)
+        except MediaError:
+            pass  # a silent film cannot be read for its sound alone, yet it is no clip to be left out
+    return _extract(sample, spec, encoders)
 
 
 def _extract(sample: Sample, spec: InputSpec, encoders: Encoders) -> Features:
