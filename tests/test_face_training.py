@@ -19,7 +19,6 @@ from moodreel.training import (  # noqa: E402
     face_loss,
     face_network,
     face_recipe,
-    face_residual,
     face_scores,
     ferplus,
     mobilenet,
@@ -36,22 +35,22 @@ def _one_thread():
 
 
 TINY = mobilenet.Architecture(stem=8, blocks=((16, 1), (24, 2), (32, 2)))
-SMALL = face_residual.ResidualArchitecture(4, (8, 12), 1, 0.1)
 CALM = ferplus.Augmentation(3.0, 0.02, 0.01, 0.05, 0.1, 0.1, 0.1, 0.1)
 
 
 def generation(epochs: int = 2, **changes: object) -> face_recipe.Generation:
-    settings = {"learning_rate": 5e-3, "warmup": 5, **changes}
-    return face_recipe.Generation((face_recipe.Stage(33, epochs),), **settings)
+    return face_recipe.Generation((face_recipe.Stage(33, epochs),), **changes)
 
 
 def tiny_recipe(**changes: object) -> face_recipe.FaceRecipe:
-    settings = {"architecture": TINY, "augmentation": CALM, "generations": (generation(),), "residual": SMALL}
+    settings = {"architecture": TINY, "augmentation": CALM, "generations": (generation(),), "warmup": 5}
     return face_recipe.FaceRecipe(
         **{
             **settings,
             "frozen_layers": 0,
             "dropout": 0.0,
+            "learning_rate": 5e-3,
+            "head_rate": 5e-3,
             "batch": 16,
             **changes,
         }
@@ -80,13 +79,9 @@ def toy_faces(n: int, seed: int) -> ferplus.Faces:
     return ferplus.Faces(images, votes.astype(np.uint8), np.where(happy, 3, 5).astype(np.uint8))
 
 
-def tiny_net(dropout: float = 0.0) -> face_network.FaceNet:
-    return face_network.FaceNet(mobilenet.MobileNet(TINY), dropout)
-
-
 def origin(dropout: float = 0.0) -> face_network.FaceNet:
     torch.manual_seed(0)
-    net = tiny_net(dropout)
+    net = face_network.FaceNet(TINY, dropout)
     for layer in net.trunk.layers:
         torch.nn.init.kaiming_normal_(layer.weight)
     return net
@@ -396,7 +391,7 @@ def test_mixtures_are_mostly_of_the_first_face_and_hang_on_the_generator():
 
 def test_the_elder_says_the_same_of_a_face_and_of_its_mirror_image():
     torch.manual_seed(0)
-    elder = tiny_net().eval()
+    elder = face_network.FaceNet(TINY).eval()
     torch.nn.init.normal_(elder.fer2013.weight)
     faces = toy_faces(3, 0)
     mirrored = ferplus.Faces(faces.images[:, :, ::-1].copy(), faces.votes, faces.fer2013)
@@ -417,14 +412,13 @@ def test_each_generation_starts_and_learns_from_those_the_recipe_names(tmp_path,
     line = (
         generation(1),
         generation(2, elders=(1,)),
-        generation(1, start=None, elders=(1, 2)),
-        generation(1, start=2, elders=(2, 3), watched=True),
+        generation(1, start=2, elders=(1, 2)),
+        generation(1, start=2, elders=(1, 3), watched=True),
     )
     last = face.fit_generations(tiny_recipe(generations=line), faces, first, tmp_path)
     starts, said, elders, nets = zip(*calls, strict=True)
     assert starts[0] is starts[1] is first
-    assert isinstance(starts[2].trunk, face_residual.ResidualNet)
-    assert starts[3] is nets[1]
+    assert starts[2] is starts[3] is nets[1]
     answers = [face.ask(face_fit.Elder(net, 33), faces) for net in nets[:2]]
     prior = face_loss.Priors.of(face_loss.Targets.of(faces)).fer2013
     assert said[0] is None
@@ -432,7 +426,7 @@ def test_each_generation_starts_and_learns_from_those_the_recipe_names(tmp_path,
     torch.testing.assert_close(said[2], ((answers[0] + answers[1]) / 2 + prior).softmax(1))
     assert said[3] is None
     assert elders[:3] == ([], [], [])
-    assert elders[3] == [nets[1], nets[2]]
+    assert elders[3] == [nets[0], nets[2]]
     assert last is nets[3]
 
 
@@ -441,44 +435,36 @@ def test_who_is_watched_learns_what_the_elders_see_and_not_the_labels(tmp_path):
     elder = face_fit.Elder(face_fit.fit_faces(recipe, generation(8), faces, origin(), tmp_path), 33)
     wrong = ferplus.Faces(faces.images, faces.votes[::-1].copy(), np.where(faces.fer2013 == 3, 5, 3).astype(np.uint8))
     (tmp_path / "pupil").mkdir()
-    watched = generation(8, elders=(1,), watched=True, mixing=0.3)
+    watched = generation(16, elders=(1,), watched=True, mixing=0.3)
     pupil = face_fit.fit_faces(recipe, watched, wrong, origin(), tmp_path / "pupil", elders=[elder])
     test = toy_faces(64, 1)
     for logits in face_scores.predict_logits(pupil, test.images, 33):
         assert face_scores.score(logits.numpy(), test.fer2013).accuracy > 0.9
 
 
-def test_elders_see_the_pupils_very_picture_at_their_own_size():
-    torch.manual_seed(0)
-    nets = [face_network.FaceNet(face_residual.ResidualNet(SMALL)).eval() for _ in range(2)]
-    for net in nets:
-        torch.nn.init.normal_(net.fer2013.weight, std=0.3)
-        torch.nn.init.normal_(net.ferplus.weight, std=0.3)
-    elders = [face_fit.Elder(net, side) for net, side in zip(nets, (24, 48), strict=True)]
+def test_elders_see_the_pupils_very_picture_at_their_own_size_straight_or_mirrored():
+    elders = [face_fit.Elder(origin().eval(), side) for side in (33, 65)]
+    for number, elder in enumerate(elders):
+        torch.manual_seed(number)
+        torch.nn.init.normal_(elder.net.fer2013.weight, std=0.01)
+        torch.nn.init.normal_(elder.net.ferplus.weight, std=0.01)
     run = face_fit._Run.start(tiny_recipe(), generation(watched=True), toy_faces(32, 0), origin(), elders=elders)
     pictures = face_network.normalise(255 * torch.rand(3, 1, 33, 33))
-    targets = run._watch(pictures)
-    views = [face_network.enlarge(pictures, side) for side in (24, 48)]
-    said = [face_fit.answer(net, view)[1] for net, view in zip(nets, views, strict=True)]
-    expected = ((said[0] + said[1]) / 2 + run.priors.ferplus).softmax(1)
-    torch.testing.assert_close(targets.ferplus, expected)
-    assert targets.known.tolist() == targets.trust.tolist() == [1, 1, 1]
-
-
-def test_a_residual_network_learns_from_nothing(tmp_path):
-    recipe = tiny_recipe(averaging=0.9)
-    start = face_network.FaceNet(face_residual.ResidualNet(SMALL))
-    net = face_fit.fit_faces(recipe, generation(8, start=None), toy_faces(160, 0), start, tmp_path)
-    test = toy_faces(64, 1)
-    for logits in face_scores.predict_logits(net, test.images, 33):
-        assert face_scores.score(logits.numpy(), test.fer2013).accuracy > 0.9
-
-
-def test_a_residual_network_has_a_shortcut_of_its_own_where_the_shape_changes():
-    net = face_residual.ResidualNet(face_residual.ResidualArchitecture(4, (4, 8), 2))
-    kinds = [type(block.shortcut).__name__ for block in net.body]
-    assert kinds == ["Identity", "Identity", "Sequential", "Identity"]
-    assert net(torch.zeros(2, 1, 48, 48)).shape == (2, net.width) == (2, 8)
+    found = [run._watch(pictures, torch.Generator().manual_seed(seed)) for seed in range(20)]
+    assert all(targets.known.tolist() == targets.trust.tolist() == [1, 1, 1] for targets in found)
+    views = [face_network.enlarge(pictures, elder.side) for elder in elders]
+    said = [
+        [face_fit.answer(elder.net, seen)[1] for seen in (view, view.flip(3))]
+        for elder, view in zip(elders, views, strict=True)
+    ]
+    expected = [((one + two) / 2 + run.priors.ferplus).softmax(1) for one in said[0] for two in said[1]]
+    matches = {
+        place
+        for targets in found
+        for place, one in enumerate(expected)
+        if torch.allclose(targets.ferplus, one, atol=1e-6)
+    }
+    assert matches == {0, 1, 2, 3}
 
 
 def test_a_network_that_goes_on_says_at_first_what_the_one_before_said(tmp_path):
@@ -584,16 +570,16 @@ def test_weights_beyond_half_precision_are_refused(tmp_path):
 
 
 def test_low_layers_learn_more_slowly():
-    groups = face_fit._parameter_groups(tiny_net(), 1e-3, 0.9)
+    groups = face_fit._parameter_groups(face_network.FaceNet(TINY), tiny_recipe())
     rates = [group["highest_rate"] for group in groups]
     assert rates == sorted(rates, reverse=True)
-    assert sum(len(group["params"]) for group in groups) == len(list(tiny_net().parameters()))
+    assert sum(len(group["params"]) for group in groups) == len(list(face_network.FaceNet(TINY).parameters()))
 
 
 def test_export_agrees_with_torch_for_any_number_of_faces(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
-    net = tiny_net()
+    net = face_network.FaceNet(TINY)
     for head in (net.fer2013, net.ferplus):
         torch.nn.init.normal_(head.weight, std=0.5)
     halves = {name: value.half().float() for name, value in net.state_dict().items()}

@@ -20,10 +20,9 @@ from moodreel.training.face_fit import Elder, fit_faces
 from moodreel.training.face_loss import Priors, Targets
 from moodreel.training.face_network import FaceGraph, FaceNet, export_onnx
 from moodreel.training.face_recipe import FaceRecipe
-from moodreel.training.face_residual import ResidualNet
 from moodreel.training.face_scores import predict_logits, write_scores
 from moodreel.training.ferplus import Faces, clean_faces, read_faces, split_holdout
-from moodreel.training.mobilenet import MobileNet, convert_origin, fetch_origin, read_tfjs_weights, to_grey
+from moodreel.training.mobilenet import convert_origin, fetch_origin, read_tfjs_weights, to_grey
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ def read_origin(recipe: FaceRecipe, folder: Path) -> FaceNet:
         CorpusError: the files cannot be fetched or are not the expected ones.
     """
     weights = read_tfjs_weights(fetch_origin(folder))
-    net = FaceNet(MobileNet(recipe.architecture), recipe.dropout)
+    net = FaceNet(recipe.architecture, recipe.dropout)
     net.trunk.load_state_dict(to_grey(convert_origin(weights, recipe.architecture)))
     return net
 
@@ -68,28 +67,21 @@ def fit_generations(recipe: FaceRecipe, faces: Faces, origin: FaceNet, out: Path
         folder = out / f"generation-{number}"
         folder.mkdir(parents=True, exist_ok=True)
         _log.info("generation %d of %d", number, len(recipe.generations))
-        elders = [line[elder] for elder in generation.elders]
         if generation.watched:
-            lesson: dict[str, Any] = {"elders": elders}
+            lesson: dict[str, Any] = {"elders": [line[elder] for elder in generation.elders]}
         else:
-            answers |= {n: ask(line[n], faces) for n in generation.elders if n not in answers}
-            lesson = {"said": _believe([answers[n] for n in generation.elders], faces)}
-        start = _newborn(recipe) if generation.start is None else line[generation.start].net
-        line.append(Elder(fit_faces(recipe, generation, faces, start, folder, **lesson), generation.side))
+            answers |= {elder: ask(line[elder], faces) for elder in generation.elders if elder not in answers}
+            lesson = {"said": _believe([answers[elder] for elder in generation.elders], faces)}
+        net = fit_faces(recipe, generation, faces, line[generation.start].net, folder, **lesson)
+        line.append(Elder(net, generation.side))
     return line[-1].net
 
 
 def _believe(answers: Sequence[Tensor], faces: Faces) -> Tensor | None:
-    """Probabilities of FER2013's labels from the elders' balanced logits of the faces, or None without elders."""
+    """Probabilities of FER2013's labels by the elders' balanced logits of the faces; None without elders."""
     if not answers:
         return None
     return (torch.stack(list(answers)).mean(0) + Priors.of(Targets.of(faces)).fer2013).softmax(1)
-
-
-def _newborn(recipe: FaceRecipe) -> FaceNet:
-    """A residual network that knows nothing."""
-    torch.manual_seed(recipe.seed)
-    return FaceNet(ResidualNet(recipe.residual), recipe.residual.dropout)
 
 
 def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, origin: Path | None = None) -> Path:

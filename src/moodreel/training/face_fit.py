@@ -63,7 +63,7 @@ def fit_faces(
     while run.epoch < generation.epochs:
         run.fit_epoch()
         _save(run.state(), checkpoint)
-    run.average.trunk.finish()
+    run.average.trunk.fold()
     return run.average.eval()
 
 
@@ -119,12 +119,12 @@ class _Run:
         elders: Sequence[Elder] = (),
     ) -> _Run:
         net = copy.deepcopy(start)
-        net.trunk.prepare(_sample_pictures(train, recipe, generation), recipe.frozen_layers)
+        net.trunk.freeze(recipe.frozen_layers)
+        net.trunk.unfold(_sample_pictures(train, recipe, generation))
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(net)
         targets = Targets.of(train)
-        groups = _parameter_groups(net, generation.learning_rate, recipe.layer_decay)
-        optimizer = torch.optim.AdamW(groups, weight_decay=generation.weight_decay)
+        optimizer = torch.optim.AdamW(_parameter_groups(net, recipe), weight_decay=recipe.weight_decay)
         taught = targets if said is None else targets.taught(said, recipe.elder_share)
         return cls(recipe, generation, train.images, taught, Priors.of(targets), net, average, optimizer, elders)
 
@@ -172,7 +172,7 @@ class _Run:
         pictures = pictures.lerp(pictures[order], share)
         logits = answer(self.net, pictures)
         if self.elders:
-            loss = loss_of(logits, self._watch(pictures), self.priors)
+            loss = loss_of(logits, self._watch(pictures, generator), self.priors)
         else:
             losses = [loss_of(logits, self.targets.take(faces), self.priors) for faces in (chosen, chosen[order])]
             loss = losses[0].lerp(losses[1], share)
@@ -183,9 +183,16 @@ class _Run:
         return float(loss.detach())
 
     @torch.no_grad()
-    def _watch(self, pictures: Tensor) -> Targets:
-        """What the elders see in normalised pictures, (n, 1, side, side)."""
-        said = [answer(elder.net, enlarge(pictures, elder.side)) for elder in self.elders]
+    def _watch(self, pictures: Tensor, generator: torch.Generator) -> Targets:
+        """What the elders see in normalised pictures, (n, 1, side, side), each straight or mirrored by chance.
+
+        In the mean over an epoch that is what they see in both, which errs less than either, for half the time.
+        """
+        said = []
+        for elder in self.elders:
+            view = enlarge(pictures, elder.side)
+            is_mirrored = bool(torch.rand((), generator=generator) < 0.5)
+            said.append(answer(elder.net, view.flip(3) if is_mirrored else view))
         fer2013, ferplus = (torch.stack(heads).mean(0) for heads in zip(*said, strict=True))
         sure = torch.ones(len(pictures))
         return Targets(
@@ -203,7 +210,7 @@ class _Run:
 
     def _set_rate(self, step: int) -> None:
         done = step / (self._steps * self.generation.epochs)
-        factor = min((step + 1) / self.generation.warmup, 0.5 * (1 + math.cos(math.pi * done)))
+        factor = min((step + 1) / self.recipe.warmup, 0.5 * (1 + math.cos(math.pi * done)))
         for group in self.optimizer.param_groups:
             group["lr"] = factor * group["highest_rate"]
 
@@ -222,9 +229,11 @@ def _sample_pictures(train: Faces, recipe: FaceRecipe, generation: Generation) -
     return normalise(pictures)
 
 
-def _parameter_groups(net: FaceNet, highest_rate: float, layer_decay: float) -> list[dict[str, Any]]:
+def _parameter_groups(net: FaceNet, recipe: FaceRecipe) -> list[dict[str, Any]]:
     """One group a block, the rate falling from the heads to the stem: low layers are general already."""
-    groups = [{"params": [*net.fer2013.parameters(), *net.ferplus.parameters()], "highest_rate": highest_rate}]
-    for index, block in enumerate(net.trunk.blocks()):
-        groups.append({"params": block, "highest_rate": highest_rate * layer_decay**index})
+    groups = [{"params": [*net.fer2013.parameters(), *net.ferplus.parameters()], "highest_rate": recipe.head_rate}]
+    trained = list(zip(net.trunk.layers, net.trunk.norms, strict=True))[recipe.frozen_layers :]
+    for index, (layer, norm) in enumerate(reversed(trained)):
+        rate = recipe.learning_rate * recipe.layer_decay ** (index // 2)
+        groups.append({"params": [*layer.parameters(), *norm.parameters()], "highest_rate": rate})
     return groups

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from moodreel.labels import N_EMOTIONS
-from moodreel.training.face_residual import ResidualNet
 from moodreel.training.ferplus import FACE_SIDE
-from moodreel.training.mobilenet import MobileNet
+from moodreel.training.mobilenet import Architecture, MobileNet
 
 CROP_SIDE = 96
 """Side of the face crops the exported network takes: twice FER2013's, halved inside, so that sampling cannot alias."""
@@ -27,12 +26,12 @@ _SPREAD = 64.0
 class FaceNet(nn.Module):
     """A trunk under two linear heads over the seven emotions."""
 
-    def __init__(self, trunk: MobileNet | ResidualNet, dropout: float = 0.0) -> None:
+    def __init__(self, architecture: Architecture, dropout: float = 0.0) -> None:
         super().__init__()
-        self.trunk = trunk
+        self.trunk = MobileNet(architecture)
         self.dropout = nn.Dropout(dropout)
-        self.fer2013 = nn.Linear(trunk.width, N_EMOTIONS)
-        self.ferplus = nn.Linear(trunk.width, N_EMOTIONS)
+        self.fer2013 = nn.Linear(architecture.width, N_EMOTIONS)
+        self.ferplus = nn.Linear(architecture.width, N_EMOTIONS)
         for head in (self.fer2013, self.ferplus):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from moodreel.training.face_residual import ResidualArchitecture
 from moodreel.training.ferplus import Augmentation
 from moodreel.training.mobilenet import Architecture
 
@@ -28,27 +27,20 @@ class Generation:
 
     Attributes:
         stages: picture sizes from small to large.
-        start: what it goes on from: the number of an earlier generation, counted from 1, or 0 for the origin. None:
-            it is a residual network that starts from nothing, see `face_residual.py`.
+        start: number of the earlier generation that it goes on from, counted from 1; 0 for the origin.
         elders: numbers of the earlier generations that have a say in its targets.
         watched: the elders say what they see in each picture as it is varied and mixed, and that alone is learned
             (Beyer et al., "Knowledge distillation: a good teacher is patient and consistent", CVPR 2022). Otherwise
             they are asked once, of the faces as they are, and decide `FaceRecipe.elder_share` of FER2013's targets.
         mixing: concentration of the Beta distribution that the share of two mixed faces is drawn from (Zhang et al.,
             "mixup", ICLR 2018); 0 for none.
-        learning_rate: highest rate of the heads and of the trunk's last block.
-        weight_decay: of AdamW.
-        warmup: steps of linearly rising rate; then it falls along a cosine to zero.
     """
 
     stages: tuple[Stage, ...]
-    start: int | None = 0
+    start: int = 0
     elders: tuple[int, ...] = ()
     watched: bool = False
     mixing: float = 0.0
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.02
-    warmup: int = 150
 
     @property
     def side(self) -> int:
@@ -78,15 +70,18 @@ class FaceRecipe:
         generations: the networks that are fitted one after another.
         elder_share: part of FER2013's targets that elders decide who are asked once, 0..1.
         batch: faces a step.
+        head_rate: highest rate of the two heads, which start from nothing.
+        learning_rate: highest rate of the trunk's last block.
         frozen_layers: layers of the trunk, counted from the stem, that stay as the origin has them.
         layer_decay: factor on the trunk's rate from one block to the block below.
+        weight_decay: of AdamW.
         dropout: probability before the heads.
         averaging: decay of the moving average of the weights; the average is what ships.
+        warmup: steps of linearly rising rate; then it falls along a cosine to zero.
         holdout: share of the training faces set aside to choose settings on.
         ferplus_weight: share of the FER+ head in the exported logits, 0..1; the default has the best mean UAR over both
             kinds of labels on the faces set aside.
-        architecture: of the trunk that starts from the origin.
-        residual: of the trunk that starts from nothing.
+        architecture: of the trunk.
         augmentation: of the training pictures.
     """
 
@@ -96,21 +91,21 @@ class FaceRecipe:
         Generation((Stage(129, 14),), elders=(1,), mixing=0.3),
         Generation((Stage(161, 9),), start=2, elders=(1, 2), mixing=0.3),
         Generation((Stage(161, 4),), start=3, elders=(1, 2, 3)),
-        Generation(
-            (Stage(48, 22),), None, elders=(1, 2, 3), mixing=0.2, learning_rate=2e-3, weight_decay=0.05, warmup=400
-        ),
-        Generation((Stage(161, 8),), start=4, elders=(1, 2, 4, 5), watched=True, mixing=0.5),
+        Generation((Stage(161, 8),), start=4, elders=(1, 2, 4), watched=True, mixing=0.5),
     )
     elder_share: float = 0.5
     batch: int = 64
+    head_rate: float = 1e-3
+    learning_rate: float = 1e-3
     frozen_layers: int = 7
     layer_decay: float = 0.9
+    weight_decay: float = 0.02
     dropout: float = 0.3
     averaging: float = 0.998
+    warmup: int = 150
     holdout: float = 0.05
     ferplus_weight: float = 0.7
     architecture: Architecture = field(default_factory=Architecture)
-    residual: ResidualArchitecture = field(default_factory=ResidualArchitecture)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     @property

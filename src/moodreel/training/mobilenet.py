@@ -84,7 +84,6 @@ class MobileNet(nn.Module):
 
     def __init__(self, architecture: Architecture, in_channels: int = 1) -> None:
         super().__init__()
-        self.width = architecture.width
         layers: list[nn.Module] = [_convolution(in_channels, architecture.stem, 3, 2)]
         width = architecture.stem
         for channels, stride in architecture.blocks:
@@ -103,25 +102,6 @@ class MobileNet(nn.Module):
         self.n_frozen = n_layers
         for layer in self.layers[:n_layers]:
             layer.requires_grad_(False)
-
-    def prepare(self, pictures: Tensor, n_frozen: int) -> None:
-        """Make ready to be fitted: freeze the first layers, unfold the others; see `unfold` for the pictures."""
-        self.freeze(n_frozen)
-        self.unfold(pictures)
-
-    def finish(self) -> None:
-        """Make ready to be used after a fit."""
-        self.fold()
-
-    def blocks(self) -> list[list[nn.Parameter]]:
-        """The parameters that learn, two layers at a time from the last to the first that is not frozen."""
-        learning = list(zip(self.layers, self.norms, strict=True))[self.n_frozen :]
-        blocks: list[list[nn.Parameter]] = []
-        for index, (layer, norm) in enumerate(reversed(learning)):
-            if index % 2 == 0:
-                blocks.append([])
-            blocks[-1] += [*layer.parameters(), *norm.parameters()]
-        return blocks
 
     @torch.no_grad()
     def unfold(self, pictures: Tensor) -> None:
