@@ -83,6 +83,15 @@ def test_frames_may_go_in_beside_what_the_encoder_says_of_them(face_clip, tmp_pa
     assert spec_from_dict(spec_to_dict(spec)) == spec
 
 
+def test_speech_is_described_at_other_speeds_too(face_clip, tmp_path):
+    encoders = Encoders.open(load_bundle(write_tiny_bundle(tmp_path)), face=False, voice=True, threads=1)
+    write_clip(tmp_path / "a.mp4", 2, video_codec=None, sound=lambda t: tone()(t) * (1 + np.sin(9 * t)))
+    features = read(tmp_path / "a.mp4", InputSpec(speech=True, speeds=(1.0, 1.5)), encoders=encoders)
+    assert features.varied.shape == (2, 80) and features.voice_state == "ok"
+    np.testing.assert_allclose(features.varied[0], features.speech, atol=1e-4)  # at its own speed it is itself
+    assert np.abs(features.varied[1] - features.speech).max() > 1e-3
+
+
 def test_a_missing_modality_is_described_by_zeros_of_the_same_width(tmp_path):
     encoders = Encoders.open(load_bundle(write_tiny_bundle(tmp_path / "tiny")), face=True, voice=True, threads=1)
     write_clip(tmp_path / "no face.mp4", 1, size=(64, 64), rate=10, sound=silence)
@@ -135,6 +144,7 @@ def test_specs_survive_the_bundle_and_hostile_ones_are_refused():
         {"longest_s": "8"},
         {"expressions": True},
         {"beside": True},
+        {"speeds": [1.1]},
         {"unknown": 1},
         {"frames": {**good["frames"], "side_px": 100_000}},
         {"frames": {**good["frames"], "framing": "guess"}},

@@ -487,7 +487,7 @@ def test_mirrored_frames_are_summarised_beside_the_frames(cache, tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "change", "told"),
     [
-        ("best", "audio.speeds=[0.9]", "audio.source: opensmile"),
+        ("audio", "audio.source=corpus", "audio.source: opensmile or speech"),
         ("audio", "audio.speeds=[0.1]", "0.5-2"),
         ("paper", "video.mirrored=true", "video.scores"),
         ("best", "video.mirrored=true", "ResNet-20"),

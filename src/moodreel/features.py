@@ -82,7 +82,8 @@ class InputSpec:
         speech: whether a pretrained voice encoder describes the speech.
         longest_s: what lies beyond is left out; at most 8 s.
         descriptors: whether low-level descriptors of the speech are computed, one row every 20 ms.
-        speeds: with `functionals`: speeds at which they are computed once more, for training to learn from.
+        speeds: speeds at which functionals, or statistics of the speech, are computed once more, for training to learn
+            from.
     """
 
     frames: FrameSpec | None = None
@@ -130,7 +131,7 @@ class Features:
             were asked for.
         descriptors: float32, shape (n_rows, 86), of the sound between the first and the last speech; n_rows is 0
             unless `voice_state` is `ok` and they were asked for.
-        varied: float32, shape (n_speeds, 1582), functionals at other speeds; zeros unless `voice_state` is `ok`.
+        varied: float32, shape (n_speeds, 1582 or d), what is heard at other speeds; zeros unless `voice_state` is `ok`.
         face_state: one of `moodreel.prediction.FACE_STATES`.
         voice_state: one of `moodreel.prediction.VOICE_STATES`.
     """
@@ -247,14 +248,16 @@ def build_features(
         pictures = pictures[:0]
     voice_state = _judge_sound(sound, has_sound)
     functionals, speech = np.zeros(N_FUNCTIONALS, np.float32), np.zeros(encoders.voice_width, np.float32)
-    varied = np.zeros((len(spec.speeds), N_FUNCTIONALS), np.float32)
+    varied = np.zeros((len(spec.speeds), encoders.voice_width if spec.speech else N_FUNCTIONALS), np.float32)
     if voice_state == "ok" and spec.functionals:
         described = _cut_to_speech(sound) if spec.trimmed else sound
         functionals = extract_functionals(described)
         for place, speed in enumerate(spec.speeds):
             varied[place] = _extract_at_speed(described, speed)
     if voice_state == "ok" and spec.speech:
-        speech = encoders.describe_speech(extract_speech(sound[: int(CHUNK_S * RATE_HZ)]))
+        speech = _describe_speech(sound, encoders)
+        for place, speed in enumerate(spec.speeds):
+            varied[place] = _describe_speech(change_speed(sound, speed), encoders)
     descriptors = NO_DESCRIPTORS
     if voice_state == "ok" and spec.descriptors:
         descriptors = extract_descriptors(_cut_to_speech(sound))
@@ -265,6 +268,10 @@ def _extract_at_speed(sound: npt.NDArray[np.float32], speed: float) -> npt.NDArr
     """Return the functionals of a sound played faster or slower; of the sound as it is where it got too short."""
     copy = change_speed(sound, speed)
     return extract_functionals(copy if len(copy) >= LEAST_S * RATE_HZ else sound)
+
+
+def _describe_speech(sound: npt.NDArray[np.float32], encoders: Encoders) -> npt.NDArray[np.float32]:
+    return encoders.describe_speech(extract_speech(sound[: int(CHUNK_S * RATE_HZ)]))
 
 
 def _cut_to_speech(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -312,6 +319,8 @@ def check_spec(spec: InputSpec) -> None:
         raise ValueError(f"longest_s must lie within 0-{CHUNK_S:g}, found {spec.longest_s}")
     if not all(0.5 <= speed <= 2 for speed in spec.speeds):
         raise ValueError(f"speeds must lie within 0.5-2, found {', '.join(map(str, spec.speeds))}")
+    if spec.speeds and spec.speech == spec.functionals:
+        raise ValueError("speeds need functionals or speech, and not both")
     if spec.expressions and (spec.frames is None or spec.frames.framing != "face"):
         raise ValueError("expressions need frames with framing: face")
     if spec.beside and not spec.expressions:

@@ -81,7 +81,7 @@ class AudioRecipe:
             (`corpus`), or the statistics of the voice encoder of the bundle `encoders` (`speech`).
         trimmed: whether functionals are computed without the silence before and behind the speech.
         speeds: LDA also learns from each training clip played at these speeds, such as 0.9: pitch, tempo and timbre
-            move together, much as they do from one person to another. With `opensmile` alone.
+            move together, much as they do from one person to another. Not with `corpus`.
         directions: dimensions of the LDA subspace; at most 6 of them can tell 7 classes apart.
         shrinkage: how the within-class scatter is made invertible: `none` (but for rounding), `ledoit_wolf`, or
             `fixed`: blended with as much of the identity as `share` says.
@@ -384,8 +384,8 @@ def _rules(recipe: Recipe) -> list[tuple[bool, str]]:
             (0 <= audio.share <= 1, "audio.share must lie within 0-1"),
             (audio.limit >= 0, "audio.limit must be 0 or more"),
             (
-                not audio.speeds or audio.source == "opensmile",
-                "audio.speeds needs audio.source: opensmile, which can be computed at other speeds",
+                not audio.speeds or audio.source != "corpus",
+                "audio.speeds needs audio.source: opensmile or speech, which can be computed at other speeds",
             ),
             (len(audio.speeds) <= 8, "audio.speeds: at most 8"),
         ]
