@@ -442,6 +442,19 @@ def test_who_is_watched_learns_what_the_elders_see_and_not_the_labels(tmp_path):
         assert face_scores.score(logits.numpy(), test.fer2013).accuracy > 0.9
 
 
+def test_a_share_of_what_it_started_from_is_kept(tmp_path):
+    faces, start = toy_faces(48, 0), origin()
+    nets = []
+    for kept in (0.0, 0.25, 1.0):
+        (tmp_path / str(kept)).mkdir()
+        nets.append(face_fit.fit_faces(tiny_recipe(), generation(1, kept=kept), faces, start, tmp_path / str(kept)))
+    ends, mixed, same = (net.state_dict() for net in nets)
+    for name, before in start.state_dict().items():
+        torch.testing.assert_close(mixed[name], 0.75 * ends[name] + 0.25 * before)
+        torch.testing.assert_close(same[name], before)
+    assert any(not torch.equal(ends[name], before) for name, before in start.state_dict().items())
+
+
 def test_elders_see_the_pupils_very_picture_at_their_own_size_straight_or_mirrored():
     elders = [face_fit.Elder(origin().eval(), side) for side in (33, 65)]
     for number, elder in enumerate(elders):

@@ -51,7 +51,7 @@ def fit_faces(
         elders: those who watch, and decide all of both heads' targets.
 
     Returns:
-        The network with averaged weights, folded, in evaluation mode.
+        The network with averaged weights, folded, in evaluation mode; what the generation keeps of `start` blended in.
 
     Raises:
         RuntimeError: the checkpoint is of another architecture.
@@ -64,7 +64,15 @@ def fit_faces(
         run.fit_epoch()
         _save(run.state(), checkpoint)
     run.average.trunk.fold()
+    _keep(generation.kept, start, run.average)
     return run.average.eval()
+
+
+@torch.no_grad()
+def _keep(share: float, start: FaceNet, net: FaceNet) -> None:
+    """Move a folded network's weights that share of the way back to what it started from."""
+    for value, before in zip(net.state_dict().values(), start.state_dict().values(), strict=True):
+        value.lerp_(before, share)
 
 
 def _save(state: Mapping[str, Any], path: Path) -> None:

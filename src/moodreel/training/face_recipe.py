@@ -34,6 +34,8 @@ class Generation:
             they are asked once, of the faces as they are, and decide `FaceRecipe.elder_share` of FER2013's targets.
         mixing: concentration of the Beta distribution that the share of two mixed faces is drawn from (Zhang et al.,
             "mixup", ICLR 2018); 0 for none.
+        kept: share of the weights it started from in those it ends with, 0..1: between a network and what became of it
+            lie better ones than either (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
     """
 
     stages: tuple[Stage, ...]
@@ -41,6 +43,7 @@ class Generation:
     elders: tuple[int, ...] = ()
     watched: bool = False
     mixing: float = 0.0
+    kept: float = 0.0
 
     @property
     def side(self) -> int:
@@ -91,7 +94,7 @@ class FaceRecipe:
         Generation((Stage(129, 14),), elders=(1,), mixing=0.3),
         Generation((Stage(161, 9),), start=2, elders=(1, 2), mixing=0.3),
         Generation((Stage(161, 4),), start=3, elders=(1, 2, 3)),
-        Generation((Stage(161, 8),), start=4, elders=(1, 2, 4), watched=True, mixing=0.5),
+        Generation((Stage(161, 8),), start=4, elders=(1, 2, 4), watched=True, mixing=0.5, kept=0.3),
     )
     elder_share: float = 0.5
     batch: int = 64
