@@ -83,19 +83,21 @@ class FaceGraph(nn.Module):
         self.luma: Tensor
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1))
 
-    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Read expressions of aligned crops.
 
         Args:
             faces: float32, shape (n, 3, 96, 96), RGB, values 0-255.
 
         Returns:
-            Balanced logits, float32, shape (n, 7), and the features they rest on, shape (n, width), which other
-            networks may build on.
+            Balanced logits, float32, shape (n, 7); the features they rest on, shape (n, width), which other networks
+            may build on; and the logits of the FER2013 and the FER+ head, shape (n, 7) each, so that each can be
+            measured on its own labels.
         """
         grey = (faces * self.luma).sum(1, keepdim=True)
         features = self.net.features(enlarge(nn.functional.avg_pool2d(grey, CROP_SIDE // FACE_SIDE), self.side))
-        return self.mix(*self.net.answer(features)), features
+        heads = self.net.answer(features)
+        return self.mix(*heads), features, *heads
 
     def mix(self, fer2013: Tensor, ferplus: Tensor) -> Tensor:
         """The exported logits, from those of the two heads; float32, shape (n, 7) each."""
@@ -125,7 +127,7 @@ def export_onnx(graph: FaceGraph, path: Path) -> None:
         graph.eval(),
         (example,),
         input_names=["faces"],
-        output_names=["logits", "features"],
+        output_names=["logits", "features", "fer2013", "ferplus"],
         dynamic_shapes=({0: torch.export.Dim("n")},),
         dynamo=True,
         verbose=False,
