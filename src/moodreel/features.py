@@ -35,7 +35,6 @@ DESCRIPTORS = "descriptors"
 
 Part = Literal["picture", "sound"]
 """What a clip's inputs are kept apart by: one can be read anew without the other."""
-PARTS: tuple[Part, ...] = get_args(Part)
 
 FEATURES_VERSION = 3
 """Part of every cache key: raise it when the same spec reads other values than before."""

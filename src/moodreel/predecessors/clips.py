@@ -116,8 +116,7 @@ class Clips:
         encoded: dict[int, Tensor] = {}
         spent_cpu_s = kept_cpu_s = 0.0
         for row, given in zip(rows, self.inputs(rows, part), strict=True):
-            keys = self.extraction.keys[row]
-            read = keys.picture if part.sense == "face" else keys.sound
+            read = self.extraction.keys[row]["picture" if part.sense == "face" else "sound"]
             key = None if part.cache_key is None else make_key("encoded rows", part.cache_key, read)
             entry = None if key is None else self.extraction.cache.read(key)
             if entry is not None:

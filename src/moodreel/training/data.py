@@ -171,7 +171,7 @@ def _encode(
     extraction: Extraction, index: int, frames: npt.NDArray[np.uint8], encoder: ResNetEncoder, view: str = ""
 ) -> Tensor:
     """Encode one clip's frames, or take what they gave from the cache, where each view of them has its own name."""
-    key = make_key("encoded", extraction.keys[index].picture, fingerprint(encoder), *([view] if view else []))
+    key = make_key("encoded", extraction.keys[index]["picture"], fingerprint(encoder), *([view] if view else []))
     cached = extraction.cache.read(key)
     if cached is None:
         cached = {"sequence": _run_encoder(np.ascontiguousarray(frames), encoder)}

@@ -89,7 +89,9 @@ class ClipNetwork(nn.Module):
         """
         given = dict(zip(self.input_names, inputs, strict=True))
         there = torch.ones(1)
-        seen = [self._see(name, given[name]) for name in (EXPRESSIONS, FRAMES) if name in given]
+        seen = [given[EXPRESSIONS]] if EXPRESSIONS in given else []
+        if FRAMES in given and self.encoder is not None:
+            seen.append(self.encoder(given[FRAMES]))
         heard = given.get(FUNCTIONALS, given.get(SPEECH))
         sequence, looks = self._read_frames(torch.cat(seen, 1)) if seen else (torch.zeros(1, 1, 0), torch.zeros(1, 0))
         vector = torch.zeros(1, 0) if heard is None or self.sound_map is None else self.sound_map(heard[None])
@@ -100,13 +102,6 @@ class ClipNetwork(nn.Module):
         if len(answers) == 1:
             return answers[0][0]
         return torch.stack([torch.log_softmax(logits, 1) for logits in answers]).mean(0)[0]
-
-    def _see(self, name: str, given: Tensor) -> Tensor:
-        """Features of each frame, (n_frames, d), of one of the inputs."""
-        if name == EXPRESSIONS or self.encoder is None:
-            return given
-        encoded: Tensor = self.encoder(given)
-        return encoded
 
     def _read_frames(self, features: Tensor) -> tuple[Tensor, Tensor]:
         mapped: Tensor = features if self.frame_map is None else self.frame_map(features)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache as remember
@@ -22,7 +22,6 @@ from moodreel.errors import CorpusError, MediaError, OutputError
 from moodreel.features import (
     FEATURES_VERSION,
     NOT_READ,
-    PARTS,
     Features,
     InputSpec,
     Part,
@@ -53,16 +52,8 @@ class Unreadable:
     reason: str
 
 
-@dataclass(frozen=True)
-class ClipKeys:
-    """Where a clip's features stand in the cache: seen and heard apart; `None` for what is not asked for."""
-
-    picture: str | None
-    sound: str | None
-
-    def of(self, part: Part) -> str | None:
-        """The key of one part."""
-        return self.picture if part == "picture" else self.sound
+ClipKeys = Mapping[Part, str]
+"""Where a clip's features stand in the cache, by the parts that are asked for."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +84,8 @@ class Extraction:
             CorpusError: the clip came without a feature file, or one of another dimension than 1582.
         """
         features: Features | None = NOT_READ
-        for part in PARTS:
-            if features is not None and self.keys[index].of(part):
-                features = _from_cache(self.cache, self.keys[index], part, features)
+        for part, key in self.keys[index].items():
+            features = features and _from_cache(self.cache, key, part, features)
         if features is None:
             raise OutputError(f"{self.cache.folder}: an entry vanished or was damaged; start again to make it anew")
         return _with_corpus_functionals(features, self.samples[index]) if self.source == "corpus" else features
@@ -135,11 +125,11 @@ def extract_corpus(
     n_extracted = 0
     for sample, (outcome, is_new) in zip(samples, _report(_map(read, samples, workers), len(samples)), strict=True):
         n_extracted += is_new
-        if isinstance(outcome, ClipKeys):
-            kept.append((sample, outcome))
-        else:
+        if isinstance(outcome, Unreadable):
             unreadable.append(outcome)
             logger.warning("left out %s: %s", outcome.clip_id, outcome.reason)
+        else:
+            kept.append((sample, outcome))
     _check_share(unreadable, len(samples), allow_unreadable)
     clips, keys = zip(*kept, strict=True)
     return Extraction(clips, keys, cache, functionals_source, tuple(unreadable), n_extracted)
@@ -195,11 +185,11 @@ def _read_one(sample: Sample, spec: InputSpec, cache: Cache, bundle: str) -> Out
     try:
         encoders = open_encoders(bundle, spec)
         keys = _find_keys(sample, spec, encoders)
-        missing = [part for part in PARTS if keys.of(part) and _from_cache(cache, keys, part) is None]
+        missing = [part for part, key in keys.items() if _from_cache(cache, key, part) is None]
         if missing:
             features = _extract_missing(sample, spec, missing, encoders)
             for part in missing:
-                cache.write(str(keys.of(part)), features.to_arrays(part))
+                cache.write(keys[part], features.to_arrays(part))
     except (MediaError, ValueError) as error:
         return Unreadable(sample.clip_id, str(error)), False
     return keys, bool(missing)
@@ -208,16 +198,17 @@ def _read_one(sample: Sample, spec: InputSpec, cache: Cache, bundle: str) -> Out
 def _find_keys(sample: Sample, spec: InputSpec, encoders: Encoders) -> ClipKeys:
     content = (FEATURES_VERSION, hash_file(sample.path), sample.start_s, sample.end_s)
     face, voice = (encoders.checksums.get(name, "") for name in (FACE, VOICE))
-    return ClipKeys(
-        picture=make_key("picture", *content, spec_to_dict(spec.picture), face) if spec.frames else None,
-        sound=make_key("sound", *content, spec_to_dict(spec.sound), voice) if spec.hears else None,
-    )
+    keys: dict[Part, str] = {}
+    if spec.frames:
+        keys["picture"] = make_key("picture", *content, spec_to_dict(spec.picture), face)
+    if spec.hears:
+        keys["sound"] = make_key("sound", *content, spec_to_dict(spec.sound), voice)
+    return keys
 
 
-def _from_cache(cache: Cache, keys: ClipKeys, part: Part, features: Features = NOT_READ) -> Features | None:
+def _from_cache(cache: Cache, key: str, part: Part, features: Features = NOT_READ) -> Features | None:
     """Add one part out of the cache to a clip's features; `None` where it is not there, or damaged."""
-    key = keys.of(part)
-    arrays = None if key is None else cache.read(key)
+    arrays = cache.read(key)
     try:
         return None if arrays is None else features.with_arrays(part, arrays)
     except KeyError:
