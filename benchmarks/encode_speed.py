@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import torch
 
-from moodreel.training.networks import ResNetEncoder
-from moodreel.training.resnet import ResNet20
+from moodreel.training.backbones.resnet import ResNet20
+from moodreel.training.joint.networks import ResNetEncoder
 
 BATCH_FRAMES = 16
 LEAST_S = 3.0

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from moodreel.bundle import load_bundle
-from moodreel.training.face_loss import Priors, Targets
-from moodreel.training.face_network import CROP_SIDE, LUMA
-from moodreel.training.face_recipe import FaceRecipe
-from moodreel.training.face_scores import score
-from moodreel.training.ferplus import FACE_SIDE, clean_faces, majority_labels, read_faces, split_holdout
+from moodreel.training.face.ferplus import FACE_SIDE, clean_faces, majority_labels, read_faces, split_holdout
+from moodreel.training.face.loss import Priors, Targets
+from moodreel.training.face.network import CROP_SIDE
+from moodreel.training.face.recipe import FaceRecipe
+from moodreel.training.face.scores import score
+from moodreel.training.greys import LUMA
 
 OUTPUTS = ["logits", "fer2013", "ferplus"]
 PRIOR_SHARES = (0.0, 0.25, 1.0)

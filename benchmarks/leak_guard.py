@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.corpora.files import find_clips
-from moodreel.evaluation.fingerprints import (
+from moodreel.leaks.fingerprints import (
     SOUND_RATE_HZ,
     Fingerprint,
     Track,
@@ -30,9 +30,9 @@ from moodreel.evaluation.fingerprints import (
     describe_sound,
     shrink_picture,
 )
-from moodreel.evaluation.matching import find_matches
-from moodreel.media import open_clip
-from moodreel.sampling import Frame
+from moodreel.leaks.matching import find_matches
+from moodreel.media.clip import open_clip
+from moodreel.media.frames import Frame
 
 Samples = npt.NDArray[np.float32]
 _PIECE = 5

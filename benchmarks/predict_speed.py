@@ -24,13 +24,13 @@ import av
 import numpy as np
 
 from moodreel import Recognizer, __version__
-from moodreel.ahead import read_ahead
-from moodreel.demo import pan_portrait, synthesise_voice
-from moodreel.faces import FaceDetector
-from moodreel.media import open_clip
-from moodreel.sampling import Frame
-from moodreel.tracking import ANALYSIS_LONG_SIDE_PX, ANALYSIS_RATE_HZ, FaceTracker
-from moodreel.voice import VoiceListener
+from moodreel.cli.demo_clip import pan_portrait, synthesise_voice
+from moodreel.face.detector import FaceDetector
+from moodreel.face.tracking import ANALYSIS_LONG_SIDE_PX, ANALYSIS_RATE_HZ, FaceTracker
+from moodreel.media.clip import open_clip
+from moodreel.media.frames import Frame
+from moodreel.media.read_ahead import read_ahead
+from moodreel.voice.listener import VoiceListener
 
 RATE_HZ = 30
 CHILD = """

@@ -121,7 +121,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.clip
         if path is None:
-            from moodreel.demo import write_demo_clip
+            from moodreel.cli.demo_clip import write_demo_clip
 
             path = write_demo_clip(Path(folder) / "demo.mp4")
         clip = (path.name, path.read_bytes())

@@ -3,8 +3,8 @@
     python benchmarks/speech_detection.py RAVDESS NEMO [--clips 300] [--real FOLDER]
 
 RAVDESS and NEMO are folders of those corpora, FOLDER one of recordings without speech. Every figure goes through
-`VoiceListener`, as a clip and as the 2 s windows of a live stream. The bounds in `moodreel.speech_signs` were chosen on
-the speakers called "chosen on"; the figures that count are those of the others. Prints Markdown.
+`VoiceListener`, as a clip and as the 2 s windows of a live stream. The bounds in `moodreel.voice.speech_signs` were
+chosen on the speakers called "chosen on"; the figures that count are those of the others. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from numpy.random import Generator
 
 from moodreel.corpora.files import find_clips
 from moodreel.labels import N_EMOTIONS
-from moodreel.media import open_clip
-from moodreel.sampling import Sound
-from moodreel.speech import RATE_HZ, Float32, extract_speech
+from moodreel.media.clip import open_clip
+from moodreel.media.sounds import Sound
 from moodreel.timeline import WINDOW_S
-from moodreel.training import augment
-from moodreel.voice import VoiceListener
+from moodreel.training.voice import augment
+from moodreel.voice.listener import VoiceListener
+from moodreel.voice.speech import RATE_HZ, Float32, extract_speech
 
 Maker = Callable[[int, Generator], npt.NDArray[Any]]
 RATIOS_DB = (10, 0)

@@ -8,7 +8,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from media_files import write_clip
-from moodreel.demo import pan_portrait
+from moodreel.cli.demo_clip import pan_portrait
 from tiny_bundle import write_tiny_bundle
 
 

@@ -10,8 +10,9 @@ import onnx
 import pytest
 
 from moodreel import Recognizer
-from moodreel.bundle import load_bundle, run_network
+from moodreel.bundle import load_bundle
 from moodreel.errors import BundleError
+from moodreel.inference import run_network
 from tiny_bundle import write_tiny_bundle
 
 

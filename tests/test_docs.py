@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from moodreel import cli
-from moodreel.demo import write_demo_clip
+from moodreel.cli import main as cli
+from moodreel.cli.demo_clip import write_demo_clip
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

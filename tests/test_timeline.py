@@ -1,8 +1,7 @@
 """The window grid covers every clip, without slivers."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from moodreel.timeline import HOP_S, TAIL_S, WINDOW_S, count_windows, window_times, windows_between
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from media_files import tone, write_clip
-from moodreel.functionals import N_FUNCTIONALS
 from moodreel.labels import EMOTIONS
+from moodreel.voice.functionals import N_FUNCTIONALS
 
 SPEAKERS = ("ann", "bob", "cem", "dag", "eva", "fay")
 TINY = (

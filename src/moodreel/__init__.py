@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from moodreel.prediction import Prediction
-    from moodreel.recognizer import Recognizer
+    from moodreel.recognition.prediction import Prediction
+    from moodreel.recognition.recognizer import Recognizer
 
 __version__ = "0.1.0"
 __all__ = ["Prediction", "Recognizer", "__version__"]
@@ -15,11 +15,11 @@ __all__ = ["Prediction", "Recognizer", "__version__"]
 def __getattr__(name: str) -> Any:
     """Import the public classes when first used, so that `moodreel --help` need not wait for them."""
     if name == "Recognizer":
-        from moodreel.recognizer import Recognizer
+        from moodreel.recognition.recognizer import Recognizer
 
         return Recognizer
     if name == "Prediction":
-        from moodreel.prediction import Prediction
+        from moodreel.recognition.prediction import Prediction
 
         return Prediction
     raise AttributeError(f"module 'moodreel' has no attribute {name!r}")

@@ -1,5 +1,5 @@
 """`python -m moodreel` is the `moodreel` command."""
 
-from moodreel.cli import main
+from moodreel.cli.main import main
 
 main()

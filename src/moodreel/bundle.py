@@ -16,12 +16,10 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from moodreel.errors import BundleError
+from moodreel.inference import open_session
 from moodreel.labels import EMOTIONS
-from moodreel.sessions import start_session
+from moodreel.text import first_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -140,51 +138,6 @@ def load_bundle(name_or_path: str | os.PathLike[str]) -> Bundle:
     )
 
 
-def open_session(graph: bytes, where: str, threads: int) -> onnxruntime.InferenceSession:
-    """Open an ONNX graph held in memory.
-
-    Args:
-        graph: the serialised graph; it cannot pull in other files.
-        where: what to name in an error.
-        threads: threads that one run may use.
-
-    Raises:
-        BundleError: the bytes are no graph that ONNX Runtime can run.
-    """
-    try:
-        return start_session(graph, threads)
-    except Exception as error:  # ONNX Runtime raises a family of its own without a common base
-        raise BundleError(f"{where}: not a network that ONNX Runtime can run ({_first_line(error)})") from None
-
-
-def run_network(
-    session: onnxruntime.InferenceSession,
-    inputs: Mapping[str, npt.NDArray[np.float32]],
-    shapes: Mapping[str, tuple[int, ...]],
-) -> list[npt.NDArray[np.float32]]:
-    """Run a network and check what comes out of it.
-
-    Args:
-        session: the opened network.
-        inputs: its inputs by name.
-        shapes: the shape expected of each of its outputs, by name.
-
-    Returns:
-        The outputs in the order of `shapes`, finite.
-
-    Raises:
-        BundleError: the network takes other inputs, fails, or gives other or not finite outputs.
-    """
-    try:
-        outputs: list[npt.NDArray[np.float32]] = session.run(list(shapes), dict(inputs))
-    except Exception as error:  # ONNX Runtime raises a family of its own without a common base
-        raise BundleError(f"a network of the bundle cannot be run ({_first_line(error)})") from None
-    for (name, shape), output in zip(shapes.items(), outputs, strict=True):
-        if getattr(output, "shape", None) != shape or not np.isfinite(output).all():
-            raise BundleError(f"a network of the bundle gives no finite {name!r} of shape {shape}; export it anew")
-    return outputs
-
-
 def read_network(folder: Path, entry: Mapping[str, Any]) -> bytes:
     """Read a network's file and check it against its sha256.
 
@@ -226,7 +179,7 @@ def _read_manifest(path: Path) -> Mapping[str, Any]:
             raise BundleError(f"{file}: larger than {MAX_JSON_BYTES} bytes, which no bundle.json is")
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{file}: cannot be read as JSON ({_first_line(error)}); export the bundle anew") from None
+        raise BundleError(f"{file}: cannot be read as JSON ({first_line(error)}); export the bundle anew") from None
     if not isinstance(manifest, dict):
         raise BundleError(f"{file}: expected a JSON object; this is not a moodreel bundle")
     _check_schema(manifest, path)
@@ -258,7 +211,3 @@ def _expect(entry: Mapping[str, Any], key: str, kind: type[Any], path: Path) -> 
         found = "nothing" if value is None else type(value).__name__
         raise BundleError(f"{path}: bundle.json: {key!r} must be {kind.__name__}, found {found}")
     return value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

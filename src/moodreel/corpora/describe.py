@@ -14,12 +14,12 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from moodreel.container import printable
 from moodreel.corpora.files import group_problems
 from moodreel.corpora.sample import UNKNOWN_SPEAKER, Corpus, Problem, Sample, natural_key
 from moodreel.errors import MediaError
 from moodreel.labels import EMOTIONS
-from moodreel.media import open_clip
+from moodreel.media.clip import open_clip
+from moodreel.text import printable
 
 LARGE_IMBALANCE = 3.0
 """Ratio of the largest to the smallest class from which a warning is given."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from moodreel.container import printable
+from moodreel.text import printable
 
 UNKNOWN_SPEAKER = "unknown"
 """What `Sample.speaker` says where the corpus does not tell who speaks."""

@@ -1,73 +1,17 @@
-"""Evaluation: what predictions are worth, with intervals over speakers.
-
-outcomes = make_outcomes(clip_ids, speakers, labels, probabilities)
-score(outcomes).uar        # Interval(value=…, low=…, high=…, method="95% …")
-"""
+"""Evaluation: a bundle asked about labelled clips, and the reports of its answers."""
 
 from __future__ import annotations
 
-from moodreel.evaluation.calibration import (
-    Bin,
-    Calibration,
-    RiskCoverage,
-    apply_temperature,
-    brier_scores,
-    expected_calibration_error,
-    fit_temperature,
-    measure_calibration,
-    negative_log_likelihood,
-    reliability,
-    risk_coverage,
-)
-from moodreel.evaluation.comparison import Comparison, compare, holm, mcnemar_p_value
-from moodreel.evaluation.intervals import Interval, Resampling, bootstrap, group_clips, student_quantile
-from moodreel.evaluation.outcomes import Outcomes, make_outcomes
-from moodreel.evaluation.plain import to_plain
-from moodreel.evaluation.scores import (
-    ClassScores,
-    Scores,
-    confusion_matrix,
-    f1_scores,
-    macro_f1,
-    precisions,
-    recalls,
-    score,
-    unweighted_average_recall,
-    weighted_average_recall,
-)
+from moodreel.evaluation.evaluate import evaluate
+from moodreel.evaluation.plan import Plan, plan_folds, plan_split
+from moodreel.evaluation.ranking import rank_runs
+from moodreel.evaluation.report import Evaluation
 
 __all__ = [
-    "Bin",
-    "Calibration",
-    "ClassScores",
-    "Comparison",
-    "Interval",
-    "Outcomes",
-    "Resampling",
-    "RiskCoverage",
-    "Scores",
-    "apply_temperature",
-    "bootstrap",
-    "brier_scores",
-    "compare",
-    "confusion_matrix",
-    "expected_calibration_error",
-    "f1_scores",
-    "fit_temperature",
-    "group_clips",
-    "holm",
-    "macro_f1",
-    "make_outcomes",
-    "mcnemar_p_value",
-    "measure_calibration",
-    "negative_log_likelihood",
-    "precisions",
-    "recalls",
-    "reliability",
-    "risk_coverage",
-    "score",
-    "student_quantile",
-    "to_plain",
-    "unweighted_average_recall",
-    "weighted_average_recall",
+    "Evaluation",
+    "Plan",
+    "evaluate",
+    "plan_folds",
+    "plan_split",
+    "rank_runs",
 ]

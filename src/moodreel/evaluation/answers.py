@@ -18,9 +18,9 @@ import numpy as np
 
 from moodreel.corpora import Sample
 from moodreel.errors import EvaluationError, OutputError
-from moodreel.evaluation.outcomes import Floats, Outcomes, make_outcomes
 from moodreel.labels import EMOTIONS, N_EMOTIONS
-from moodreel.prediction import Modality, Prediction
+from moodreel.metrics.outcomes import Floats, Outcomes, make_outcomes
+from moodreel.recognition.prediction import Modality, Prediction
 
 ANSWERS_VERSION = 1
 ANSWERS_FILE = "predictions.jsonl"
@@ -31,7 +31,7 @@ class Said:
     """What one modality alone said of a clip.
 
     Attributes:
-        state: one of `moodreel.prediction.FACE_STATES` or `VOICE_STATES`.
+        state: one of `moodreel.recognition.prediction.FACE_STATES` or `VOICE_STATES`.
         probabilities: seven values in the order of `EMOTIONS`; `None` where it said nothing of its own.
     """
 

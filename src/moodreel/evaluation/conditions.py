@@ -9,9 +9,9 @@ import numpy as np
 
 from moodreel.corpora import UNKNOWN_SPEAKER, natural_key
 from moodreel.evaluation.answers import ClipAnswer, gather_outcomes
-from moodreel.evaluation.comparison import compare
-from moodreel.evaluation.intervals import DEFAULT_RESAMPLING, Interval, Resampling
-from moodreel.evaluation.scores import score
+from moodreel.metrics.comparison import compare
+from moodreel.metrics.intervals import DEFAULT_RESAMPLING, Interval, Resampling
+from moodreel.metrics.scores import score
 
 FEWEST_CLIPS = 20
 """A group of fewer clips is shown, but never named the worst: luck alone would choose it."""

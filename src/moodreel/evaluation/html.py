@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from moodreel.evaluation import plots
 from moodreel.evaluation.conditions import Condition
-from moodreel.evaluation.intervals import Interval
 from moodreel.evaluation.report import Evaluation
+from moodreel.metrics.intervals import Interval
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moodreel.evaluation.conditions import Condition
-from moodreel.evaluation.intervals import Interval
 from moodreel.evaluation.report import Evaluation
 from moodreel.labels import EMOTIONS
+from moodreel.metrics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

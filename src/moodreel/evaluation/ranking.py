@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from moodreel.errors import EvaluationError
-from moodreel.evaluation.comparison import Comparison, compare, holm
-from moodreel.evaluation.intervals import DEFAULT_RESAMPLING, Interval, Resampling
-from moodreel.evaluation.outcomes import Outcomes
-from moodreel.evaluation.scores import Scores, score
+from moodreel.metrics.comparison import Comparison, compare, holm
+from moodreel.metrics.intervals import DEFAULT_RESAMPLING, Interval, Resampling
+from moodreel.metrics.outcomes import Outcomes
+from moodreel.metrics.scores import Scores, score
 
 NO_EVIDENCE = "no evidence of a difference"
 

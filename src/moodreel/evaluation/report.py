@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from moodreel.container import printable
 from moodreel.errors import EvaluationError
 from moodreel.evaluation.answers import ClipAnswer, gather_outcomes
-from moodreel.evaluation.calibration import Calibration, RiskCoverage, measure_calibration, risk_coverage
 from moodreel.evaluation.conditions import (
     Condition,
     Contribution,
@@ -21,11 +19,13 @@ from moodreel.evaluation.conditions import (
     score_contributions,
 )
 from moodreel.evaluation.human import HUMAN_FIGURES, HumanFigure
-from moodreel.evaluation.intervals import DEFAULT_RESAMPLING, Resampling
-from moodreel.evaluation.leaks import LeakReport, format_leaks
-from moodreel.evaluation.outcomes import Outcomes
-from moodreel.evaluation.plain import to_plain
-from moodreel.evaluation.scores import Scores, score
+from moodreel.leaks.guard import LeakReport, format_leaks
+from moodreel.metrics.calibration import Calibration, RiskCoverage, measure_calibration, risk_coverage
+from moodreel.metrics.intervals import DEFAULT_RESAMPLING, Resampling
+from moodreel.metrics.outcomes import Outcomes
+from moodreel.metrics.plain import to_plain
+from moodreel.metrics.scores import Scores, score
+from moodreel.text import printable
 
 SCHEMA_VERSION = 1
 MOST_POINTS = 200

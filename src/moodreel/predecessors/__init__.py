@@ -1,1 +1,1 @@
-"""Two winners of the EmotiW challenge, part by part: EmoNets (2013) and Yao et al. (2015)."""
+"""The two challenge winners that the study measured itself against, rebuilt."""

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from moodreel.cache import make_key
 from moodreel.labels import EMOTIONS
 from moodreel.predecessors.parts import Array, Part
+from moodreel.storage.cache import make_key
 from moodreel.training.extraction import Extraction
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from moodreel.features import InputSpec, input_names
 from moodreel.labels import N_EMOTIONS
 from moodreel.predecessors.parts import FittedPart
+from moodreel.recognition.inputs import InputSpec, input_names
 
 _LEAST = 1e-6
 

@@ -11,18 +11,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from moodreel.cache import make_key
-from moodreel.features import DESCRIPTORS, FRAMES, FUNCTIONALS
 from moodreel.labels import N_EMOTIONS
-from moodreel.predecessors.au_relations import AuRelationSvm
-from moodreel.predecessors.audio_dbn import DeepBeliefNetwork
-from moodreel.predecessors.bag_of_mouths import fit_mouths
-from moodreel.predecessors.face_cnn import FaceAnswers, FaceCnn
-from moodreel.predecessors.logistic import make_logistic, to_module
-from moodreel.predecessors.patch_features import GRID, PatchFeatures
+from moodreel.predecessors.emonets.audio_dbn import DeepBeliefNetwork
+from moodreel.predecessors.emonets.bag_of_mouths import fit_mouths
+from moodreel.predecessors.emonets.face_cnn import FaceAnswers, FaceCnn
+from moodreel.predecessors.emonets.relational_autoencoder import fit_motion
 from moodreel.predecessors.recipe import CONVNET_AUDIO_MEMBERS, PredecessorRecipe
-from moodreel.predecessors.relational_autoencoder import fit_motion
-from moodreel.predecessors.svm import KernelSvm
+from moodreel.predecessors.shared.logistic import make_logistic, to_module
+from moodreel.predecessors.shared.svm import KernelSvm
+from moodreel.predecessors.yao2015.au_relations import AuRelationSvm
+from moodreel.predecessors.yao2015.patch_features import GRID, PatchFeatures
+from moodreel.recognition.inputs import DESCRIPTORS, FRAMES, FUNCTIONALS
+from moodreel.storage.cache import make_key
 
 Array = npt.NDArray[Any]
 Sense = Literal["face", "voice"]

@@ -10,10 +10,10 @@ import numpy as np
 from torch import nn
 
 from moodreel.labels import EMOTIONS
-from moodreel.predecessors.bag_of_mouths import PATCH_SIDE_PX, MouthEncoder
-from moodreel.predecessors.face_cnn import FaceAnswers
+from moodreel.predecessors.emonets.bag_of_mouths import PATCH_SIDE_PX, MouthEncoder
+from moodreel.predecessors.emonets.face_cnn import FaceAnswers
+from moodreel.predecessors.emonets.relational_autoencoder import BLOCK_FRAMES, BLOCK_SIDE_PX, MotionEncoder
 from moodreel.predecessors.parts import Array, FittedPart
-from moodreel.predecessors.relational_autoencoder import BLOCK_FRAMES, BLOCK_SIDE_PX, MotionEncoder
 
 _MOST_TILES = 64
 _FRAMES_SHOWN = (0, 4, 8)

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from moodreel.errors import RecipeError
-from moodreel.features import FrameSpec, InputSpec, check_spec
-from moodreel.predecessors.bag_of_mouths import MouthSettings
-from moodreel.predecessors.face_cnn import CnnSettings
-from moodreel.predecessors.fusion import SearchSettings
-from moodreel.predecessors.patch_features import Family
-from moodreel.predecessors.pictures import FRAME_SIDE_PX
-from moodreel.predecessors.relational_autoencoder import RelationalSettings
-from moodreel.training.recipe import read_recipe_text
-from moodreel.training.strict import read_strict
+from moodreel.predecessors.emonets.bag_of_mouths import MouthSettings
+from moodreel.predecessors.emonets.class_weights import SearchSettings
+from moodreel.predecessors.emonets.face_cnn import CnnSettings
+from moodreel.predecessors.emonets.relational_autoencoder import RelationalSettings
+from moodreel.predecessors.shared.pictures import FRAME_SIDE_PX
+from moodreel.predecessors.yao2015.patch_features import Family
+from moodreel.recognition.inputs import FrameSpec, InputSpec, check_spec
+from moodreel.training.joint.recipe import read_recipe_text
+from moodreel.training.strict_yaml import read_strict
 
 CONVNET_AUDIO_MEMBERS = ("face_cnn", "audio_dbn")
 
@@ -157,7 +157,7 @@ def load_predecessor(name_or_path: str, changes: Sequence[str] = ()) -> Predeces
 
     Args:
         name_or_path: `emonets`, `yao2015`, or a YAML file.
-        changes: `key=value` each, as in `moodreel.training.recipe.load_recipe`.
+        changes: `key=value` each, as in `moodreel.training.joint.recipe.load_recipe`.
 
     Raises:
         RecipeError: no such recipe, an unknown or ill-typed key, or values that do not go together.

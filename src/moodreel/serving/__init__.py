@@ -1,1 +1,1 @@
-"""The HTTP server: an API over the same recognizer as `moodreel predict`, and a page to drop a clip on."""
+"""Serving: an HTTP API and a page; a server process that never decodes, and workers that do."""

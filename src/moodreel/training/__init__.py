@@ -1,1 +1,1 @@
-"""Training: imports torch; nothing outside this package does."""
+"""Training: corpora in, bundles out. Here, and under `predecessors`, alone is torch imported."""

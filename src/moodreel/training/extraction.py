@@ -7,29 +7,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache as remember
-from functools import partial
+from functools import cache as remember, partial
 from multiprocessing import get_context
 from typing import Literal
 
 import numpy as np
 
 from moodreel.bundle import load_bundle
-from moodreel.cache import Cache, hash_file, make_key
 from moodreel.corpora import Sample, read_feature_file
-from moodreel.encoders import FACE, VOICE, Encoders
 from moodreel.errors import CorpusError, MediaError, OutputError
-from moodreel.features import (
-    FEATURES_VERSION,
-    NOT_READ,
-    Features,
-    InputSpec,
-    Part,
-    extract_features,
-    spec_to_dict,
-)
-from moodreel.functionals import N_FUNCTIONALS
-from moodreel.media import open_clip
+from moodreel.media.clip import open_clip
+from moodreel.recognition.encoders import FACE, VOICE, Encoders
+from moodreel.recognition.inputs import FEATURES_VERSION, NOT_READ, Features, InputSpec, Part, spec_to_dict
+from moodreel.recognition.reading import extract_features
+from moodreel.storage.cache import Cache, hash_file, make_key
+from moodreel.voice.functionals import N_FUNCTIONALS
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from moodreel.cache import make_key
 from moodreel.corpora import Sample, natural_key
+from moodreel.corpora.splits import Split
 from moodreel.errors import OutputError, RecipeError
-from moodreel.splits import Split
-from moodreel.training.recipe import format_recipe
-from moodreel.whole_files import check_writable, write_text
+from moodreel.storage.cache import make_key
+from moodreel.storage.whole_files import check_writable, write_text
+from moodreel.training.strict_yaml import format_recipe
 
 RECIPE_FILE = "recipe.yaml"
 SPLIT_FILE = "split.json"

@@ -1,0 +1,135 @@
+"""The command line: it puts the commands together and turns a user's mistake into one line.
+
+Every command imports what is heavy inside its function, so that `--help` is fast.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from moodreel.cli import pretrain
+from moodreel.cli.compare import compare
+from moodreel.cli.corpus import corpus
+from moodreel.cli.demo import demo
+from moodreel.cli.doctor import doctor
+from moodreel.cli.evaluate import evaluate
+from moodreel.cli.parts import parts
+from moodreel.cli.postmortem import postmortem
+from moodreel.cli.predict import predict
+from moodreel.cli.serve import serve
+from moodreel.cli.train import train
+from moodreel.cli.tune import tune
+from moodreel.errors import MoodreelError
+
+COMMANDS: tuple[Callable[..., Any], ...] = (
+    predict,
+    demo,
+    serve,
+    corpus,
+    train,
+    tune,
+    evaluate,
+    compare,
+    parts,
+    postmortem,
+    doctor,
+)
+PLUGINS = "moodreel.commands"
+"""Group of entry points whose functions become commands of their names."""
+
+EXTRAS = {
+    "torch": "train",
+    "lightning": "train",
+    "torchmetrics": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "sklearn": "train",
+    "scipy": "train",
+    "yaml": "train",
+    "optuna": "train",
+    "sqlalchemy": "train",
+    "tensorboard": "train",
+    "matplotlib": "train",
+    "fastapi": "serve",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "websockets": "serve",
+    "python_multipart": "serve",
+    "prometheus_client": "serve",
+}
+"""Modules that only an extra installs, and which."""
+
+_INTERRUPTED_STATUS = 130
+_USAGE_ERROR: Any = typer.BadParameter.__base__  # of a missing or wrong argument; typer gives it no public name
+
+app = typer.Typer(
+    name="moodreel",
+    help="Audio-visual emotion recognition: what the people in a clip feel, from face and voice, over time.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _command in COMMANDS:
+    app.command()(_command)
+app.add_typer(pretrain.app, name="pretrain")
+for _plugin in entry_points(group=PLUGINS):
+    app.command(_plugin.name)(_plugin.load())
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from moodreel import __version__
+
+        typer.echo(f"moodreel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Read options that stand before a command."""
+
+
+def main() -> NoReturn:
+    """Run the command line; a user's mistake ends in one line on stderr and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except _USAGE_ERROR as error:
+        _refuse_usage(error)
+    except MoodreelError as error:
+        _refuse(str(error))
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        _refuse(f"this command needs {error.name}: pip install 'moodreel[{EXTRAS[error.name]}]'")
+    except KeyboardInterrupt:
+        typer.echo("moodreel: interrupted", err=True)
+        sys.exit(_INTERRUPTED_STATUS)
+
+
+def _refuse(problem: str) -> NoReturn:
+    from moodreel.text import printable  # names in messages may come from hostile files
+
+    typer.echo(f"moodreel: error: {printable(problem)}", err=True)
+    sys.exit(2)
+
+
+def _refuse_usage(error: Any) -> NoReturn:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(error.format_message(), err=True)
+        sys.exit(2)
+    command = error.ctx.command_path if error.ctx is not None else "moodreel"
+    problem = error.format_message().rstrip(".?")
+    _refuse(f"{problem[:1].lower()}{problem[1:]}; see {command} --help")

@@ -1,0 +1,33 @@
+"""Options that several commands share, so that they are called and explained alike everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+CorpusArgument = Annotated[Path, typer.Argument(help="Folder or manifest of labelled clips.", show_default=False)]
+LayoutOption = Annotated[str | None, typer.Option("--layout", help="The corpus's layout; found out when not given.")]
+SpeakersOption = Annotated[
+    str | None, typer.Option("--speakers", help="Pattern with a group (?P<speaker>…) over clip paths.")
+]
+SpeakersCsvOption = Annotated[
+    Path | None, typer.Option("--speakers-csv", help="Table of each clip's speaker or film: clip, speaker.")
+]
+AllowOutsideOption = Annotated[
+    bool, typer.Option("--allow-outside", help="Let a manifest name files outside its folder.")
+]
+AllowSharedOption = Annotated[bool, typer.Option("--allow-shared-speakers", help="Let speakers stand on both sides.")]
+AllowUnreadableOption = Annotated[
+    bool, typer.Option("--allow-unreadable", help="Go on with over 5 % of clips unreadable.")
+]
+CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder of the feature cache.")]
+WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Processes that read clips.")]
+ThreadsOption = Annotated[
+    int, typer.Option("--threads", min=1, max=64, help="Processor threads that the networks may use.")
+]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="A bundle's name, or its folder (RUN/bundle).")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done, on stderr.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; a stopped run goes on from it.")]

@@ -1,0 +1,71 @@
+"""`moodreel pretrain`: the networks that the bundles are built of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moodreel.cli.options import (
+    OutOption,
+    ThreadsOption,
+)
+
+app = typer.Typer(help="Train the networks that the bundles are built of.", no_args_is_help=True)
+
+FerplusOption = Annotated[Path, typer.Option(help="Folder with FER2013 + FER+ as train.npz and valid.npz.")]
+RavdessOption = Annotated[Path, typer.Option(help="Folder with RAVDESS's speech.")]
+NemoOption = Annotated[Path, typer.Option(help="Folder with nEMO: data.tsv and audio/.")]
+OriginOption = Annotated[Path | None, typer.Option(help="Folder with the origin's weights; fetched when not given.")]
+
+
+@app.command("cifar10")
+def pretrain_cifar10(
+    data: Annotated[Path, typer.Argument(help="CIFAR-10: class folders, a .zip of them, or the python archive.")],
+    out: OutOption,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pictures.")] = 160,
+    threads: ThreadsOption = 2,
+) -> None:
+    """Train ResNet-20 on CIFAR-10."""
+    from moodreel.training import machine
+    from moodreel.training.backbones import cifar10
+
+    machine.start(threads)
+    facts = cifar10.pretrain(data, out, cifar10.CifarSettings(epochs=epochs), resume=True)
+    typer.echo(f"{facts['test_accuracy']:.4f} of {facts['n_test']} test pictures right: {out / 'resnet20.onnx'}")
+
+
+@app.command("faces")
+def pretrain_faces(
+    data: FerplusOption, out: OutOption, origin: OriginOption = None, threads: ThreadsOption = 2
+) -> None:
+    """Fine-tune the face network on FER2013 and FER+."""
+    from moodreel.training import machine
+    from moodreel.training.face import generations as face
+
+    machine.start(threads)
+    typer.echo(face.pretrain_faces(data, out, origin=origin))
+
+
+@app.command("voice")
+def pretrain_voice(ravdess: RavdessOption, nemo: NemoOption, out: OutOption, threads: ThreadsOption = 2) -> None:
+    """Fine-tune the voice network on RAVDESS and nEMO."""
+    from moodreel.training import machine
+    from moodreel.training.voice import stages as voice
+
+    machine.start(threads)
+    voice.pretrain_voice(ravdess, nemo, out, threads=threads)
+    typer.echo(out / "voice.onnx")
+
+
+@app.command("default")
+def pretrain_default(
+    ferplus: FerplusOption, ravdess: RavdessOption, nemo: NemoOption, out: OutOption, threads: ThreadsOption = 2
+) -> None:
+    """Rebuild the default bundle: both networks, their calibration and fusion, in OUT/default."""
+    from moodreel.training import machine
+    from moodreel.training.default import rebuild as default
+
+    machine.start(threads)
+    typer.echo(default.pretrain_default(ferplus, ravdess, nemo, out, threads))

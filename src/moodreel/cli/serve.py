@@ -1,0 +1,47 @@
+"""`moodreel serve`: an HTTP API and a page."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any that is free.")] = 8000,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A bundle's name, or its folder (RUN/bundle).")
+    ] = "default",
+    allow_host: Annotated[list[str] | None, typer.Option(help="A further name that clients may call it by.")] = None,
+    allow_without_token: Annotated[
+        bool, typer.Option("--allow-without-token", help="Let the network in though MOODREEL_TOKEN is not set.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Clips read at a time, each in a process.")] = 2,
+    queue: Annotated[int, typer.Option(min=0, max=1000, help="Clips that may wait.")] = 16,
+    max_upload_mb: Annotated[int, typer.Option(min=1, help="Largest clip, in MiB.")] = 256,
+    max_minutes: Annotated[float, typer.Option(min=0.01, help="Longest clip.")] = 30.0,
+    max_megapixels: Annotated[float, typer.Option(min=0.01, help="Largest picture.")] = 16.8,
+    max_job_seconds: Annotated[float, typer.Option(min=1, help="Longest time that a clip is worked on.")] = 600.0,
+    max_memory_mb: Annotated[int, typer.Option(min=64, help="Memory that a clip may take, in MiB.")] = 2048,
+    streams: Annotated[int, typer.Option(min=0, max=64, help="Live streams at a time.")] = 2,
+) -> None:
+    """Serve an HTTP API and a page to drop clips on. With MOODREEL_TOKEN set, clients must show that token."""
+    from moodreel.serving.protocol.limits import MIB, Limits
+    from moodreel.serving.server.app import Settings
+    from moodreel.serving.server.guard import Access
+    from moodreel.serving.server.run import check_exposure, read_token, run
+
+    token = read_token()
+    check_exposure(host, token, is_open=allow_without_token)
+    limits = Limits(
+        upload_bytes=max_upload_mb * MIB,
+        clip_s=max_minutes * 60,
+        picture_px=round(max_megapixels * 1e6),
+        workers=workers,
+        waiting_jobs=queue,
+        job_s=max_job_seconds,
+        memory_bytes=max_memory_mb * MIB,
+        streams=streams,
+    )
+    run(Settings(model, Access(host, tuple(allow_host or ()), token), limits), port)

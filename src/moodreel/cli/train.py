@@ -1,0 +1,76 @@
+"""`moodreel train`: a recipe trained on a corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moodreel.cli.options import (
+    AllowOutsideOption,
+    AllowSharedOption,
+    AllowUnreadableOption,
+    CacheOption,
+    CorpusArgument,
+    LayoutOption,
+    OutOption,
+    SpeakersCsvOption,
+    SpeakersOption,
+    ThreadsOption,
+    WorkersOption,
+)
+from moodreel.errors import MoodreelError
+
+
+def train(
+    corpus: CorpusArgument,
+    out: OutOption,
+    recipe: Annotated[str, typer.Option(help="A shipped recipe's name or a YAML file.")] = "repaired",
+    max_epochs: Annotated[int | None, typer.Option(min=1, help="Overrides the recipe's epochs.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Leave this fold of speakers out (from 1) and score it.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
+    change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key=value.")] = None,
+    layout: LayoutOption = None,
+    speakers: SpeakersOption = None,
+    speakers_csv: SpeakersCsvOption = None,
+    allow_outside: AllowOutsideOption = False,
+    allow_shared_speakers: AllowSharedOption = False,
+    allow_unreadable: AllowUnreadableOption = False,
+    cache: CacheOption = None,
+    devices: Annotated[int, typer.Option(min=1, help="Processes that share each batch.")] = 1,
+    workers: WorkersOption = 2,
+    only: Annotated[str | None, typer.Option(help="Of emonets or yao2015: train this part alone.")] = None,
+    faces: Annotated[Path | None, typer.Option(help="Of emonets or yao2015: FER2013 + FER+, as .npz files.")] = None,
+    threads: ThreadsOption = 2,
+) -> None:
+    """Train a recipe on a corpus; the bundle is OUT/bundle."""
+    from moodreel.predecessors.train import train_predecessor
+    from moodreel.training import machine
+    from moodreel.training.joint.recipe import is_predecessor
+    from moodreel.training.joint.train import train as run
+    from moodreel.training.options import TrainOptions, format_scores
+
+    machine.start(threads)
+    options = TrainOptions(
+        max_epochs=max_epochs,
+        fold=fold,
+        resume=resume,
+        devices=devices,
+        workers=workers,
+        changes=tuple(change or ()),
+        layout=layout,
+        speaker_regex=speakers,
+        speakers_csv=speakers_csv,
+        allow_outside=allow_outside,
+        allow_shared_speakers=allow_shared_speakers,
+        allow_unreadable=allow_unreadable,
+        cache=cache,
+    )
+    if is_predecessor(recipe):
+        scores = train_predecessor(corpus, recipe, out, options, only=only, faces=faces)
+    elif only or faces:
+        raise MoodreelError(f"{recipe}: has no parts, so --only and --faces mean nothing; use emonets or yao2015")
+    else:
+        scores = run(corpus, recipe, out, options)
+    typer.echo(format_scores(scores, out))

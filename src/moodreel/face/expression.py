@@ -1,0 +1,105 @@
+"""The face's expression: tracked crops in, the face network's answer for each of them out, by track.
+
+Crops are read in small batches and dropped; seven numbers a face and frame are all that stays.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from moodreel.inference import run_network
+from moodreel.labels import N_EMOTIONS
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from moodreel.face.tracking import TrackedFace
+
+BATCH_FACES = 8
+"""Faces a run of the network: more gains nothing on a CPU and holds more crops."""
+
+
+@dataclass(frozen=True)
+class Expressions:
+    """What the face network says of one track.
+
+    Attributes:
+        times_s: float64, shape (n,): time of each frame, rising.
+        logits: float32, shape (n, 7), uncalibrated, in the order of `EMOTIONS`.
+    """
+
+    times_s: npt.NDArray[np.float64]
+    logits: npt.NDArray[np.float32]
+
+
+@dataclass
+class ExpressionReader:
+    """Reads the faces of one clip.
+
+    Attributes:
+        session: the opened face network: `faces` (n, 3, side, side) RGB float32 0-255 -> `logits` (n, 7).
+    """
+
+    session: onnxruntime.InferenceSession
+    _waiting: list[TrackedFace] = field(default_factory=list, init=False)
+    _times_s: dict[int, array[float]] = field(default_factory=dict, init=False)
+    _logits: dict[int, array[float]] = field(default_factory=dict, init=False)
+
+    def read(self, face: TrackedFace) -> None:
+        """Take the next face; faces come in the order of time."""
+        self._waiting.append(face)
+        if len(self._waiting) >= BATCH_FACES:
+            self._run()
+
+    def finish(self) -> dict[int, Expressions]:
+        """Read what is left and return the answers by track."""
+        self._run()
+        return {track: self._collect(track) for track in self._times_s}
+
+    def _run(self) -> None:
+        if not self._waiting:
+            return
+        crops = np.stack([face.crop for face in self._waiting]).transpose(0, 3, 1, 2)
+        logits = read_faces(self.session, np.ascontiguousarray(crops, dtype=np.float32))
+        for face, row in zip(self._waiting, logits, strict=True):
+            self._times_s.setdefault(face.track_id, array("d")).append(face.time_s)
+            self._logits.setdefault(face.track_id, array("f")).extend(float(value) for value in row)
+        self._waiting = []
+
+    def _collect(self, track: int) -> Expressions:
+        logits = np.frombuffer(self._logits[track], dtype=np.float32).reshape(-1, N_EMOTIONS)
+        return Expressions(np.frombuffer(self._times_s[track]), logits)
+
+
+def read_faces(session: onnxruntime.InferenceSession, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Run the face network.
+
+    Args:
+        session: the opened network.
+        crops: aligned faces, RGB 0-255, shape (n, 3, side, side).
+
+    Returns:
+        Logits, shape (n, 7).
+
+    Raises:
+        BundleError: it is no face network.
+    """
+    return run_network(session, {"faces": crops}, {"logits": (len(crops), N_EMOTIONS)})[0]
+
+
+def join_expressions(parts: Iterable[Expressions]) -> Expressions:
+    """Join the tracks of one person, in the order of time.
+
+    Args:
+        parts: the answers of each track, at least one.
+    """
+    whole = list(parts)
+    times_s = np.concatenate([part.times_s for part in whole])
+    order = np.argsort(times_s, kind="stable")
+    return Expressions(times_s[order], np.concatenate([part.logits for part in whole])[order])

@@ -1,0 +1,19 @@
+"""Media in: a file becomes a `Clip`, whose frames and sound come as one stream."""
+
+from __future__ import annotations
+
+from moodreel.media.clip import Clip, open_clip
+from moodreel.media.find import find_media
+from moodreel.media.frames import Frame
+from moodreel.media.sounds import Sound
+from moodreel.media.streams import SoundTrack, VideoTrack
+
+__all__ = [
+    "Clip",
+    "Frame",
+    "Sound",
+    "SoundTrack",
+    "VideoTrack",
+    "find_media",
+    "open_clip",
+]

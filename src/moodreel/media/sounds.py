@@ -1,0 +1,140 @@
+"""Sound as it leaves the decoder, as blocks of mono samples without gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from moodreel.media.clock import Clock
+from moodreel.media.container import DecodeError
+
+_SOUND_RATES_HZ = range(1000, 768_001)
+
+
+_SHORTEST_PAUSE_S = 0.1
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A block of sound; each block follows its predecessor without a gap (pauses of the file are filled with zeros).
+
+    Attributes:
+        start_s: seconds from the clip's start to the first sample; the first block of a clip may start late.
+        samples: mono float32 at the rate asked for, values -1 to 1, at most one second.
+    """
+
+    start_s: float
+    samples: NDArray[np.float32]
+
+
+class SoundSampler:
+    """Resamples what the sound decoder yields to gapless mono blocks.
+
+    Attributes:
+        kind: what this is, in messages.
+        count: samples yielded or held so far.
+        damaged: decoded frames that could not be resampled.
+        end_s: end of the last sample, in seconds.
+        gap_s: longest pause filled with zeros so far, in seconds.
+    """
+
+    kind = "sound"
+
+    @property
+    def jumps(self) -> int:
+        """How often time stamps jumped."""
+        return self._clock.jumps
+
+    def __init__(self, rate_hz: int) -> None:
+        self.count = 0
+        self.damaged = 0
+        self.end_s = 0.0
+        self.gap_s = 0.0
+        self._rate_hz = rate_hz
+        self._started = False
+        self._start_s = 0.0
+        self._clock = Clock()
+        self._resampler: av.AudioResampler | None = None
+        self._resamples: tuple[str, str, int] | None = None
+        self._held: list[NDArray[np.float32]] = []
+        self._n_held = 0
+
+    def read(self, decoded: av.AudioFrame, stamp_s: float | None, elsewhere_s: float) -> Iterator[Sound]:
+        """Yield the blocks that one decoded frame completes.
+
+        Args:
+            decoded: the decoder's frame.
+            stamp_s: its time in the file, in seconds from the clip's start.
+            elsewhere_s: time the picture has reached, in seconds.
+        """
+        if decoded.sample_rate not in _SOUND_RATES_HZ or not decoded.samples:
+            self.damaged += 1
+            return
+        time_s = self._clock.place(stamp_s, decoded.samples / decoded.sample_rate, elsewhere_s)
+        if not self._started:
+            self._started, self._start_s, self.end_s = True, time_s, time_s
+        yield from self._fill_until(time_s)
+        for samples in self._resample(decoded):
+            yield from self._add(samples)
+
+    def flush(self) -> Iterator[Sound]:
+        """Yield what is left at the end of the file."""
+        for samples in self._drain():
+            yield from self._add(samples)
+        if self._n_held:
+            yield self._take(self._n_held)
+
+    def _fill_until(self, time_s: float) -> Iterator[Sound]:
+        pause_s = time_s - self.end_s
+        self.gap_s = max(self.gap_s, pause_s)
+        n_missing = round(pause_s * self._rate_hz) if pause_s > _SHORTEST_PAUSE_S else 0
+        while n_missing > 0:
+            n_block = min(n_missing, self._rate_hz)
+            yield from self._add(np.zeros(n_block, np.float32))
+            n_missing -= n_block
+
+    def _resample(self, decoded: av.AudioFrame) -> list[NDArray[np.float32]]:
+        resamples = (decoded.format.name, decoded.layout.name, decoded.sample_rate)
+        before = self._drain() if resamples != self._resamples else []
+        if self._resampler is None:
+            self._resamples = resamples
+            # Without this, channels added up in floating point come out louder than full scale.
+            self._resampler = av.AudioResampler("flt", "mono", self._rate_hz, options={"rematrix_maxval": "1.0"})
+        decoded.pts = None  # the clock has read it; the resampler must not act on it
+        try:
+            return before + [_clean(frame) for frame in self._resampler.resample(decoded)]
+        except DecodeError:
+            self.damaged += 1
+            self._resampler = None
+            return before
+
+    def _drain(self) -> list[NDArray[np.float32]]:
+        resampler, self._resampler = self._resampler, None
+        try:
+            return [] if resampler is None else [_clean(frame) for frame in resampler.resample(None) if frame]
+        except DecodeError:
+            return []
+
+    def _add(self, samples: NDArray[np.float32]) -> Iterator[Sound]:
+        self._held.append(samples)
+        self._n_held += len(samples)
+        self.count += len(samples)
+        self.end_s = self._start_s + self.count / self._rate_hz
+        while self._n_held >= self._rate_hz:
+            yield self._take(self._rate_hz)
+
+    def _take(self, size: int) -> Sound:
+        joined = np.concatenate(self._held)
+        start_s = self._start_s + (self.count - self._n_held) / self._rate_hz
+        self._held, self._n_held = [joined[size:]], len(joined) - size
+        return Sound(start_s, joined[:size])
+
+
+def _clean(frame: av.AudioFrame) -> NDArray[np.float32]:
+    samples: NDArray[np.float32] = frame.to_ndarray().reshape(-1).astype(np.float32)
+    samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.clip(samples, np.float32(-1), np.float32(1))

@@ -1,0 +1,1 @@
+"""EmoNets (Kahou et al. 2013, 2015)."""

@@ -1,0 +1,1 @@
+"""Yao et al. 2015: relations of action units."""

@@ -1,0 +1,74 @@
+"""Media in, `Prediction` out, with whatever networks a bundle holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from moodreel.bundle import Bundle, load_bundle
+from moodreel.media.clip import open_clip
+from moodreel.recognition.joint_network import JointReader
+from moodreel.recognition.late_fusion import LateReader
+from moodreel.recognition.prediction import Prediction
+
+Media = str | os.PathLike[str] | bytes | IO[bytes]
+Progress = Callable[[float], None]
+
+READERS: dict[str, type[JointReader] | type[LateReader]] = {"late": LateReader, "joint": JointReader}
+"""What reads a clip with each kind of bundle."""
+
+
+class Recognizer:
+    """Tells the emotion of clips with one bundle. Made by `Recognizer.load`; its networks are opened once.
+
+    One recognizer may serve several threads at a time.
+
+    Attributes:
+        bundle: the opened bundle.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int = 2) -> None:
+        """Open the networks of a bundle.
+
+        Args:
+            bundle: the opened bundle.
+            threads: processor threads that a network may use.
+
+        Raises:
+            BundleError: the bundle lacks a network or a number that predicting needs.
+        """
+        self.bundle = bundle
+        self._reader = READERS[bundle.kind](bundle, threads=threads)
+
+    @classmethod
+    def load(cls, model: str | os.PathLike[str] = "default", *, threads: int = 2) -> Recognizer:
+        """Open a bundle by name or folder.
+
+        Args:
+            model: name of a bundle that ships with the package, or a bundle's folder.
+            threads: processor threads that a network may use.
+
+        Raises:
+            BundleError: there is no such bundle, or it cannot be used.
+        """
+        return cls(load_bundle(model), threads=threads)
+
+    def predict(self, media: Media, *, name: str | None = None, progress: Progress | None = None) -> Prediction:
+        """Tell the emotion of one clip.
+
+        Args:
+            media: a file's path, its bytes, or an open binary file.
+            name: how to call the clip in the answer; its path by default.
+            progress: called now and then with the share done, 0-1.
+
+        Returns:
+            The answer; where nothing usable is in the clip, uniform probabilities, abstained, with a warning.
+
+        Raises:
+            MediaError: the file cannot be read as media.
+        """
+        with open_clip(media, name) as clip:
+            shown = str(Path(media)) if isinstance(media, str | os.PathLike) else clip.name
+            return self._reader.read(clip, name or shown, progress)

@@ -1,0 +1,1 @@
+"""The process that answers HTTP: it never opens media."""

@@ -1,0 +1,151 @@
+"""The application: its parts put together, what happens at its start and end, how failures are told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib import resources
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from moodreel import __version__
+from moodreel.bundle import load_bundle
+from moodreel.errors import MoodreelError
+from moodreel.serving.protocol.failures import log_failure
+from moodreel.serving.protocol.limits import Limits
+from moodreel.serving.protocol.options import WorkerOptions
+from moodreel.serving.protocol.problems import MEDIA_TYPE, Problem, ProblemError
+from moodreel.serving.server import about, predictions, stream
+from moodreel.serving.server.early_answers import Linger
+from moodreel.serving.server.guard import METHODS, Access, Guard
+from moodreel.serving.server.head import Head
+from moodreel.serving.server.jobs import JobBook
+from moodreel.serving.server.metrics import Metrics
+from moodreel.serving.server.openapi import describe
+from moodreel.serving.server.pool import WorkerPool
+from moodreel.serving.server.service import Service
+from moodreel.serving.server.spool import open_spool
+
+_KINDS_BY_STATUS = {404: "not-found", 405: "method-not-allowed"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a server is started with.
+
+    Attributes:
+        model: name or folder of the bundle it serves.
+        access: who may use it.
+        limits: how much it takes on.
+    """
+
+    model: str = "default"
+    access: Access = field(default_factory=lambda: Access("127.0.0.1"))
+    limits: Limits = field(default_factory=Limits)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Put a server together.
+
+    Args:
+        settings: what it is started with.
+
+    Raises:
+        BundleError: its bundle is missing or damaged.
+    """
+    bundle, limits, metrics = load_bundle(settings.model), settings.limits, Metrics()
+
+    @asynccontextmanager
+    async def live(app: FastAPI) -> AsyncIterator[None]:
+        book = JobBook(limits)
+        options = WorkerOptions("clips", settings.model, limits.memory_bytes, limits.clip_s, limits.picture_px)
+        pool = WorkerPool(options, limits, book, metrics)
+        with open_spool() as folder:
+            app.state.service = Service(bundle, settings.access, limits, metrics, book, pool, folder, options)
+            try:
+                await pool.start()
+                yield
+            except MoodreelError as error:
+                app.state.failure = error
+                raise
+            finally:
+                await pool.stop()
+
+    app = FastAPI(
+        title="moodreel",
+        version=__version__,
+        lifespan=live,
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for router in (about.router, predictions.router, stream.router):
+        app.include_router(router)
+    app.router.default = _Page(directory=str(resources.files("moodreel") / "static"), html=True)
+    describe(app, needs_token=settings.access.token is not None)
+    _tell_failures(app)
+    app.add_middleware(Head)
+    app.add_middleware(Guard, access=settings.access, metrics=metrics)
+    app.add_middleware(Linger)  # outermost, so that it sees the guard's refusals too
+    return app
+
+
+class _Page(StaticFiles):
+    """The page, where no route is. Mounted at `/` it would take calls of a wrong method as well, and answer 404."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def _tell_failures(app: FastAPI) -> None:
+    """Answer every failure with problem details."""
+
+    @app.exception_handler(ProblemError)
+    async def tell_problem(_: Request, error: ProblemError) -> Response:
+        return problem_response(error.problem)
+
+    @app.exception_handler(RequestValidationError)
+    async def tell_parameter(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return problem_response(Problem("bad-parameter", f"{first['loc'][-1]}: {first['msg']}"))
+
+    @app.exception_handler(HTTPException)
+    async def tell_status(request: Request, error: HTTPException) -> Response:
+        kind = _KINDS_BY_STATUS.get(error.status_code, "bad-request")
+        details = {"not-found": "see /openapi.json for what is here", "method-not-allowed": "see the header Allow"}
+        headers = dict(error.headers or {})
+        if allowed := kind == "method-not-allowed" and _methods_at(app, request):
+            headers["Allow"] = ", ".join(allowed)
+        return problem_response(Problem(kind, details.get(kind, str(error.detail)), headers))
+
+    @app.exception_handler(Exception)
+    async def tell_internal(_: Request, error: Exception) -> Response:
+        log_failure(error)
+        return problem_response(Problem("internal", "an error of the server, not of the request; please report it"))
+
+
+def _methods_at(app: FastAPI, request: Request) -> list[str]:
+    """Return the methods that an address takes: of all its routes, where Starlette tells those of the first."""
+
+    def takes(method: str) -> bool:
+        scope = {**request.scope, "method": "GET" if method == "HEAD" else method}
+        return any(route.matches(scope)[0] is Match.FULL for route in app.routes)
+
+    return [method for method in METHODS if takes(method)]
+
+
+def problem_response(problem: Problem) -> JSONResponse:
+    """Return a problem as an HTTP response."""
+    headers = {name: value for name, value in problem.headers.items() if name.lower() != "content-length"}
+    return JSONResponse(problem.to_dict(), problem.status, headers, media_type=MEDIA_TYPE)

@@ -1,0 +1,262 @@
+"""The API's description (OpenAPI 3.1), with the prediction's own schema, examples and every way a call can fail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from moodreel.labels import EMOTIONS
+from moodreel.serving.protocol.problems import KINDS, MEDIA_TYPE
+from moodreel.serving.server.stream import RATES_HZ, SOUND_FORMATS, SoundFormat
+
+Json = dict[str, Any]
+
+_SUMMARY = "What the people in a clip feel, from face and voice, over time."
+_JSON = "application/json"
+_STREAM = """
+Besides the calls below there is a web socket, `WS /v1/stream`, for live sound and pictures; OpenAPI knows no sockets.
+
+1. The client sends `StreamStart` as text.
+2. The server sends `StreamReady`.
+3. The client sends binary messages, a byte for the kind and then the data: 0 is sound (mono PCM of 16 bits,
+   little-endian, or one Opus packet), 1 a picture (one JPEG, about five a second).
+4. The server sends a `StreamWindow` every half second in which something came.
+5. Any text from the client ends the stream. If it fails, the server sends `StreamProblem` and closes.
+
+The messages of text are JSON; the components hold their schemas. Where a token is asked for, it comes in the header
+`Authorization` or as `token` in `StreamStart`, since browsers cannot send headers with a web socket.
+"""
+
+_HAPPY = dict(zip(EMOTIONS, (0.0, 0.01, 0.0, 0.94, 0.05, 0.0, 0.0), strict=True))
+_WINDOW: Json = {"start_s": 0.0, "end_s": 4.0, "label": "happy", "probabilities": _HAPPY, "face": _HAPPY, "voice": None}
+_PREDICTION: Json = {
+    "schema_version": 1,
+    "clip": "demo.mp4",
+    "duration_s": 4.0,
+    "model": "default 2026.11.23",
+    "label": "happy",
+    "probabilities": _HAPPY,
+    "abstained": False,
+    "person": 1,
+    "modalities": {
+        "face": {"state": "ok", "probabilities": _HAPPY, "weight": 1.0},
+        "voice": {"state": "no_audio_track", "probabilities": None, "weight": 0.0},
+    },
+    "people": [
+        {
+            "id": 1,
+            "share_on_screen": 1.0,
+            "label": "happy",
+            "probabilities": _HAPPY,
+            "windows": [_WINDOW],
+            "boxes": [{"time_s": 0.0, "box_px": [262.1, 93.5, 371.0, 244.8]}],
+        }
+    ],
+    "timeline": [_WINDOW],
+    "warnings": [],
+}
+_JOB: Json = {
+    "id": "hYw3l0yY0bSmIc8kq2v8Ug",
+    "clip": "demo.mp4",
+    "state": "running",
+    "progress": 0.4,
+    "prediction": None,
+    "problem": None,
+}
+_MODEL: Json = {
+    "name": "default",
+    "version": "2026.11.23",
+    "kind": "late",
+    "licence": "CC BY-NC-SA 4.0",
+    "labels": list(EMOTIONS),
+    "training_data": [{"network": "face", "name": "FER2013 with FER+ votes", "licence": "MIT"}],
+    "is_live": True,
+}
+_HEALTH: Json = {"status": "ok", "version": "0.1.0", "places_taken": 0, "streams": 0}
+_START: Json = {"type": "start", "sound": {"format": "pcm16", "rate_hz": 16000}}
+_READY: Json = {"type": "ready", "model": "default 2026.11.23", "every_s": 0.5, "window_s": 2.0}
+_LIVE: Json = {
+    "type": "window",
+    "start_s": 1.5,
+    "end_s": 3.5,
+    **{key: _PREDICTION[key] for key in ("label", "probabilities", "abstained", "modalities")},
+    "box_px": [262.1, 93.5, 371.0, 244.8],
+    "damaged": 0,
+    "latency_ms": 85,
+    "received": {"pictures": 17, "sound_bytes": 112000, "dropped": 0},
+}
+_EVENTS = f"event: progress\ndata: {json.dumps(_JOB)}\n\nevent: done\ndata: {{}}\n\n"
+_CSV = "clip,start_s,end_s,label,angry,disgust,fear,happy,neutral,sad,surprise,clip_label,abstained\n"
+_VTT = "WEBVTT\n\n00:00:00.000 --> 00:00:04.000\nhappy 94%\n"
+
+_ALWAYS = ("wrong-host", "foreign-origin", "unauthorized", "internal")
+_UPLOAD_FAILS = (
+    "bad-upload", "upload-too-slow", "upload-too-large", "not-multipart", "bad-media", "clip-too-long",
+    "picture-too-large", "queue-full", "worker-died", "stopping", "took-too-long",
+)  # fmt: skip
+_JOB_FAILS = ("not-found", "bad-parameter")
+_ANSWER_FAILS = ("not-ready", *(kind for kind in _UPLOAD_FAILS if KINDS[kind][0] in (422, 500, 503, 504)))
+
+
+def describe(app: FastAPI, *, needs_token: bool) -> None:
+    """Let an application describe itself at `/openapi.json`.
+
+    Args:
+        app: the application with all its routes.
+        needs_token: whether a bearer token is asked for.
+    """
+
+    def openapi() -> Json:
+        if app.openapi_schema is None:
+            app.openapi_schema = _complete(get_openapi(title=app.title, version=app.version, routes=app.routes))
+            if needs_token:
+                app.openapi_schema["security"] = [{"token": []}]
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _complete(document: Json) -> Json:
+    paths = document["paths"]
+    prediction, job = _ref("Prediction"), _ref("Job")
+    clips, one = paths["/v1/predictions"], paths["/v1/predictions/{id}"]
+    clips["post"]["requestBody"] = _upload_body()
+    clips["post"]["parameters"] = [_PREFER]
+    _answers(clips["post"], _UPLOAD_FAILS, {"200": _body(_JSON, prediction, _PREDICTION, "The prediction.")})
+    clips["post"]["responses"]["202"] = {
+        **_body(_JSON, job, _JOB, "The clip takes longer: a job to ask for."),
+        "headers": {"Location": {"description": "The job.", "schema": {"type": "string"}}},
+    }
+    _answers(one["get"], _JOB_FAILS, {"200": _body(_JSON, job, _JOB, "The job.")})
+    _answers(one["delete"], _JOB_FAILS, {"204": {"description": "It is gone."}})
+    events, timeline = paths["/v1/predictions/{id}/events"]["get"], paths["/v1/predictions/{id}/timeline.{format}"]
+    text: Json = {"type": "string"}
+    _answers(events, _JOB_FAILS, {"200": _body("text/event-stream", text, _EVENTS, "One event a change.")})
+    _answers(timeline["get"], (*_JOB_FAILS, *_ANSWER_FAILS), {"200": _body("text/csv", text, _CSV, "The timeline.")})
+    timeline["get"]["responses"]["200"]["content"]["text/vtt"] = {"schema": text, "example": _VTT}
+    models = {"type": "object", "required": ["models"], "properties": {"models": _list(_ref("Model"))}}
+    _answers(paths["/v1/models"]["get"], (), {"200": _body(_JSON, models, {"models": [_MODEL]}, "The model.")})
+    _answers(paths["/healthz"]["get"], (), {"200": _body(_JSON, _like(_HEALTH), _HEALTH, "It can answer.")})
+    counters = "moodreel_streams 0.0\n"
+    _answers(paths["/metrics"]["get"], (), {"200": _body("text/plain", text, counters, "The counters.")})
+    document["info"] |= {"summary": _SUMMARY, "description": _STREAM.strip()}
+    formats = {"TextFormat": document["components"]["schemas"]["TextFormat"]}
+    document["components"] = {
+        "schemas": {**_schemas(), **formats},
+        "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+    }
+    return document
+
+
+_PREFER: Json = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "`respond-async` asks for a job at once (RFC 7240).",
+    "schema": {"type": "string"},
+    "example": "respond-async",
+}
+
+
+def _upload_body() -> Json:
+    clip = {"type": "string", "format": "binary", "description": "A video, sound file or picture."}
+    schema = {"type": "object", "required": ["file"], "properties": {"file": clip}}
+    example = {"summary": "As `curl -F file=@clip.mp4` sends it", "value": {"file": "the bytes of clip.mp4"}}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema, "examples": {"clip": example}}}}
+
+
+def _schemas() -> Json:
+    """Return all schemas; the prediction's own parts become components beside it."""
+    text = (resources.files("moodreel") / "prediction.schema.json").read_text(encoding="utf-8")
+    prediction: Json = json.loads(text.replace("#/$defs/", "#/components/schemas/"))
+    parts = prediction.pop("$defs")
+    for key in ("$schema", "$id"):
+        del prediction[key]
+    job = _like(_JOB)
+    job["properties"]["state"] = {"enum": ["queued", "running", "done", "failed"]}
+    job["properties"]["progress"] = {"type": "number", "minimum": 0, "maximum": 1}
+    job["properties"]["prediction"] = _or_null("Prediction")
+    job["properties"]["problem"] = _or_null("Problem")
+    types = [f"urn:moodreel:problem:{kind}" for kind in KINDS]
+    problem = _like(_problem("internal"))
+    problem["properties"]["type"] = {"enum": types}
+    model = _like(_MODEL)
+    model["properties"]["training_data"] = _list({"type": "object"})
+    model["properties"]["labels"] = _list({"enum": list(EMOTIONS)})
+    live = _stream_schemas(prediction["properties"])
+    return {"Prediction": prediction, **parts, "Job": job, "Problem": problem, "Model": model, **live}
+
+
+def _stream_schemas(of_prediction: Json) -> Json:
+    """Return the schemas of a live stream's messages of text."""
+    start, ready, window = (_message(example) for example in (_START, _READY, _LIVE))
+    rate_hz = {"type": "integer", "minimum": RATES_HZ[0], "maximum": RATES_HZ[-1], "default": SoundFormat.rate_hz}
+    sound_format = {"enum": list(SOUND_FORMATS), "default": SoundFormat.format}
+    start["properties"]["sound"] = {"type": "object", "properties": {"format": sound_format, "rate_hz": rate_hz}}
+    start["properties"]["token"] = {"type": "string"}
+    start["required"] = ["type"]
+    window["properties"] |= {key: of_prediction[key] for key in ("label", "probabilities", "abstained", "modalities")}
+    window["properties"]["box_px"] = {
+        "description": "left, top, right, bottom of the nearest face in the pixels of the picture sent",
+        "anyOf": [{"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}, {"type": "null"}],
+    }
+    window["properties"]["damaged"]["description"] = "messages since the window before that could not be decoded"
+    window["properties"]["latency_ms"]["description"] = "from the arrival of the window's last media to its answer"
+    window["properties"]["received"] = {"description": "since the start", **_like(_LIVE["received"])}
+    problem = _message({"type": "problem", "problem": _problem("bad-stream")})
+    problem["properties"]["problem"] = _ref("Problem")
+    return {"StreamStart": start, "StreamReady": ready, "StreamWindow": window, "StreamProblem": problem}
+
+
+def _message(example: Json) -> Json:
+    """Return the schema of a message, which its `type` tells from others."""
+    schema = _like(example)
+    schema["properties"]["type"] = {"const": example["type"]}
+    return {**schema, "examples": [example]}
+
+
+def _like(example: Json) -> Json:
+    """Return the schema of an object whose keys are all required, with the types of an example."""
+    names = {bool: "boolean", int: "integer", float: "number", str: "string"}
+    properties: Json = {key: {"type": names[type(value)]} for key, value in example.items() if type(value) in names}
+    return {"type": "object", "required": list(example), "properties": properties}
+
+
+def _answers(operation: Json, fails: Sequence[str], good: Mapping[str, Json]) -> None:
+    """Set what an operation answers: what it is for, and the ways it fails, one entry a status."""
+    responses: dict[str, Json] = dict(good)
+    for kind in (*fails, *_ALWAYS):
+        status, title = KINDS[kind]
+        entry = responses.setdefault(
+            str(status),
+            {"description": title, "content": {MEDIA_TYPE: {"schema": _ref("Problem"), "examples": {}}}},
+        )
+        entry["content"][MEDIA_TYPE]["examples"][kind] = {"value": _problem(kind)}
+    if "429" in responses:
+        responses["429"]["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    operation["responses"] = responses
+
+
+def _problem(kind: str) -> Json:
+    status, title = KINDS[kind]
+    return {"type": f"urn:moodreel:problem:{kind}", "title": title, "status": status, "detail": "what, where, way out"}
+
+
+def _body(kind: str, schema: Json, example: object, description: str) -> Json:
+    return {"description": description, "content": {kind: {"schema": schema, "example": example}}}
+
+
+def _list(items: Json) -> Json:
+    return {"type": "array", "items": items}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _or_null(name: str) -> Json:
+    return {"anyOf": [_ref(name), {"type": "null"}]}

@@ -1,0 +1,49 @@
+"""What the routes of one server share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from starlette.requests import HTTPConnection
+
+from moodreel.bundle import Bundle
+from moodreel.serving.protocol.limits import Limits
+from moodreel.serving.protocol.options import WorkerOptions
+from moodreel.serving.server.guard import Access
+from moodreel.serving.server.jobs import JobBook
+from moodreel.serving.server.metrics import Metrics
+from moodreel.serving.server.pool import WorkerPool
+
+
+@dataclass
+class Service:
+    """One running server.
+
+    Attributes:
+        bundle: the bundle it serves.
+        access: who may use it.
+        limits: how much it takes on.
+        metrics: what it counts.
+        book: its jobs.
+        pool: its workers.
+        folder: where uploads lie until they are read.
+        options: how its workers are started.
+        n_streams: live streams now.
+    """
+
+    bundle: Bundle
+    access: Access
+    limits: Limits
+    metrics: Metrics
+    book: JobBook
+    pool: WorkerPool
+    folder: Path
+    options: WorkerOptions
+    n_streams: int = 0
+
+
+def service_of(connection: HTTPConnection) -> Service:
+    """Return the server that a request or web socket came to."""
+    return cast(Service, connection.app.state.service)

@@ -1,0 +1,114 @@
+"""A worker as the server sees it: started, asked, killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+
+from moodreel.errors import MoodreelError
+from moodreel.serving.protocol.messages import LONGEST_LINE, Message, receive_message
+from moodreel.serving.protocol.options import WorkerOptions, measure_address_space
+
+_START_S = 60.0
+
+
+class Worker:
+    """A process that decodes. Made by `start_worker`.
+
+    Attributes:
+        pid: its process id.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.pid = process.pid
+        self._process = process
+        self._begun_bytes = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.returncode is None
+
+    def settle(self) -> None:
+        """Take what it holds now for what it needs."""
+        self._begun_bytes = measure_address_space(self.pid)
+
+    def has_grown(self, most_bytes: int) -> bool:
+        """Tell whether it holds more than so many bytes on top, which the next clip would lack."""
+        return measure_address_space(self.pid) - self._begun_bytes > most_bytes
+
+    async def send(self, message: Message) -> None:
+        """Send a message, waiting while its pipe is full.
+
+        Raises:
+            EOFError: it has gone.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(message.encode())
+            await self._process.stdin.drain()
+        except OSError as error:
+            raise EOFError from error
+
+    async def receive(self) -> Message:
+        """Wait for its next message.
+
+        Raises:
+            EOFError: it has gone.
+        """
+        assert self._process.stdout is not None
+        return await receive_message(self._process.stdout)
+
+    async def kill(self) -> None:
+        """End it, whatever it is doing."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+
+async def start_worker(options: WorkerOptions) -> Worker:
+    """Start a worker and wait until its networks are open.
+
+    Args:
+        options: what it is to do.
+
+    Raises:
+        MoodreelError: its bundle cannot be used, or it cannot start.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",  # nothing is imported from the folder the server was started in
+        "-m",
+        "moodreel.serving.worker.main",
+        options.to_json(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        # Decoders complain about files by what is in them.
+        stderr=asyncio.subprocess.DEVNULL,
+        env=_environment(),
+        limit=LONGEST_LINE,
+        start_new_session=True,  # Ctrl-C is for the server, which ends its workers itself
+    )
+    worker = Worker(process)
+    try:
+        async with asyncio.timeout(_START_S):
+            message = await worker.receive()
+    except (EOFError, TimeoutError):
+        await worker.kill()
+        raise MoodreelError("a worker process cannot start; try `moodreel doctor`, or free some memory") from None
+    except asyncio.CancelledError:
+        await worker.kill()
+        raise
+    if "problem" in message.head:
+        await worker.kill()
+        raise MoodreelError(str(message.head["detail"]))
+    worker.settle()
+    return worker
+
+
+def _environment() -> dict[str, str]:
+    """Return the server's environment without its token, and with few heaps: each takes 64 MB of address space."""
+    kept = {name: value for name, value in os.environ.items() if name != "MOODREEL_TOKEN"}
+    return {**kept, "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"}

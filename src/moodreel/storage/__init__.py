@@ -1,0 +1,15 @@
+"""Files: written whole or not at all, and the cache of what was computed once."""
+
+from __future__ import annotations
+
+from moodreel.storage.cache import Cache, default_cache, hash_file, make_key
+from moodreel.storage.whole_files import whole_file, write_text
+
+__all__ = [
+    "Cache",
+    "default_cache",
+    "hash_file",
+    "make_key",
+    "whole_file",
+    "write_text",
+]

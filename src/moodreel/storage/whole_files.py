@@ -1,0 +1,88 @@
+"""Files that appear whole or not at all: written beside their place under a temporary name, then moved there."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from moodreel.errors import OutputError
+from moodreel.text import printable
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a path that cannot be written, before any work is done.
+
+    Raises:
+        OutputError: the path is a folder, pipe or device, or its folder cannot be made or written.
+    """
+    with whole_file(path, discard=True):
+        pass
+
+
+@contextmanager
+def whole_file(path: Path, *, discard: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside `path` and move it there when the block ends well.
+
+    Args:
+        path: where the file shall stand.
+        discard: only check that writing would work.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    temporary: Path | None = None
+    shown, path = printable(str(path)), Path(os.path.realpath(path))  # a link stays, what it leads to is replaced
+    mode = file_mode(path)
+    if mode and not stat.S_ISREG(mode):
+        kind = "folder" if stat.S_ISDIR(mode) else "pipe or device"
+        raise OutputError(f"{shown}: is a {kind}; name a file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".moodreel-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        if not discard:
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{shown}: cannot be written ({reason}); choose another place") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    with whole_file(path) as temporary, open_text(temporary) as file:
+        file.write(text)
+
+
+def open_text(path: Path) -> IO[str]:
+    """Open a text file to write as UTF-8, whatever its text holds."""
+    # Names of files may hold bytes that are no UTF-8; the escape that stands for them is valid JSON too.
+    return path.open("w", encoding="utf-8", errors="backslashreplace")
+
+
+def file_mode(place: Path) -> int:
+    """Return what kind of file stands there, as `os.stat` codes it; 0 for none or a name that no file can have."""
+    try:
+        return place.stat().st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

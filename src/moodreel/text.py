@@ -1,0 +1,13 @@
+"""Texts of strangers, made fit for one line."""
+
+from __future__ import annotations
+
+
+def printable(name: str) -> str:
+    """Return a name on one line: line breaks, control characters and undecodable bytes are written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, at most 200 characters; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

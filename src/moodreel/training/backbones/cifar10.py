@@ -1,0 +1,332 @@
+"""CIFAR-10 (Krizhevsky 2009) and the training of ResNet-20 on it: `moodreel pretrain cifar10`."""
+
+from __future__ import annotations
+
+import io
+import logging
+import pickle
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from moodreel.errors import CorpusError
+from moodreel.training.backbones.resnet import IMAGE_MEAN, ResNet20, normalise_images, save_onnx_weights
+from moodreel.training.lightning_noise import hush_lightning
+from moodreel.training.machine import choose_precision, fuse
+
+logger = logging.getLogger(__name__)
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SIDE_PX = 32
+PAD_PX = 4
+PYTHON_FILES = {"train": tuple(f"data_batch_{n}" for n in range(1, 6)), "test": ("test_batch",)}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Labelled pictures.
+
+    Attributes:
+        images: RGB uint8, shape (n, 3, 32, 32), values 0-255.
+        labels: int64, shape (n,), index into `CLASSES`.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class CifarSettings:
+    """How ResNet-20 is trained; the defaults gave the shipped weights.
+
+    Attributes:
+        epochs: passes over the training pictures.
+        batch_size: pictures a step.
+        learning_rate: peak of the one-cycle schedule of SGD with Nesterov momentum.
+        momentum: of SGD.
+        weight_decay: of SGD.
+        label_smoothing: share of the target spread over all classes, 0-1.
+        hole_px: side of the square that is covered in each picture.
+        average_decay: decay of the running mean of weights that is kept in the end, a step.
+        seed: of weights, order and augmentation.
+        fused: whether the network is compiled first where a C++ compiler is there: half a minute that a long run is
+            worth.
+    """
+
+    epochs: int = 160
+    batch_size: int = 128
+    learning_rate: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.05
+    hole_px: int = 10
+    average_decay: float = 0.995
+    seed: int = 0
+    fused: bool = True
+
+
+def read_cifar10(source: Path, split: str) -> Pictures:
+    """Read one split of CIFAR-10 in any of the forms it is passed around in.
+
+    Args:
+        source: a folder or `.zip` of class folders (`train/<class>/*.jpg|png`), or the python-version archive
+            (`cifar-10-python.tar.gz`, or the folder `cifar-10-batches-py` out of it).
+        split: `train` or `test`.
+
+    Raises:
+        CorpusError: nothing of these is found, a picture is not 32x32, or the archive holds more than arrays.
+    """
+    if source.is_file() and zipfile.is_zipfile(source):
+        return _read_zip(source, split)
+    if source.is_file() and tarfile.is_tarfile(source):
+        return _read_python_tar(source, split)
+    for folder in (source, source / "cifar-10-batches-py"):
+        if (folder / PYTHON_FILES[split][0]).is_file():
+            return _join([_read_batch(io.BytesIO((folder / name).read_bytes())) for name in PYTHON_FILES[split]])
+    if (source / split).is_dir():
+        return _read_folders(source / split)
+    raise CorpusError(
+        f"{source}: no CIFAR-10 here: expected {split}/<class>/*.jpg (a folder or .zip) or the python-version archive"
+    )
+
+
+def _read_zip(source: Path, split: str) -> Pictures:
+    with zipfile.ZipFile(source) as archive:
+        names = sorted(name for name in archive.namelist() if name.startswith(f"{split}/") and not name.endswith("/"))
+        pairs = [(_read_picture(io.BytesIO(archive.read(name)), name), Path(name).parent.name) for name in names]
+    return _label(pairs, f"{source}:{split}")
+
+
+def _read_folders(folder: Path) -> Pictures:
+    paths = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    return _label([(_read_picture(path, str(path)), path.parent.name) for path in paths], str(folder))
+
+
+def _read_picture(file: IO[bytes] | Path, name: str) -> NDArray[np.uint8]:
+    try:
+        with Image.open(file) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+    except OSError as error:
+        raise CorpusError(f"{name}: not a readable picture ({error})") from error
+    if pixels.shape != (SIDE_PX, SIDE_PX, 3):
+        raise CorpusError(f"{name}: expected {SIDE_PX}x{SIDE_PX} pixels, found {pixels.shape[1]}x{pixels.shape[0]}")
+    return pixels
+
+
+def _label(pairs: list[tuple[NDArray[np.uint8], str]], source: str) -> Pictures:
+    unknown = sorted({name for _, name in pairs} - set(CLASSES))
+    if unknown or not pairs:
+        found = f"unknown class {unknown[0]!r}" if unknown else "no pictures"
+        raise CorpusError(f"{source}: {found}: expected folders named {', '.join(CLASSES)}")
+    images = np.stack([pixels for pixels, _ in pairs]).transpose(0, 3, 1, 2)
+    labels = torch.tensor([CLASSES.index(name) for _, name in pairs])
+    return Pictures(torch.from_numpy(np.ascontiguousarray(images)), labels)
+
+
+def _read_python_tar(source: Path, split: str) -> Pictures:
+    parts = {}
+    with tarfile.open(source) as archive:
+        for member in archive:
+            content = archive.extractfile(member) if Path(member.name).name in PYTHON_FILES[split] else None
+            if content is not None:
+                parts[Path(member.name).name] = _read_batch(content)
+    missing = sorted(set(PYTHON_FILES[split]) - set(parts))
+    if missing:
+        raise CorpusError(f"{source}: {missing[0]} is missing from the archive")
+    return _join([parts[name] for name in PYTHON_FILES[split]])
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Unpickles NumPy arrays and builtin containers; the archive is a pickle from the web and could name any code."""
+
+    ALLOWED = frozenset(
+        {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+        | {(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")}
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def _read_batch(file: IO[bytes]) -> Pictures:
+    try:
+        batch = _ArraysOnly(file, encoding="bytes").load()
+        images = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, SIDE_PX, SIDE_PX)
+        labels = torch.tensor([int(label) for label in batch[b"labels"]])
+    except Exception as error:  # a hostile or cut pickle raises whatever it likes
+        raise CorpusError(f"not a batch of CIFAR-10's python version: {error}") from error
+    return Pictures(torch.from_numpy(images.copy()), labels)
+
+
+def _join(parts: list[Pictures]) -> Pictures:
+    return Pictures(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+
+
+def augment(images: Tensor, generator: torch.Generator, hole_px: int = 0) -> Tensor:
+    """Shift each picture by up to 4 pixels (black comes in), mirror every second one, and cover a square of it.
+
+    Args:
+        images: uint8, shape (n, 3, 32, 32).
+        generator: where chance comes from.
+        hole_px: side of the square, which may hang over the edge (cutout, DeVries & Taylor 2017, section 3.2).
+
+    Returns:
+        uint8 of the same shape.
+    """
+    n = len(images)
+    padded = functional.pad(images, (PAD_PX,) * 4)
+    top, left = torch.randint(0, 2 * PAD_PX + 1, (2, n, 1), generator=generator)
+    columns = torch.arange(SIDE_PX).expand(n, -1)
+    mirrored = torch.rand(n, 1, generator=generator) < 0.5
+    columns = torch.where(mirrored, columns.flip(1), columns) + left
+    rows = torch.arange(SIDE_PX) + top
+    moved = padded[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return _cut_out(moved, hole_px, generator)
+
+
+def _cut_out(images: Tensor, hole_px: int, generator: torch.Generator) -> Tensor:
+    """Fill a square around a random centre with ImageNet's mean grey, which the normalisation turns into nearly 0."""
+    centres = torch.randint(0, SIDE_PX, (2, len(images), 1), generator=generator)
+    rows, columns = torch.arange(SIDE_PX) - centres + hole_px // 2
+    inside = ((rows >= 0) & (rows < hole_px))[:, :, None] & ((columns >= 0) & (columns < hole_px))[:, None, :]
+    return torch.where(inside[:, None], round(255 * sum(IMAGE_MEAN) / 3), images)
+
+
+class _Batches:
+    """One epoch of shuffled, augmented batches, the same for the same seed and epoch whatever ran before."""
+
+    def __init__(self, pictures: Pictures, batch_size: int, hole_px: int, seed: int) -> None:
+        self.pictures = pictures
+        self.batch_size = batch_size
+        self.hole_px = hole_px
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return max(1, len(self.pictures.labels) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(self.seed)
+        order = torch.randperm(len(self.pictures.labels), generator=generator)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            yield augment(self.pictures.images[chosen], generator, self.hole_px), self.pictures.labels[chosen]
+
+
+class CifarModule(lightning.LightningModule):
+    """SGD with one cycle of the learning rate over ResNet-20."""
+
+    def __init__(self, pictures: Pictures, settings: CifarSettings) -> None:
+        super().__init__()
+        self.pictures = pictures
+        self.settings = settings
+        self.network = ResNet20().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if settings.fused:
+            fuse(self.network)
+
+    def train_dataloader(self) -> _Batches:
+        """Return the batches of the current epoch."""
+        settings = self.settings
+        return _Batches(self.pictures, settings.batch_size, settings.hole_px, settings.seed * 1000 + self.current_epoch)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        """Return the smoothed cross-entropy of one batch."""
+        images, labels = batch
+        pixels = normalise_images(images).to(memory_format=torch.channels_last)
+        loss = functional.cross_entropy(self.network(pixels), labels, label_smoothing=self.settings.label_smoothing)
+        self.log("loss", loss, on_epoch=True, on_step=False)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Say how far the training is."""
+        logger.info("epoch %d: loss %.4f", self.current_epoch, float(self.trainer.callback_metrics["loss"]))
+
+    def configure_optimizers(self) -> Any:
+        """Return Nesterov SGD and its one-cycle schedule."""
+        settings = self.settings
+        optimizer = torch.optim.SGD(
+            self.network.parameters(),
+            settings.learning_rate,
+            settings.momentum,
+            weight_decay=settings.weight_decay,
+            nesterov=True,
+        )
+        n_steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, n_steps, pct_start=0.2)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def score(network: ResNet20, pictures: Pictures) -> float:
+    """Return the share of pictures classified rightly, 0-1."""
+    network.eval()
+    with torch.inference_mode():
+        answers = [network(normalise_images(images)).argmax(1) for images in torch.split(pictures.images, 500)]
+    return float((torch.cat(answers) == pictures.labels).float().mean())
+
+
+def pretrain(source: Path, out: Path, settings: CifarSettings, *, resume: bool = False) -> Mapping[str, object]:
+    """Train ResNet-20 on CIFAR-10 and write it to `out`.
+
+    The last epoch's averaged weights are kept; the test pictures are looked at once, afterwards.
+
+    Args:
+        source: see `read_cifar10`.
+        out: folder for `resnet20.onnx`, `resnet20.json` and the checkpoint `last.ckpt`.
+        settings: how to train.
+        resume: go on from `last.ckpt` where there is one.
+
+    Returns:
+        What `resnet20.json` holds: test accuracy, counts, settings.
+
+    Raises:
+        CorpusError: see `read_cifar10`.
+    """
+    hush_lightning()
+    lightning.seed_everything(settings.seed)
+    train = read_cifar10(source, "train")
+    module = CifarModule(train, settings)
+    last = out / "last.ckpt"
+    _trainer(out, settings).fit(module, ckpt_path=str(last) if resume and last.is_file() else None, weights_only=True)
+    test = read_cifar10(source, "test")
+    facts = {
+        "network": "ResNet-20, option-A shortcuts, 32x32 RGB",
+        "n_train": len(train.labels),
+        "n_test": len(test.labels),
+        "test_accuracy": round(score(module.network, test), 4),
+        "settings": asdict(settings),
+        "training_data": "CIFAR-10 (Krizhevsky 2009)",
+        "command": "moodreel pretrain cifar10 DATA --out DIR",
+    }
+    save_onnx_weights(module.network, out, facts)
+    return facts
+
+
+def _trainer(out: Path, settings: CifarSettings) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_epochs=settings.epochs,
+        precision=choose_precision(),
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        reload_dataloaders_every_n_epochs=1,
+        default_root_dir=out,
+        callbacks=[
+            EMAWeightAveraging(decay=settings.average_decay, use_buffers=True),
+            ModelCheckpoint(out, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+        ],
+    )

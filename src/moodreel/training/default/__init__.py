@@ -1,0 +1,1 @@
+"""The default bundle: both networks, calibrated and fused."""

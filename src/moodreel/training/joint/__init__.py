@@ -1,0 +1,1 @@
+"""The networks that recipes describe: face and voice joined by one head."""

@@ -1,0 +1,45 @@
+"""Servers for tests: in this process behind a test client, and as the real command in a process of its own."""
+
+import os
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+
+from starlette.testclient import TestClient
+
+from moodreel.serving.protocol.limits import Limits
+from moodreel.serving.server.app import Settings, create_app
+from moodreel.serving.server.guard import Access
+
+
+@contextmanager
+def client_of(bundle, *, token=None, names=(), host="127.0.0.1", **limits):
+    """Start an application with one worker and yield a client of it."""
+    settings = Settings(
+        str(bundle), Access(host, names, token), Limits(**{"workers": 1, "answer_within_s": 60, **limits})
+    )
+    with TestClient(create_app(settings), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        yield client
+
+
+@contextmanager
+def running_server(bundle, *options, **environment):
+    """Start `moodreel serve` on a free port and yield its address and process."""
+    command = [sys.executable, "-m", "moodreel", "serve", "--port", "0", "--model", str(bundle), *options]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )
+    try:
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        assert found, f"the server did not start: {line} {process.stderr.read()}"
+        yield found.group(), process
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def upload(path, name=None):
+    """Return what httpx posts as the clip."""
+    return {"file": (name or path.name, path.read_bytes())}

@@ -1,0 +1,267 @@
+"""The page in a real browser: a clip in, the timeline out; errors told; live mode; usable by all."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("selenium")
+
+from axe_core_python.selenium import Axe
+from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from browser import chromium, emulate
+from conftest import chirp
+from media_files import silence, write_clip, write_sound
+from running_server import running_server
+
+WAIT_S = 120
+
+
+@pytest.fixture(scope="module")
+def driver():
+    with chromium() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def address(tiny_bundle, driver):
+    with running_server(tiny_bundle, "--workers", "1") as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def leaving_clip(tmp_path_factory, portrait_frames):
+    """Eight seconds: a face for the first four, then grey; a voice all along. WebM, which every Chromium plays."""
+    grey = np.full((240, 320, 3), 128, np.uint8)
+    path = tmp_path_factory.mktemp("clips") / "who <b>leaves.webm"
+    return write_clip(
+        path,
+        8,
+        size=(320, 240),
+        frames=lambda index: portrait_frames[index % 40] if index < 40 else grey,
+        video_codec="libvpx",
+        audio_codec="libopus",
+        audio_rate=48_000,
+        sound=chirp,
+    )
+
+
+@pytest.fixture(scope="module")
+def gap_clip(tmp_path_factory, portrait_frames):
+    """Ten seconds, of which the middle five are grey and silent."""
+    grey = np.full((240, 320, 3), 128, np.uint8)
+    return write_clip(
+        tmp_path_factory.mktemp("clips") / "gap.webm",
+        10,
+        size=(320, 240),
+        frames=lambda index: grey if 25 <= index < 75 else portrait_frames[index % 40],
+        video_codec="libvpx",
+        audio_codec="libopus",
+        audio_rate=48_000,
+        sound=lambda time_s: np.where(abs(time_s - 5) < 2.5, 0.0, chirp(time_s)),
+    )
+
+
+@pytest.fixture
+def page(driver, address):
+    """The page, freshly opened; whatever the test did, it caused no error and asked nobody else for anything."""
+    emulate(driver)
+    driver.get_log("browser"), driver.get_log("performance")
+    driver.get(address)
+    yield Page(driver)
+    errors = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not errors, errors
+    for url in requested_urls(driver):
+        assert url.startswith((address, address.replace("http", "ws"), "blob:", "data:")), f"{url} was asked for"
+
+
+def requested_urls(driver):
+    for entry in driver.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] in ("Network.requestWillBeSent", "Network.webSocketCreated"):
+            yield message["params"].get("request", message["params"])["url"]
+
+
+class Page:
+    """What a person does with the page."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def find(self, css):
+        """Wait until an element is there and visible."""
+
+        def visible(driver):
+            return next((one for one in driver.find_elements(By.CSS_SELECTOR, css) if one.is_displayed()), None)
+
+        return WebDriverWait(self.driver, WAIT_S).until(visible, f"{css} never appeared")
+
+    def find_all(self, css):
+        return self.driver.find_elements(By.CSS_SELECTOR, css)
+
+    def wait(self, told):
+        return WebDriverWait(self.driver, WAIT_S).until(lambda _: told())
+
+    def run(self, script):
+        return self.driver.execute_script(f"return {script}")
+
+    def upload(self, path):
+        self.driver.find_element(By.ID, "file").send_keys(str(path))
+
+    def violations(self):
+        """What axe finds wrong, but for hints that need a person to judge."""
+        found = Axe().run(self.driver)["violations"]
+        return [(one["id"], [node["target"] for node in one["nodes"]]) for one in found]
+
+
+@pytest.fixture(scope="module")
+def answered(driver, address, leaving_clip):
+    """The page with one clip's answer, which several tests look at."""
+    emulate(driver)
+    driver.get(address)
+    page = Page(driver)
+    page.upload(leaving_clip)
+    page.find("#answer")
+    return page
+
+
+def test_a_clip_becomes_a_timeline(answered, leaving_clip):
+    assert answered.find("#answer-title").text.split(",")[0] in ("angry", "disgust", "fear", "surprise")
+    assert answered.find("#answer-clip").text.startswith("who <b>leaves.webm"), "a name must stay text"
+    assert len(answered.find_all("#timeline .area path")) == 7
+    assert len(answered.find_all("#timeline .dot")) == 7, "one a window"
+    assert "No face from 0:0" in answered.find("#notes").text
+    names = [one.text for one in answered.find_all("#timeline .name")]
+    assert "face" in names and "voice" in names and names[-1].startswith("person 1")
+    answered.wait(lambda: answered.find_all("#timeline canvas.thumbnail"))
+    assert len(answered.find_all("#table tbody tr")) == 7
+
+
+def test_boxes_follow_playback(answered):
+    answered.wait(lambda: answered.find_all("#player svg rect"))
+    answered.run("document.querySelector('#player video').currentTime = 6")
+    answered.wait(lambda: not answered.find_all("#player svg rect"))
+    assert answered.find("#readout").text.startswith("At 0:06.0")
+
+
+def test_seeking_by_mouse_and_keyboard(answered):
+    slider = answered.find("#timeline .slider")
+    place = "Math.round(document.querySelector('#player video').currentTime * 10) / 10"
+    ActionChains(answered.driver).move_to_element(slider).click().perform()
+    answered.wait(lambda: answered.run(place) == 4.0)
+    slider.send_keys(Keys.HOME)
+    answered.wait(lambda: answered.run(place) == 0)
+    slider.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    answered.wait(lambda: answered.run(place) == 2.0)
+    assert slider.get_attribute("aria-valuenow") == "2.0"
+    assert slider.get_attribute("aria-valuetext").startswith("0:02 of 0:08: ")
+
+
+def download(page, folder):
+    """Take every file that an answer offers."""
+    page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    links = page.find_all("#downloads a")
+    for link in links:
+        link.click()
+    page.wait(lambda: len([path for path in folder.iterdir() if path.suffix != ".crdownload"]) == len(links))
+    return list(folder.iterdir())
+
+
+def test_downloads(answered, tmp_path):
+    files = {path.suffix: path.read_bytes() for path in download(answered, tmp_path)}
+    assert set(files) == {".json", ".csv", ".vtt", ".png"}
+    assert json.loads(files[".json"])["clip"] == "who <b>leaves.webm"
+    assert files[".csv"].startswith(b'"clip","start_s"') and files[".vtt"].startswith(b"WEBVTT")
+    assert files[".png"].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width_px", [1200, 360])
+def test_the_answer_is_usable_by_all(answered, scheme, width_px):
+    emulate(answered.driver, scheme=scheme, width_px=width_px)
+    assert answered.violations() == []
+    assert answered.run("document.documentElement.scrollWidth") <= width_px, "the page scrolls sideways"
+
+
+def test_an_error_is_told(page, tmp_path):
+    (tmp_path / "text.mp4").write_text("no clip at all")
+    page.upload(tmp_path / "text.mp4")
+    assert "text.mp4: is not media" in page.find("#failure").text
+    assert page.find("#drop").is_displayed() and page.violations() == []
+
+
+COVERED = """(second) => [...document.querySelectorAll("#timeline .area path")].some((path) =>
+    [...Array(99).keys()].some((y) => path.isPointInFill(new DOMPoint(100 * second, 10 * y + 10))))"""
+
+
+def test_no_emotion_is_drawn_where_nobody_was_seen_or_heard(page, gap_clip, tmp_path):
+    page.upload(gap_clip)
+    page.find("#answer")
+    covered = [second for second in range(1, 10) if page.run(f"({COVERED})({second})")]
+    assert covered == [1, 2, 3, 7, 8, 9], "the middles of windows in which something was"
+    page.find("summary").click()
+    rows = [row.text for row in page.find_all("#table tbody tr")]
+    assert [row for row in rows if "%" not in row] == [
+        "3.0 to 5.0 s nobody seen or heard", "4.0 to 6.0 s nobody seen or heard", "5.0 to 7.0 s nobody seen or heard"
+    ]  # fmt: skip
+    assert page.violations() == []
+    (picture,) = [path for path in download(page, tmp_path) if path.suffix == ".png"]
+    with Image.open(picture) as image:
+        column = [image.getpixel((90 + round(0.5 * 920), y))[:3] for y in range(70, 400)]
+    assert set(column) == {(0xF3, 0xF4, 0xF6)}, "the picture has no gap"
+
+
+def test_a_clip_of_nothing_shows_nothing(page, tmp_path):
+    page.upload(write_sound(tmp_path / "silent.wav", 3, sound=silence))
+    assert page.find("#answer-title").text == "Nothing to tell an emotion from"
+    assert "%" not in page.find("#bars").text and page.find_all("#timeline .area path") == []
+    assert page.violations() == []
+
+
+def test_sound_alone(page, tmp_path):
+    page.upload(write_sound(tmp_path / "sound.wav", 2, sound=chirp))
+    page.find("#answer")
+    assert "The clip has no picture." in page.find("#notes").text
+    page.find("#again").click()
+    assert page.find("#drop").is_displayed()
+
+
+def test_live_mode(page):
+    page.find("#camera").click()
+    page.wait(lambda: "ms behind" in page.find("#live-text").text)
+    assert len(page.find_all("#live-bars li")) == 7 and "No face was seen." in page.find("#live-notes").text
+    assert page.violations() == []
+    page.find("#stop").click()
+    assert page.find("#drop").is_displayed()
+
+
+def test_a_server_that_dies_is_told(driver, tiny_bundle, tmp_path):
+    long = write_clip(
+        tmp_path / "long.mkv", 600, rate=2, size=(32, 32), audio_codec="pcm_s16le", audio_rate=8000, sound=chirp
+    )
+    with running_server(tiny_bundle, "--workers", "1", TMPDIR=str(tmp_path)) as (address, process):
+        driver.get(address)
+        page = Page(driver)
+        page.upload(long)
+        page.wait(lambda: page.find("#work-text").text == "Reading long.mkv")
+        driver.get_log("browser")
+        process.kill()
+        assert page.find("#failure-title").text == "The server cannot be reached"
+        assert page.find("#drop").is_displayed()
+        told = [entry["message"] for entry in driver.get_log("browser") if entry["source"] == "javascript"]
+        assert told == [], "the page did not see it coming"
+
+
+def test_a_token_is_asked_for(driver, tiny_bundle, tmp_path):
+    sound = write_sound(tmp_path / "sound.wav", 1, sound=chirp)
+    with running_server(tiny_bundle, "--workers", "1", MOODREEL_TOKEN="secret") as (address, _):
+        driver.get(address)
+        page = Page(driver)
+        page.upload(sound)
+        page.find("#token-text").send_keys("secret", Keys.ENTER)
+        assert page.find("#answer-title").text.startswith("surprise")
