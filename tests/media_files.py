@@ -53,6 +53,16 @@ def tone(rate_hz: float = 440.0, amplitude: float = 0.5) -> Callable[[NDArray[np
     return lambda time_s: amplitude * np.sin(2 * np.pi * rate_hz * time_s)
 
 
+def syllables(pitch_hz: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return what sounds like speech of a pitch: syllables of a gliding tone with harmonics, six a second."""
+
+    def sound(time_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        phase = 2 * np.pi * (pitch_hz * time_s + 20 * np.sin(5 * time_s))
+        return 0.3 * (np.sin(phase) + 0.5 * np.sin(3 * phase)) * (np.sin(2 * np.pi * 3 * time_s) ** 2)
+
+    return sound
+
+
 def silence(time_s: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.zeros_like(time_s)
 

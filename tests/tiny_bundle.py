@@ -44,6 +44,55 @@ def write_tiny_bundle(folder: Path, **changes) -> Path:
     return folder
 
 
+JOINT_INPUTS = {
+    "frames": {"framing": "face", "side_px": 32, "rate_hz": 7.5, "face_threshold": 0.3},
+    "expressions": False,
+    "functionals": False,
+    "speech": False,
+    "trimmed": False,
+    "longest_s": 4.0,
+    "descriptors": True,
+}
+
+
+def write_tiny_joint_bundle(folder: Path, **changes) -> Path:
+    """Write a joint bundle: logits are (red, green, blue, 0...) / 100 of the faces, plus (0, ..., 0, 2) for a voice."""
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(_joint_graph(), str(folder / "joint.onnx"))
+    manifest = {
+        "schema_version": 1,
+        "name": "tiny-joint",
+        "version": "1",
+        "labels": list(EMOTIONS),
+        "kind": "joint",
+        "licence": "none",
+        "networks": {"joint": {**_entry(folder / "joint.onnx"), "abstain_below": 0.2}},
+        "inputs": JOINT_INPUTS,
+    }
+    manifest.update(changes)
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def _joint_graph() -> onnx.ModelProto:
+    red_green_blue, surprise = np.zeros((3, 7), np.float32), np.zeros((1, 7), np.float32)
+    red_green_blue[:3, :3] = np.eye(3) / 100
+    surprise[0, 6] = 2.0
+    nodes = [
+        helper.make_node("Cast", ["frames"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["colour"], keepdims=0),
+        helper.make_node("Mul", ["colour", "has_face"], ["seen"]),
+        helper.make_node("MatMul", ["seen", "red_green_blue"], ["face"]),
+        helper.make_node("MatMul", ["has_voice", "surprise"], ["voice"]),
+        helper.make_node("Add", ["face", "voice"], ["logits"]),
+    ]
+    values = {"axes": np.array([0, 1, 2]), "red_green_blue": red_green_blue, "surprise": surprise}
+    inputs = {"has_face": [1], "descriptors": ["rows", 86], "has_voice": [1]}
+    model = _model(nodes, values, inputs, {"logits": [7]})
+    model.graph.input.insert(0, helper.make_tensor_value_info("frames", TensorProto.UINT8, ["n", 32, 32, 3]))
+    return model
+
+
 def _entry(path: Path) -> dict[str, str]:
     return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 

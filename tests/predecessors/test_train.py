@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from media_files import silence, tone, write_clip
+from media_files import silence, syllables, write_clip
 from tiny_corpus import SPEAKERS, stand_in_functionals
 
 torch = pytest.importorskip("torch")
@@ -66,7 +66,7 @@ def corpus(tmp_path_factory, portrait_frames):
             frames = [np.asarray(frame) for frame in portrait_frames[column : column + 6]]
             for frame in frames:
                 frame[130 + row : 140 + row, :, 0] = 255
-            sound = silence if (row, column) == (0, 0) else tone(200 + 150 * row + 9 * column)
+            sound = silence if (row, column) == (0, 0) else syllables(200 + 150 * row + 9 * column)
             path = folder / emotion / f"{speaker}_{emotion}.mp4"
             write_clip(path, 0.6, size=(320, 240), rate=10, frames=lambda n, f=frames: f[n % 6], sound=sound)
     return folder

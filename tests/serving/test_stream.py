@@ -11,15 +11,11 @@ from PIL import Image
 from starlette.websockets import WebSocketDisconnect
 
 from conftest import chirp
-from moodreel.bundle import load_bundle
-from moodreel.media.frames import Frame
-from moodreel.recognition.late_fusion import LateNetworks
-from moodreel.recognition.live import LiveReader
 from moodreel.serving.protocol.limits import Limits
 from moodreel.serving.protocol.messages import PICTURE, SOUND
 from moodreel.serving.protocol.problems import ProblemError
 from moodreel.serving.server.inbox import Inbox
-from moodreel.serving.server.stream import _send, read_sound_format
+from moodreel.serving.server.stream import _send
 from moodreel.serving.worker.live import SoundDecoder, decode_picture
 from running_server import client_of
 
@@ -215,15 +211,3 @@ def test_hostile_pictures_are_refused():
         with pytest.raises((ValueError, OSError)):
             decode_picture(data, 0.0, 100 * 100)
     assert decode_picture(large.getvalue(), 0.0, 200 * 200).pixels.shape == (200, 200, 3)
-
-
-def test_what_is_older_than_a_window_is_forgotten(tiny_bundle, portrait_frames):
-    reader = LiveReader(LateNetworks.open(load_bundle(tiny_bundle), threads=1))
-    assert reader.read(0.5).prediction.abstained
-    reader.watch(Frame(0.5, portrait_frames[0], 1.0))
-    for second in range(5):
-        reader.listen(np.zeros(16_000, np.float32))
-        window = reader.read(second + 1.0)
-        assert (window.box is None) == (second + 1 > 2.5)
-    assert window.prediction.face.state == "no_video_track" and window.prediction.voice.state == "silent"
-    assert read_sound_format({}).rate_hz == 16_000

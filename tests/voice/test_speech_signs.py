@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from conftest import chirp
+from moodreel import Recognizer
 from moodreel.bundle import load_bundle
 from moodreel.cli.demo_clip import synthesise_voice
 from moodreel.media.sounds import Sound
-from moodreel.recognition.late_fusion import LateNetworks
-from moodreel.recognition.live import LiveReader
 from moodreel.voice.listener import VoiceListener
 from moodreel.voice.speech import RATE_HZ, extract_speech
 from moodreel.voice.speech_signs import LEAST_S, Signs, holds_speech, measure_signs
@@ -129,8 +128,8 @@ def test_a_window_of_mere_tone_has_no_voice_beside_speech(tiny_bundle):
     ("sound", "state"), [(hum, "no_speech"), (three_notes, "no_speech"), (chirp, "ok"), (np.zeros_like, "silent")]
 )
 def test_a_live_stream_decides_alike(tiny_bundle, sound, state):
-    reader = LiveReader(LateNetworks.open(load_bundle(tiny_bundle), threads=1))
-    reader.listen(np.asarray(0.1 * sound(TIME_S[: 2 * RATE_HZ]), np.float32))
+    reader = Recognizer.load(tiny_bundle, threads=1).start_live()
+    reader.listen(np.asarray(0.1 * sound(TIME_S[: 2 * RATE_HZ]), np.float32), 2.0)
     prediction = reader.read(2.0).prediction
     assert prediction.voice.state == state
     assert prediction.voice.weight == (state == "ok")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from moodreel.face.alignment import FER_TEMPLATE, align_face
+from moodreel.face.alignment import align_face
 from moodreel.face.assignment import assign_pairs
 from moodreel.face.detector import Face, Floats, Pixels
 from moodreel.face.looks import Vector, describe_face, normalise
@@ -40,6 +40,10 @@ class Detector(Protocol):
         """Return the faces of an RGB uint8 picture."""
 
 
+def _align(pixels: Pixels, face: Face, side_px: int) -> Pixels:
+    return align_face(pixels, face.landmarks_px, side_px, box_px=face.box_px)
+
+
 @dataclass(frozen=True)
 class TrackingOptions:
     """How faces are followed.
@@ -48,7 +52,7 @@ class TrackingOptions:
         detect_every_s: time between detections in seconds; frames in between get their faces by interpolation. Where
             faces move fast or are about to pass each other, each frame is detected.
         side_px: side of the crops.
-        template: where the landmarks lie in a crop, in fractions of its side.
+        cut: cuts a face out of an analysed frame: pixels, face, side in pixels -> crop.
         gap_s: how long a face may stay unseen before its track ends.
         max_tracks: most faces followed at once, the largest.
         least_similarity: looks less alike than this (cosine) are never one track; more is asked of a face that is
@@ -57,7 +61,7 @@ class TrackingOptions:
 
     detect_every_s: float = 1 / 3
     side_px: int = 96
-    template: Sequence[tuple[float, float]] = FER_TEMPLATE
+    cut: Callable[[Pixels, Face, int], Pixels] = _align
     gap_s: float = 1.0
     max_tracks: int = 16
     least_similarity: float = 0.45
@@ -253,9 +257,7 @@ class FaceTracker:
 
     def _hand_out(self, track: _Track, face: Face, frame: Frame) -> TrackedFace:
         options = self.options
-        crop = align_face(
-            frame.pixels, face.landmarks_px, options.side_px, box_px=face.box_px, template=options.template
-        )
+        crop = options.cut(frame.pixels, face, options.side_px)
         left, top, right, bottom = (edge / frame.scale for edge in face.box_px)
         track.times_s.append(frame.time_s)
         track.boxes_px.extend((left, top, right, bottom))

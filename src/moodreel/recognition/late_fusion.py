@@ -2,33 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from moodreel.bundle import Bundle
 from moodreel.errors import BundleError
+from moodreel.face.alignment import align_face
 from moodreel.face.detector import FaceDetector
 from moodreel.face.expression import ExpressionReader, Expressions, join_expressions, read_faces
-from moodreel.face.people import group_people
+from moodreel.face.people import TrackedPerson, group_people
 from moodreel.face.tracking import ANALYSIS_LONG_SIDE_PX, ANALYSIS_RATE_HZ, FaceTracker, TrackingOptions
 from moodreel.media.clip import Clip
 from moodreel.media.frames import Frame
 from moodreel.media.read_ahead import read_ahead, report_progress
 from moodreel.media.sounds import Sound
-from moodreel.recognition.evidence import Evidence, SeenPerson, answer
-from moodreel.recognition.fusion import Fusion, read_fusion
-from moodreel.recognition.prediction import Prediction
-from moodreel.voice.listener import VoiceListener, read_voice
+from moodreel.recognition.evidence import Answer, Evidence, SeenPerson, compose, pool_log_probabilities
+from moodreel.recognition.fusion import FloatArray, Fusion, read_fusion
+from moodreel.recognition.prediction import Box, Prediction
+from moodreel.timeline import count_windows, window_times, windows_between
+from moodreel.voice.listener import Voice, VoiceListener, VoiceWindow, read_voice
 
 if TYPE_CHECKING:
     import onnxruntime
 
 DETECT_EVERY_S = 0.4
 """Seconds between detections: in every second analysed frame. Oftener, a 720p clip runs below 5 times real time."""
+
+
+@dataclass(frozen=True)
+class WatchedPerson:
+    """One person, and what the face network said of each frame.
+
+    Attributes:
+        tracked: where and when the person was seen.
+        expressions: the face network's answers, in the order of time.
+    """
+
+    tracked: TrackedPerson
+    expressions: Expressions
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the two networks made of one clip, before anything is added.
+
+    Attributes:
+        clip: the clip as the user named it.
+        duration_s: its length in seconds.
+        has_video: whether it holds a picture.
+        has_sound: whether it holds sound.
+        frame_count: how many of its pictures could be read.
+        people: the people seen, most present first.
+        voice: the voice network's answers.
+        warnings: of the media, one line each.
+    """
+
+    clip: str
+    duration_s: float
+    has_video: bool
+    has_sound: bool
+    frame_count: int
+    people: Sequence[WatchedPerson]
+    voice: Voice
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -77,6 +119,32 @@ class LateNetworks:
         networks._try(bundle.path)
         return networks
 
+    def answer(self, scene: Scene) -> Prediction:
+        """Add what face and voice say; the answer speaks for the most present person.
+
+        Args:
+            scene: what the two networks made of a clip.
+        """
+        answerer = _Answerer(scene, self)
+        evidence = Evidence(
+            clip=scene.clip,
+            duration_s=scene.duration_s,
+            model=self.title,
+            reads=(True, True),
+            has_video=scene.has_video,
+            has_sound=scene.has_sound,
+            frame_count=scene.frame_count,
+            heard_s=scene.voice.heard_s,
+            is_silent=scene.voice.is_silent,
+            people=[answerer.person(which) for which in range(len(scene.people))],
+            person=scene.people[0].tracked.id if scene.people else None,
+            whole=answerer.whole(),
+            windows=[answerer.window(index) for index in range(count_windows(scene.duration_s))],
+            abstain_below=self.fusion.abstain_below,
+            warnings=scene.warnings,
+        )
+        return compose(evidence)
+
     def _try(self, path: Path) -> None:
         """Run both networks once on next to nothing, so that a foreign one is refused before any clip is read."""
         side_px = self.tracking.side_px
@@ -121,19 +189,149 @@ class LateReader:
             reported = report_progress(items, clip.duration_s, progress)
             for face in tracker.track(_listen_in_passing(reported, listener)):
                 reader.read(face)
-        evidence = Evidence(
+        scene = Scene(
             clip=name,
             duration_s=clip.decoded_s,
-            model=networks.title,
             has_video=clip.has_picture,
             has_sound=clip.has_sound,
             frame_count=tracker.frame_count,
             people=_group(tracker, reader.finish()),
             voice=listener.finish(),
-            no_speech_below_db=networks.no_speech_below_db,
             warnings=clip.warnings,
         )
-        return answer(evidence, networks.fusion)
+        return networks.answer(scene)
+
+    def start_live(self) -> LateLive:
+        """Begin a live stream."""
+        return LateLive(self._networks)
+
+
+@dataclass(frozen=True)
+class _SeenFace:
+    """The largest face of one frame: its box and the face network's answer, shape (7,)."""
+
+    box: Box
+    logits: npt.NDArray[np.float32]
+
+
+class LateLive:
+    """The last frames of a live stream, as what the face network said of their largest faces."""
+
+    def __init__(self, networks: LateNetworks) -> None:
+        self._networks = networks
+        self._frames_s: deque[float] = deque()
+        self._faces: deque[_SeenFace] = deque()
+
+    def watch(self, frame: Frame) -> None:
+        """Look at the largest face of one frame."""
+        self._frames_s.append(frame.time_s)
+        side_px = self._networks.tracking.side_px
+        for face in self._networks.detector.detect(frame.pixels)[:1]:
+            crop = align_face(frame.pixels, face.landmarks_px, side_px, box_px=face.box_px)
+            faces = np.ascontiguousarray(crop.transpose(2, 0, 1)[None], dtype=np.float32)
+            left, top, right, bottom = (edge / frame.scale for edge in face.box_px)
+            box = Box(frame.time_s, (left, top, right, bottom))
+            self._faces.append(_SeenFace(box, read_faces(self._networks.face, faces)[0]))
+
+    def read(self, start_s: float, end_s: float, sound: npt.NDArray[np.float32]) -> tuple[Prediction, Box | None]:
+        """Tell what the frames since `start_s` and the sound show, and where the face stood last."""
+        self._forget(start_s)
+        listener = VoiceListener(self._networks.voice)
+        if len(sound):
+            listener.listen(Sound(0.0, sound))
+        scene = Scene(
+            clip="live",
+            duration_s=end_s - start_s,
+            has_video=bool(self._frames_s),
+            has_sound=len(sound) > 0,
+            frame_count=len(self._frames_s),
+            people=self._people(start_s),
+            voice=listener.finish(),
+            warnings=(),
+        )
+        return self._networks.answer(scene), self._faces[-1].box if self._faces else None
+
+    def _forget(self, before_s: float) -> None:
+        while self._frames_s and self._frames_s[0] < before_s:
+            self._frames_s.popleft()
+        while self._faces and self._faces[0].box.time_s < before_s:
+            self._faces.popleft()
+
+    def _people(self, start_s: float) -> tuple[WatchedPerson, ...]:
+        """Return whoever was nearest as one person, with times counted from the window's start."""
+        if not self._faces:
+            return ()
+        times_s = np.array([face.box.time_s - start_s for face in self._faces])
+        boxes_px = np.array([face.box.box_px for face in self._faces])
+        share = len(self._faces) / max(len(self._frames_s), 1)
+        tracked = TrackedPerson(1, (1,), share, times_s, boxes_px, score=1.0)
+        return (WatchedPerson(tracked, Expressions(times_s, np.stack([face.logits for face in self._faces]))),)
+
+
+@dataclass(frozen=True)
+class _Spoken:
+    """The voice over some stretch: calibrated log-probabilities, shape (7,), and the background ratio in dB."""
+
+    log_probabilities: FloatArray
+    snr_db: float
+
+
+class _Answerer:
+    """Answers stretches of one scene."""
+
+    def __init__(self, scene: Scene, networks: LateNetworks) -> None:
+        self._scene = scene
+        self._fusion = networks.fusion
+        self._least_snr_db = networks.no_speech_below_db
+        self._faces = [self._fusion.face_log_probabilities(one.expressions.logits) for one in scene.people]
+        self._windows = {round(window.start_s, 3): window for window in self._spoken(scene.voice.windows)}
+        shares = [one.tracked.share_on_screen for one in scene.people]
+        # How likely the voice is the most present person's: that person's part of all faces' time on screen.
+        self._speaker_share = shares[0] / sum(shares) if shares else 1.0
+
+    def whole(self) -> Answer:
+        face = pool_log_probabilities(self._faces[0]) if self._faces else None
+        return self._fuse(face, self._pool_voice(self._spoken(self._scene.voice.utterances)))
+
+    def window(self, index: int) -> Answer:
+        start_s, end_s = window_times(index, self._scene.duration_s)
+        face = self._pool_face(0, start_s, end_s) if self._faces else None
+        spoken = self._windows.get(round(start_s, 3))
+        return self._fuse(face, self._pool_voice([] if spoken is None else [spoken]))
+
+    def person(self, which: int) -> SeenPerson:
+        tracked, duration_s = self._scene.people[which].tracked, self._scene.duration_s
+        pooled = {
+            index: self._pool_face(which, *window_times(index, duration_s))
+            for index in windows_between(tracked.times_s[0], tracked.times_s[-1], duration_s)
+        }
+        windows = {index: np.exp(face) for index, face in pooled.items() if face is not None}
+        return SeenPerson(tracked, np.exp(pool_log_probabilities(self._faces[which])), windows)
+
+    def _spoken(self, windows: Sequence[VoiceWindow]) -> list[VoiceWindow]:
+        return [window for window in windows if window.snr_db >= self._least_snr_db]
+
+    def _pool_voice(self, windows: Sequence[VoiceWindow]) -> _Spoken | None:
+        if not windows:
+            return None
+        speech_s = [window.speech_s for window in windows]
+        frames = self._fusion.voice_log_probabilities(np.stack([window.logits for window in windows]))
+        snr_db = float(np.average([window.snr_db for window in windows], weights=speech_s))
+        return _Spoken(pool_log_probabilities(frames, speech_s), snr_db)
+
+    def _pool_face(self, which: int, start_s: float, end_s: float) -> FloatArray | None:
+        times_s = self._scene.people[which].expressions.times_s
+        first, last = np.searchsorted(times_s, [start_s, end_s if end_s > start_s else np.inf])
+        return None if first == last else pool_log_probabilities(self._faces[which][first:last])
+
+    def _fuse(self, face: FloatArray | None, spoken: _Spoken | None) -> Answer:
+        voice, snr_db = (spoken.log_probabilities, spoken.snr_db) if spoken else (None, None)
+        return Answer(
+            face=None if face is None else np.exp(face),
+            voice=None if voice is None else np.exp(voice),
+            fused=self._fusion.fuse(face, voice, snr_db, self._speaker_share),
+            weights=self._fusion.weights(snr_db, has_face=face is not None, speaker_share=self._speaker_share),
+        )
 
 
 def _listen_in_passing(items: Iterable[Frame | Sound], listener: VoiceListener) -> Iterator[Frame]:
@@ -145,6 +343,6 @@ def _listen_in_passing(items: Iterable[Frame | Sound], listener: VoiceListener) 
             listener.listen(item)
 
 
-def _group(tracker: FaceTracker, expressions: dict[int, Expressions]) -> tuple[SeenPerson, ...]:
+def _group(tracker: FaceTracker, expressions: dict[int, Expressions]) -> tuple[WatchedPerson, ...]:
     people = group_people(tracker.tracks(), tracker.frame_count, tracker.detection_count)
-    return tuple(SeenPerson(one, join_expressions(expressions[track] for track in one.track_ids)) for one in people)
+    return tuple(WatchedPerson(one, join_expressions(expressions[track] for track in one.track_ids)) for one in people)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -18,6 +20,7 @@ from moodreel.recognition.inputs import (
     ANALYSIS_SIDE_PX,
     NO_DESCRIPTORS,
     NO_ENCODERS,
+    NOT_READ,
     SILENCE,
     Features,
     FrameSpec,
@@ -28,11 +31,7 @@ from moodreel.voice.functionals import LEAST_S, N_FUNCTIONALS, change_speed, ext
 from moodreel.voice.speech import CHUNK_S, RATE_HZ, cut_to_speech, extract_speech
 
 _SMOOTHING_S = 0.2
-
-
 _DETECT_EVERY = 3
-
-
 _SAME_FACE_BONUS = 0.3
 
 
@@ -82,12 +81,71 @@ def build_features(
     Returns:
         The inputs, with the state of each modality.
     """
-    pictures, face_state = _frame_pictures(frames, spec.frames, has_video)
-    expressions = np.zeros((0, encoders.face_width), np.float32)
-    if spec.expressions:
-        expressions = encoders.describe_faces(pictures)
-    if not spec.keeps_frames:
-        pictures = pictures[:0]
+    seen = read_pictures(frames, spec, encoders, has_video=has_video)
+    heard = read_sound(sound, spec, encoders, has_sound=has_sound)
+    return replace(heard, frames=seen.frames, expressions=seen.expressions, face_state=seen.state)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a stretch shows, ready for a network.
+
+    Attributes:
+        times_s: float64, shape (n,), time of each frame that shows it.
+        frames: RGB uint8, shape (n, side, side, 3), or none of them where the spec keeps none.
+        expressions: float32, shape (n, d), features of the frames' faces; none where they were not asked for.
+        state: one of `moodreel.recognition.prediction.FACE_STATES`.
+        places_px: float64, shape (n, 2), middle of the followed face in the source picture; none where faces are not
+            looked for.
+    """
+
+    times_s: npt.NDArray[np.float64]
+    frames: npt.NDArray[np.uint8]
+    expressions: npt.NDArray[np.float32]
+    state: str
+    places_px: npt.NDArray[np.float64]
+
+    def between(self, start_s: float, end_s: float) -> Pictures:
+        """Return what is shown from one instant up to, and not at, another."""
+        inside = (self.times_s >= start_s) & (self.times_s < end_s)
+        return Pictures(
+            times_s=self.times_s[inside],
+            frames=self.frames[inside] if len(self.frames) else self.frames,
+            expressions=self.expressions[inside] if len(self.expressions) else self.expressions,
+            state=self.state,
+            places_px=self.places_px[inside] if len(self.places_px) else self.places_px,
+        )
+
+
+def join_pictures(parts: Sequence[Pictures]) -> Pictures:
+    """Join what consecutive stretches show, at least one of them.
+
+    The state is that of those that show something, else that of the first.
+    """
+    seen = [part for part in parts if len(part.times_s)] or parts[:1]
+    return Pictures(
+        times_s=np.concatenate([part.times_s for part in seen]),
+        frames=np.concatenate([part.frames for part in seen]),
+        expressions=np.concatenate([part.expressions for part in seen]),
+        state=seen[0].state,
+        places_px=np.concatenate([part.places_px for part in seen]),
+    )
+
+
+def read_pictures(frames: list[Frame], spec: InputSpec, encoders: Encoders, *, has_video: bool) -> Pictures:
+    """Build what is seen in a stretch of a clip; arguments as for `build_features`."""
+    pictures, landmarks_px, state = _frame_pictures(frames, spec.frames, has_video)
+    expressions = encoders.describe_faces(pictures) if spec.expressions else np.zeros((0, 0), np.float32)
+    times_s = np.array([frame.time_s for frame in frames] if state == "ok" else [])
+    places_px = np.zeros((0, 2))
+    if landmarks_px is not None:
+        scales = np.array([frame.scale for frame in frames])
+        places_px = landmarks_px.mean(axis=1, dtype=np.float64) / scales[:, None]
+    return Pictures(times_s, pictures if spec.keeps_frames else pictures[:0], expressions, state, places_px)
+
+
+def read_sound(sound: npt.NDArray[np.float32], spec: InputSpec, encoders: Encoders, *, has_sound: bool) -> Features:
+    """Build what is heard in a stretch of a clip, nothing seen; arguments as for `build_features`."""
     voice_state = _judge_sound(sound, has_sound)
     functionals, speech = np.zeros(N_FUNCTIONALS, np.float32), np.zeros(encoders.voice_width, np.float32)
     varied = np.zeros((len(spec.speeds), encoders.voice_width if spec.speech else N_FUNCTIONALS), np.float32)
@@ -103,7 +161,22 @@ def build_features(
     descriptors = NO_DESCRIPTORS
     if voice_state == "ok" and spec.descriptors:
         descriptors = extract_descriptors(_cut_to_speech(sound))
-    return Features(pictures, expressions, functionals, speech, face_state, voice_state, descriptors, varied)
+    return replace(
+        NOT_READ,
+        functionals=functionals,
+        speech=speech,
+        descriptors=descriptors,
+        varied=varied,
+        voice_state=voice_state,
+    )
+
+
+def cut_face(
+    pixels: npt.NDArray[np.uint8], landmarks_px: npt.NDArray[np.float32], spec: FrameSpec
+) -> npt.NDArray[np.uint8]:
+    """Cut out a face as a spec asks for: RGB uint8, shape (side, side, 3)."""
+    cut = flatten_face if spec.framing == "frontal" else align_face
+    return cut(pixels, landmarks_px, spec.side_px)
 
 
 def _extract_at_speed(sound: npt.NDArray[np.float32], speed: float) -> npt.NDArray[np.float32]:
@@ -148,21 +221,23 @@ def _judge_sound(sound: npt.NDArray[np.float32], has_track: bool) -> str:
     return "ok" if len(sound) >= LEAST_S * RATE_HZ and np.abs(sound).max() > SILENCE else "silent"
 
 
-def _frame_pictures(frames: list[Frame], spec: FrameSpec | None, has_track: bool) -> tuple[npt.NDArray[np.uint8], str]:
+def _frame_pictures(
+    frames: list[Frame], spec: FrameSpec | None, has_track: bool
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32] | None, str]:
+    """Return the pictures of a stretch, the landmarks of the face they follow, and the state."""
     side_px = spec.side_px if spec else 1
     nothing = np.zeros((0, side_px, side_px, 3), np.uint8)
     if spec is None or not has_track:
-        return nothing, "no_video_track"
+        return nothing, None, "no_video_track"
     if not frames:
-        return nothing, "undecodable"
+        return nothing, None, "undecodable"
     if spec.framing == "whole":
-        return np.stack([_squeeze(frame.pixels, side_px) for frame in frames]), "ok"
-    landmarks = _follow_face(frames, _detector(spec.face_threshold))
-    if landmarks is None:
-        return nothing, "no_face"
-    cut = flatten_face if spec.framing == "frontal" else align_face
-    pairs = zip(frames, landmarks, strict=True)
-    return np.stack([cut(frame.pixels, points, side_px) for frame, points in pairs]), "ok"
+        return np.stack([_squeeze(frame.pixels, side_px) for frame in frames]), None, "ok"
+    landmarks_px = _follow_face(frames, face_detector(spec.face_threshold))
+    if landmarks_px is None:
+        return nothing, None, "no_face"
+    pairs = zip(frames, landmarks_px, strict=True)
+    return np.stack([cut_face(frame.pixels, points, spec) for frame, points in pairs]), landmarks_px, "ok"
 
 
 def _squeeze(pixels: npt.NDArray[np.uint8], side_px: int) -> npt.NDArray[np.uint8]:
@@ -171,7 +246,8 @@ def _squeeze(pixels: npt.NDArray[np.uint8], side_px: int) -> npt.NDArray[np.uint
 
 
 @cache
-def _detector(threshold: float) -> FaceDetector:
+def face_detector(threshold: float) -> FaceDetector:
+    """Return the detector that takes a face from a score on; each is opened once."""
     return FaceDetector(threshold=threshold)
 
 

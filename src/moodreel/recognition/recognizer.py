@@ -5,19 +5,40 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from moodreel.bundle import Bundle, load_bundle
-from moodreel.media.clip import open_clip
-from moodreel.recognition.joint_network import JointReader
+from moodreel.media.clip import Clip, open_clip
+from moodreel.recognition.joint_reader import JointReader
 from moodreel.recognition.late_fusion import LateReader
+from moodreel.recognition.live import Live, LiveReader
 from moodreel.recognition.prediction import Prediction
 
 Media = str | os.PathLike[str] | bytes | IO[bytes]
 Progress = Callable[[float], None]
 
-READERS: dict[str, type[JointReader] | type[LateReader]] = {"late": LateReader, "joint": JointReader}
-"""What reads a clip with each kind of bundle."""
+
+class Reader(Protocol):
+    """What reads clips and live streams with the networks of a bundle, whatever its kind."""
+
+    def read(self, clip: Clip, name: str, progress: Progress | None) -> Prediction:
+        """Tell the emotion of an opened clip.
+
+        Args:
+            clip: the clip.
+            name: the clip as the user named it.
+            progress: called now and then with the share done, 0-1.
+
+        Raises:
+            MediaError: nothing in the clip can be decoded.
+        """
+
+    def start_live(self) -> Live:
+        """Begin a live stream."""
+
+
+READERS: dict[str, Callable[..., Reader]] = {"late": LateReader, "joint": JointReader}
+"""What opens the networks of each kind of bundle: called with the bundle and `threads`."""
 
 
 class Recognizer:
@@ -54,6 +75,10 @@ class Recognizer:
             BundleError: there is no such bundle, or it cannot be used.
         """
         return cls(load_bundle(model), threads=threads)
+
+    def start_live(self) -> LiveReader:
+        """Begin a live stream, which takes frames and sound as they come."""
+        return LiveReader(self._reader.start_live())
 
     def predict(self, media: Media, *, name: str | None = None, progress: Progress | None = None) -> Prediction:
         """Tell the emotion of one clip.

@@ -13,12 +13,11 @@ import numpy.typing as npt
 from av.audio.codeccontext import AudioCodecContext
 from PIL import Image
 
-from moodreel.bundle import load_bundle
 from moodreel.face.tracking import ANALYSIS_LONG_SIDE_PX
 from moodreel.media.container import DecodeError
 from moodreel.media.frames import Frame
-from moodreel.recognition.late_fusion import LateNetworks
 from moodreel.recognition.live import LiveReader, LiveWindow
+from moodreel.recognition.recognizer import Recognizer
 from moodreel.serving.protocol.messages import PICTURE, Message
 from moodreel.voice.speech import RATE_HZ
 
@@ -38,7 +37,7 @@ def open_stream_handler(model: str, picture_px: int) -> Callable[[Message, Calla
     Raises:
         BundleError: the bundle cannot be used.
     """
-    reader = LiveReader(LateNetworks.open(load_bundle(model), threads=1))
+    reader = Recognizer.load(model, threads=1).start_live()
     ear: SoundDecoder | None = None
 
     def handle(message: Message, send: Callable[[Message], None]) -> None:
@@ -64,7 +63,7 @@ def _take(reader: LiveReader, ear: SoundDecoder, message: Message, picture_px: i
                 reader.watch(decode_picture(data, time_s, picture_px))
             else:
                 for samples in ear.decode(data):
-                    reader.listen(samples)
+                    reader.listen(samples, time_s)
         except DecodeError:
             damaged += 1
     return damaged
