@@ -74,7 +74,9 @@ class LiveReader:
             self._sound = np.concatenate([self._sound, silence])
             follows_s = end_s
         self._sound = np.concatenate([self._sound, samples])[-round(WINDOW_S * RATE_HZ) :]
-        self._heard_until_s = min(follows_s, end_s + WINDOW_S)  # what was recorded before the stream began may lie ahead
+        self._heard_until_s = min(
+            follows_s, end_s + WINDOW_S
+        )  # what was recorded before the stream began may lie ahead
 
     def read(self, end_s: float) -> LiveWindow:
         """Tell what the window that ends now shows.

@@ -34,6 +34,7 @@ from moodreel.training.joint.train import prepare_material, train, train_and_sco
 from moodreel.training.options import TrainOptions
 from moodreel.training.search.postmortem import (
     CAUSES,
+    applicable,
     count_cost,
     format_postmortem,
     postmortem,
@@ -380,6 +381,22 @@ def stop_at(number, fitted, network, material, sides, recipe, out, **rest):
     if len(fitted) == number:
         raise SystemExit("killed")
     return fit_network(network, material, sides, recipe, out, **rest)
+
+
+@pytest.mark.parametrize(
+    ("base", "taken"),
+    [
+        ("repaired", ["video.width=4", "frames.rate_hz=5", "audio.dropout=0.1", "fit.epochs=1"]),
+        ("video", ["video.width=4", "frames.rate_hz=5", "fit.epochs=1"]),
+        ("audio", ["audio.dropout=0.1", "fit.epochs=1"]),
+    ],
+)
+def test_changes_of_a_postmortem_reach_the_branches_that_a_row_has(base, taken):
+    """Rows of pictures alone once grew ears by `--set audio.x`, and lost `--set video.x`."""
+    changes = ("video.width=4", "frames.rate_hz=5", "audio.dropout=0.1", "fit.epochs=1")
+    assert list(applicable(changes, base)) == taken
+    recipe = load_recipe(base, applicable(changes, base))
+    assert (recipe.audio is None, recipe.video is None) == (base == "video", base == "audio")
 
 
 def test_every_cause_of_the_postmortem_makes_a_sound_recipe():

@@ -157,8 +157,10 @@ def postmortem(
         RecipeError: `out` holds runs of other changes.
         OutputError: `out` cannot be written, or holds runs of another fold or corpus.
     """
-    shelf = _Shelf()
-    findings = [_measure(corpus, out / f"run-{index:02d}", options, cause, shelf) for index, cause in enumerate(causes)]
+    last_read = _LastRead()
+    findings = [
+        _measure(corpus, out / f"run-{index:02d}", options, cause, last_read) for index, cause in enumerate(causes)
+    ]
     costs = [
         count_cost("paper: 256x256, 25 a second, maps whole, width 64", 256, 25.0, 0, 64),
         count_cost("the same, width 128", 256, 25.0, 0, 128),
@@ -176,7 +178,19 @@ def shrink(cause: Cause) -> tuple[str, ...]:
     return SMALL if cause.base == BASE else tuple(change for change in SMALL if not change.startswith("head."))
 
 
-class _Shelf:
+def applicable(changes: Sequence[str], base: str) -> tuple[str, ...]:
+    """Return the changes that concern a recipe: a branch that it lacks must not be grown by changing it.
+
+    Args:
+        changes: `key=value` each.
+        base: name of the recipe.
+    """
+    recipe = load_recipe(base)
+    lacking = [f"{section}." for section in ("frames", "video", "audio") if getattr(recipe, section) is None]
+    return tuple(change for change in changes if not change.startswith(tuple(lacking)))
+
+
+class _LastRead:
     """Keeps what was last read and encoded of the clips, for the next row may want the same of them."""
 
     def __init__(self) -> None:
@@ -189,13 +203,12 @@ class _Shelf:
         return self._material.under(recipe)
 
 
-def _measure(corpus: Path, out: Path, options: TrainOptions, cause: Cause, shelf: _Shelf) -> Finding:
-    given = tuple(
-        change for change in options.changes if cause.base == BASE or not change.startswith(("video", "frames"))
-    )
-    recipe = load_recipe(cause.base, (*given, *shrink(cause), *cause.all_changes))
+def _measure(corpus: Path, out: Path, options: TrainOptions, cause: Cause, last_read: _LastRead) -> Finding:
+    recipe = load_recipe(cause.base, (*applicable(options.changes, cause.base), *shrink(cause), *cause.all_changes))
     try:
-        scores = train_and_score(corpus, recipe, out, replace(options, fold=options.fold or 1, resume=True), shelf.take)
+        scores = train_and_score(
+            corpus, recipe, out, replace(options, fold=options.fold or 1, resume=True), last_read.take
+        )
     except MoodreelError as error:
         if "NaN" not in str(error):
             raise
@@ -254,7 +267,7 @@ def format_postmortem(findings: Sequence[Finding], costs: Sequence[Cost]) -> str
 
 
 def plot_findings(findings: Sequence[Finding], path: Path) -> None:
-    """Draw one bar a cause.
+    """Draw one bar per cause.
 
     Args:
         findings: the rows.
