@@ -65,8 +65,8 @@ class LiveReader:
 
         Args:
             samples: mono float32 at 16 kHz.
-            end_s: when the block ended or arrived, in seconds from the beginning of the stream. A block that begins well after the
-                one before it ended leaves silence between them.
+            end_s: when the block ended or arrived, in seconds from the beginning of the stream. A block that begins
+                well after the one before it ended leaves silence between them.
         """
         follows_s = self._heard_until_s + len(samples) / RATE_HZ
         if end_s - follows_s > _LONGEST_DELAY_S:
