@@ -18,13 +18,16 @@ from moodreel.metrics import (
     Outcomes,
     Resampling,
     apply_temperature,
+    balance_classes,
     brier_scores,
     compare,
+    compare_balanced_nll,
     confusion_matrix,
     expected_calibration_error,
     f1_scores,
     fit_temperature,
     holm,
+    log_probabilities,
     macro_f1,
     make_outcomes,
     mcnemar_p_value,
@@ -245,7 +248,7 @@ class TestTemperature:
         honest = rng.dirichlet(np.ones(7), 20_000)
         truth = (rng.random((20_000, 1)) > honest.cumsum(axis=1)).sum(axis=1).clip(0, 6)
         distorted = apply_temperature(honest, 1 / distortion)
-        assert fit_temperature(truth, distorted) == pytest.approx(distortion, rel=0.03)
+        assert fit_temperature(truth, log_probabilities(distorted)) == pytest.approx(distortion, rel=0.03)
 
     def test_against_scipy(self):
         optimize = pytest.importorskip("scipy.optimize")
@@ -255,20 +258,45 @@ class TestTemperature:
             return negative_log_likelihood(o.truth, apply_temperature(o.probabilities, math.exp(log_t))).mean()
 
         found = math.exp(optimize.minimize_scalar(cost, bounds=(-2, 2), method="bounded").x)
-        assert fit_temperature(o.truth, o.probabilities) == pytest.approx(found, rel=1e-3)
+        assert fit_temperature(o.truth, log_probabilities(o.probabilities)) == pytest.approx(found, rel=1e-3)
 
     def test_one_certain_mistake_does_not_mislead_it(self):
         truth = np.array([0] * 20)
         probabilities = certain([0] * 19 + [1], 0.999999)
-        assert fit_temperature(truth, probabilities) > 2
+        assert fit_temperature(truth, log_probabilities(probabilities)) > 2
 
     def test_ends_of_the_range(self):
-        assert fit_temperature(np.array([0, 1]), certain([0, 1])) == pytest.approx(0.02, rel=1e-3)
-        assert fit_temperature(np.array([0, 1]), certain([1, 0])) == pytest.approx(50, rel=1e-3)
+        assert fit_temperature(np.array([0, 1]), log_probabilities(certain([0, 1]))) == pytest.approx(0.02, rel=1e-3)
+        assert fit_temperature(np.array([0, 1]), log_probabilities(certain([1, 0]))) == pytest.approx(50, rel=1e-3)
 
     def test_temperature_one_changes_nothing(self):
         o = random_outcomes()
         np.testing.assert_allclose(apply_temperature(o.probabilities, 1.0), o.probabilities)
+
+    def test_weights_say_which_clips_count(self):
+        truth, logits = np.array([0, 0, 1, 1]), log_probabilities(certain([0, 0, 1, 0], 0.9))
+        kept = fit_temperature(truth[:3], logits[:3], np.array([1.0, 1.0, 1.0]))
+        assert fit_temperature(truth, logits, np.array([5.0, 5.0, 5.0, 0.0])) == pytest.approx(kept)
+
+    def test_few_clips_stay_near_the_present_temperature_and_many_do_not(self):
+        truth, logits = np.zeros(20, dtype=int), log_probabilities(certain([0] * 10 + [1] * 10, 0.99))
+        free = fit_temperature(truth, logits)
+        strong, weak = (fit_temperature(truth, logits, present=2.0, pull=pull) for pull in (100.0, 0.01))
+        assert strong == pytest.approx(2.0, rel=0.02)
+        assert 2.0 < strong < weak < free
+
+    def test_classes_weigh_alike(self):
+        weights = balance_classes(np.array([2, 2, 2, 5]))
+        np.testing.assert_allclose(weights, [1 / 6, 1 / 6, 1 / 6, 1 / 2])
+
+    def test_nats_of_two_answers_by_hand(self):
+        """Class 0 costs ln 2 in both of its clips, class 1 ln 4 in its one; after, everything costs ln 2."""
+        half, quarter = [0.5, 0.5, 0, 0, 0, 0, 0], [0.75, 0.25, 0, 0, 0, 0, 0]
+        before = outcomes_of([0, 0, 1], np.array([half, half, quarter]))
+        after = outcomes_of([0, 0, 1], np.array([half, half, half]))
+        first, second, gain = compare_balanced_nll(before, after, FAST)
+        assert first.value == pytest.approx(1.5 * math.log(2)) and second.value == pytest.approx(math.log(2))
+        assert gain.value == pytest.approx(0.5 * math.log(2))
 
     def test_bad_input(self):
         with pytest.raises(EvaluationError, match="NaN"):

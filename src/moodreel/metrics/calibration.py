@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.errors import EvaluationError
+from moodreel.labels import N_EMOTIONS
 from moodreel.metrics.intervals import DEFAULT_RESAMPLING, Interval, Resampling, bootstrap, group_clips, sum_by_group
 from moodreel.metrics.outcomes import Floats, Ints, Outcomes
 
@@ -145,6 +146,56 @@ def measure_calibration(
     return Calibration(nll, brier, expected_calibration_error(bins), bins)
 
 
+def log_probabilities(probabilities: npt.ArrayLike) -> Floats:
+    """Return the logarithm of probabilities, those below 1e-12 raised to it; same shape."""
+    logarithms: Floats = np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), SMALLEST_PROBABILITY))
+    return logarithms
+
+
+def balance_classes(truth: Ints) -> Floats:
+    """Weigh clips so that every class that occurs counts alike, as it does in UAR.
+
+    Args:
+        truth: class indices, shape (n_clips,).
+
+    Returns:
+        Above 0, adding up to 1, shape (n_clips,).
+    """
+    counts = np.bincount(truth)
+    weights: Floats = 1 / counts[truth] / np.count_nonzero(counts)
+    return weights
+
+
+def compare_balanced_nll(
+    before: Outcomes, after: Outcomes, resampling: Resampling = DEFAULT_RESAMPLING
+) -> tuple[Interval, Interval, Interval]:
+    """Measure the negative log-likelihood of two answers to the same clips, every class that occurs counting alike.
+
+    Args:
+        before: the clips as they were answered first.
+        after: the same clips, in the same order, as they were answered then.
+        resampling: how intervals are drawn, paired: both sides see the same draws.
+
+    Returns:
+        Nats before, after, and the gain: how many fewer there are after.
+    """
+    groups, n_groups, kind = group_clips(before)
+    member = np.eye(N_EMOTIONS)[before.truth]
+    costs = [negative_log_likelihood(one.truth, one.probabilities)[:, None] * member for one in (before, after)]
+    totals = sum_by_group(groups, n_groups, np.concatenate([*costs, member], axis=1))
+    first, second, gain = bootstrap(totals, _balanced_costs, kind, resampling)
+    return first, second, gain
+
+
+def _balanced_costs(sums: Floats) -> Floats:
+    """Nats of two answers and their difference, shape (n, 3), of sums by class, shape (n, 3 * 7)."""
+    first, second, n_clips = np.split(sums, 3, axis=1)
+    there = n_clips > 0
+    parts = [np.divide(part, n_clips, out=np.zeros_like(part), where=there) for part in (first, second)]
+    means = [part.sum(axis=1) / np.maximum(there.sum(axis=1), 1) for part in parts]
+    return np.stack([*means, means[0] - means[1]], axis=1)
+
+
 def apply_temperature(probabilities: npt.ArrayLike, temperature: float) -> Floats:
     """Soften (above 1) or sharpen (below 1) probabilities: p^(1/T), scaled to add up to 1.
 
@@ -155,43 +206,47 @@ def apply_temperature(probabilities: npt.ArrayLike, temperature: float) -> Float
     Returns:
         Same shape; the order of the classes stays.
     """
-    logits = np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), SMALLEST_PROBABILITY)) / temperature
+    logits = log_probabilities(probabilities) / temperature
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     scaled: Floats = powers / powers.sum(axis=-1, keepdims=True)
     return scaled
 
 
-def fit_temperature(truth: Ints, probabilities: Floats) -> float:
+def fit_temperature(
+    truth: Ints, logits: Floats, weights: Floats | None = None, *, present: float = 1.0, pull: float = 0.0
+) -> float:
     """Find the temperature with the least NLL (Guo et al. 2017, section 4.2).
 
-    By golden-section search over its logarithm: NLL is convex in 1/T, so that there is one dip. Fit it on clips of
-    speakers that neither trained the network nor are tested.
+    By golden-section search over its logarithm: NLL is convex in 1/T, and so is what pulls towards the present
+    temperature, so that there is one dip. Fit it on clips of speakers that neither trained the network nor are tested.
 
     Args:
         truth: class indices, shape (n_clips,).
-        probabilities: shape (n_clips, n_classes).
+        logits: or log-probabilities, shape (n_clips, n_classes).
+        weights: of the clips, shape (n_clips,), in any scale; alike by default.
+        present: temperature that the search is pulled to, above 0.
+        pull: how strongly: nats that are added to the mean NLL where 1/T has moved by as much as 1 / `present`.
 
     Returns:
-        Between 0.02 and 50; an end of this range where no clip, or every clip, is recognised.
+        Between 0.02 and 50; an end of this range where no clip, or every clip, is recognised and nothing pulls.
 
     Raises:
-        EvaluationError: no clips, or a probability that is NaN.
+        EvaluationError: no clips, or a logit that is NaN or infinite.
     """
-    if not len(truth) or not np.isfinite(probabilities).all():
-        raise EvaluationError(f"cannot fit a temperature: {'a probability is NaN' if len(truth) else 'no clips'}")
-    logits = np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
+    if not len(truth) or not np.isfinite(logits).all():
+        raise EvaluationError(f"cannot fit a temperature: {'a logit is NaN or infinite' if len(truth) else 'no clips'}")
     low, high = np.log(_TEMPERATURES)
     while high - low > 1e-6:
         inner = (high - _GOLDEN * (high - low), low + _GOLDEN * (high - low))
-        costs = [_mean_cost(truth, logits / np.exp(x)) for x in inner]
+        costs = [_mean_cost(truth, logits / np.exp(x), weights) + pull * (present / np.exp(x) - 1) ** 2 for x in inner]
         low, high = (low, inner[1]) if costs[0] <= costs[1] else (inner[0], high)
     return float(np.exp((low + high) / 2))
 
 
-def _mean_cost(truth: Ints, logits: Floats) -> float:
+def _mean_cost(truth: Ints, logits: Floats, weights: Floats | None) -> float:
     """Mean NLL of logits, without a floor: with one, it would have a second dip at low temperatures."""
     given = np.take_along_axis(logits, truth[:, None], axis=1)[:, 0]
-    return float((np.logaddexp.reduce(logits, axis=1) - given).mean())
+    return float(np.average(np.logaddexp.reduce(logits, axis=1) - given, weights=weights))
 
 
 def risk_coverage(outcomes: Outcomes) -> RiskCoverage:

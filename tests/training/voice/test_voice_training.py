@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 
 from moodreel.errors import CorpusError, MoodreelError
 from moodreel.labels import EMOTIONS, N_EMOTIONS
+from moodreel.metrics import make_outcomes, score
 from moodreel.training.backbones import whisper
 from moodreel.training.backbones.whisper import WhisperEncoder
 from moodreel.training.voice import (
@@ -384,6 +385,21 @@ def test_score_counts_recall_by_emotion():
     assert result["war"] == 0.75
     assert result["recall"]["sad"] == 0.5
     assert result["uar_95"] == [0.5, 1.0]
+
+
+def test_intervals_are_those_of_all_other_figures_not_plain_percentiles():
+    """Of few speakers plain percentiles are too narrow: the interval must be the one that `metrics` gives."""
+    rng = np.random.default_rng(0)
+    label, speaker = np.tile(np.arange(7), 40), np.repeat([f"s{i}" for i in range(5)], 56)
+    skill = np.repeat([0.0, 0.5, 1.0, 2.0, 3.0], 56)[:, None]
+    logits = (rng.normal(size=(280, 7)) + skill * np.eye(7)[label])[None].astype(np.float32)
+    names = np.arange(280).astype(str)
+    heard = voice_scores.Heard(np.array(["clean"]), logits, np.zeros((1, 280), np.float32), label, speaker, names)
+    result = voice_scores.score(heard, 0, np.ones(N_EMOTIONS, dtype=bool))
+    probabilities = np.exp(logits[0]) / np.exp(logits[0]).sum(1, keepdims=True)
+    expected = score(make_outcomes(names.tolist(), speaker.tolist(), [EMOTIONS[i] for i in label], probabilities)).uar
+    assert result["uar_95"] == pytest.approx([expected.low, expected.high], abs=1e-4)
+    assert "expanded percentile" in result["intervals"]
 
 
 def test_emotions_never_taught_are_ruled_out():

@@ -327,8 +327,8 @@ _PROTOCOLS = {
     "bootstrap over faces, for the corpus names no people. holdout: faces set aside from train, whose people stand in "
     "train too; choices were made there",
     "voice": "folds: RAVDESS, seven classes (calm counts as neutral), five folds of four unseen actors, nothing chosen "
-    "on them. Transfers: trained on one corpus, heard on the other, six classes. 95 % intervals by bootstrap over "
-    "speakers",
+    "on them. Transfers: trained on one corpus, heard on the other, six classes. 95 % intervals by expanded "
+    "percentile bootstrap over speakers",
 }
 
 _ORIGIN = [

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from moodreel.labels import EMOTIONS, N_EMOTIONS
+from moodreel.metrics import Interval, make_outcomes, score as measure
+from moodreel.recognition.fusion import log_softmax
 from moodreel.training.voice import augment
 from moodreel.training.voice.recordings import Recording, list_known, read_sound
 from moodreel.voice.speech import CHUNK_S, RATE_HZ, Float32, extract_speech, pool_windows, trim_silence
 
 CONDITIONS = ("clean", "babble 10 dB", "babble 0 dB", "music 10 dB", "music 0 dB")
 N_BABBLE = 4
-N_RESAMPLES = 2000
 RULED_OUT = -1000.0
 """Logit of an emotion that is no answer."""
 
@@ -157,38 +158,24 @@ def score(heard: Heard, row: int, known: NDArray[np.bool_]) -> dict[str, Any]:
         known: bool, shape (7,): recordings of other emotions are left out, and their logits are not looked at.
 
     Returns:
-        UAR and WAR, each with its 95 % interval from resampling speakers, recall by emotion, and the estimated ratio.
+        UAR and WAR, each with its 95 % interval from a bootstrap over speakers (`moodreel.metrics.intervals`), how it
+        was drawn, recall by emotion, and the estimated ratio.
     """
     heard = heard.among(known)
-    label, speaker = heard.label, heard.speaker
-    predicted = heard.logits[row].argmax(axis=1)
-    hits = _count_hits(label, predicted, speaker)
-    rng = np.random.default_rng(0)
-    drawn = hits[:, rng.integers(hits.shape[1], size=(N_RESAMPLES, hits.shape[1]))].sum(axis=2)
-    uar, war = _rate(hits.sum(axis=1))
-    uars, wars = _rate(drawn)
-    recall = {EMOTIONS[i]: round(float((predicted[label == i] == i).mean()), 3) for i in np.unique(label)}
+    label, probabilities = heard.label, np.exp(log_softmax(heard.logits[row]))
+    scores = measure(
+        make_outcomes(heard.name.tolist(), heard.speaker.tolist(), [EMOTIONS[i] for i in label], probabilities)
+    )
     return {
         "n": len(label),
-        "uar": round(float(uar), 4),
-        "uar_95": np.percentile(uars, (2.5, 97.5)).round(4).tolist(),
-        "war": round(float(war), 4),
-        "war_95": np.percentile(wars, (2.5, 97.5)).round(4).tolist(),
-        "recall": recall,
+        **_round_interval("uar", scores.uar),
+        **_round_interval("war", scores.war),
+        "intervals": scores.uar.method,
+        "recall": {one.label: round(one.recall.value, 3) for one in scores.classes if one.n_clips},
         "estimated_snr_db": np.percentile(heard.snr_db[row], (10, 50, 90)).round(1).tolist(),
     }
 
 
-def _count_hits(label: NDArray[np.int64], predicted: NDArray[np.int64], speaker: NDArray[np.str_]) -> NDArray[np.int64]:
-    """Hits and totals by emotion: shape (2, n_speakers, 7)."""
-    rows = np.unique(speaker, return_inverse=True)[1]
-    counts = np.zeros((2, rows.max() + 1, N_EMOTIONS), dtype=np.int64)
-    np.add.at(counts[0], (rows, label), predicted == label)
-    np.add.at(counts[1], (rows, label), 1)
-    return counts
-
-
-def _rate(counts: NDArray[np.int64]) -> tuple[Any, Any]:
-    """UAR over the emotions that occur, and WAR, of counts of shape (2, …, 7)."""
-    recall = np.where(counts[1] > 0, counts[0] / np.maximum(counts[1], 1), np.nan)
-    return np.nanmean(recall, axis=-1), counts[0].sum(axis=-1) / counts[1].sum(axis=-1)
+def _round_interval(name: str, figure: Interval) -> dict[str, Any]:
+    ends = [None if end is None else round(end, 4) for end in (figure.low, figure.high)]
+    return {name: round(figure.value, 4), f"{name}_95": ends}
