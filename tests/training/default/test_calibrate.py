@@ -11,15 +11,10 @@ pytest.importorskip("torch")
 from moodreel.bundle import load_bundle
 from moodreel.errors import CorpusError
 from moodreel.labels import EMOTIONS
+from moodreel.metrics import fit_temperature
 from moodreel.recognition.fusion import log_softmax, read_fusion
-from moodreel.training.default.calibrate import (
-    HeldOut,
-    assemble_bundle,
-    choose_fusion,
-    fit_temperature,
-    pair_by_label,
-    read_voices,
-)
+from moodreel.training.calibration.fit import HeldOut
+from moodreel.training.default.calibrate import assemble_bundle, choose_fusion, pair_by_label, read_voices
 from moodreel.training.voice.scores import Heard
 from tiny_bundle import write_tiny_bundle
 
@@ -39,9 +34,13 @@ def join(*parts):
     return HeldOut(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
 
 
+def temperature_of(held):
+    return fit_temperature(held.label, held.logits, held.weight)
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_temperature_that_was_planted_is_found(temperature):
-    assert fit_temperature(draw(20_000, 2.0, temperature)) == pytest.approx(temperature, rel=0.05)
+    assert temperature_of(draw(20_000, 2.0, temperature)) == pytest.approx(temperature, rel=0.05)
 
 
 def test_pairs_share_their_emotion():
@@ -63,11 +62,11 @@ def test_voice_that_knows_nothing_gets_no_weight_and_one_that_knows_gets_some():
 
 def test_how_large_the_logits_of_another_network_are_does_not_decide_how_sure_the_shipped_one_may_be(tmp_path):
     _, run = write_runs(tmp_path)
-    before = fit_temperature(read_voices(run)[1])
+    before = temperature_of(read_voices(run)[1])
     for name in ("nemo-to-ravdess", "ravdess-to-nemo"):
         heard = Heard.load(run / f"{name}.npz")
         replace(heard, logits=heard.logits * np.float32(0.25)).save(run / f"{name}.npz")
-    assert fit_temperature(read_voices(run)[1]) == pytest.approx(before, rel=1e-3)
+    assert temperature_of(read_voices(run)[1]) == pytest.approx(before, rel=1e-3)
 
 
 def write_runs(folder):

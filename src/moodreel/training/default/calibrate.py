@@ -11,33 +11,29 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy import optimize
 
 from moodreel.bundle import BUNDLE_SCHEMA_VERSION
 from moodreel.errors import CorpusError
 from moodreel.labels import EMOTIONS, N_EMOTIONS
-from moodreel.recognition.fusion import FloatArray, Fusion, log_softmax
+from moodreel.metrics import balance_classes
+from moodreel.recognition.fusion import FloatArray, Fusion
+from moodreel.training.calibration.fit import ANSWERED_SHARE, HeldOut, Labels, Pairs, fit_fusion
 from moodreel.training.voice.scores import RULED_OUT, Heard
 
 TRUST_DB = (0.0, 10.0, 20.0, 30.0)
 PAIRS_A_VOICE = 4
 PRIOR_SHARE = 0.25
 """Part of FER2013's class prior that the face's logits get back: on the faces set aside accuracy and UAR gain by it."""
-ANSWERED_SHARE = 0.95
-"""Share of the held-out answers that are not marked as abstained."""
 UNHEARD_SHARE = 0.9
 """Weight of voices of a corpus that the network never heard: what users bring is mostly a stranger's recording."""
 NO_SPEECH_SHARE = 0.005
 """Share of the held-out voices that may be taken for no speech."""
-
-Labels = npt.NDArray[np.int64]
 
 CHOSEN_ON = (
     "temperatures: least class-balanced negative log-likelihood on held-out faces, and on held-out voices (unseen "
@@ -49,21 +45,15 @@ CHOSEN_ON = (
 )
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Answers of a network on what it was not trained on.
-
-    Attributes:
-        logits: float64, shape (n, 7), uncalibrated.
-        label: int64, shape (n,), 0-6.
-        snr_db: float64, shape (n,): the voice network's estimate; zeros for faces.
-        weight: float64, shape (n,), summing to 1: every emotion of every part counts alike.
-    """
-
-    logits: FloatArray
-    label: Labels
-    snr_db: FloatArray
-    weight: FloatArray
+_START = Fusion(
+    face_temperature=1.0,
+    voice_temperature=1.0,
+    face_weight=0.8,
+    voice_weight=0.8,
+    voice_trust_db=TRUST_DB,
+    voice_trust=(1.0,) * len(TRUST_DB),
+    abstain_below=0.0,
+)
 
 
 def assemble_bundle(
@@ -89,7 +79,7 @@ def assemble_bundle(
     bias = read_bias(face_run / "scores.json")
     faces = read_faces(face_run / "holdout.npz")
     voices, clean = read_voices(voice_run)
-    fusion = replace(choose_fusion(replace(faces, logits=faces.logits + bias), voices, clean), face_bias=tuple(bias))
+    fusion = choose_fusion(faces, voices, clean, tuple(bias))
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(face_run / "face.onnx", out / "face.onnx")
     shutil.copyfile(voice_run / "voice.onnx", out / "voice.onnx")
@@ -103,48 +93,27 @@ def assemble_bundle(
     return path
 
 
-def choose_fusion(faces: HeldOut, voices: HeldOut, clean: HeldOut) -> Fusion:
+def choose_fusion(
+    faces: HeldOut, voices: HeldOut, clean: HeldOut, face_bias: tuple[float, ...] = (0.0,) * N_EMOTIONS
+) -> Fusion:
     """Choose temperatures, weights, trust and the abstention threshold.
 
     Args:
         faces: held-out faces.
         voices: held-out voices, under backgrounds too.
         clean: held-out voices as they are.
+        face_bias: added to the face's logits, seven values.
     """
-    face_t, voice_t = fit_temperature(faces), fit_temperature(clean)
-    face = log_softmax(faces.logits / face_t)
-    voice = log_softmax(voices.logits / voice_t)
     rows, partners = pair_by_label(voices.label, faces.label)
-    pairs = _Pairs(face[partners], voice[rows], voices.snr_db[rows], voices.label[rows], voices.weight[rows])
-    weights = _fit_weights(pairs)
-    answers = [np.exp(face).max(1), np.exp(log_softmax(clean.logits / voice_t)).max(1), pairs.fuse(weights).max(1)]
-    strongest = float(weights[1:].max())
-    return Fusion(
-        face_temperature=round(face_t, 4),
-        voice_temperature=round(voice_t, 4),
-        face_weight=round(float(weights[0]), 4),
-        voice_weight=round(strongest, 4),
-        voice_trust_db=TRUST_DB,
-        voice_trust=tuple(round(float(value) / max(strongest, 1e-9), 4) for value in weights[1:]),
-        abstain_below=round(float(np.mean([np.quantile(tops, 1 - ANSWERED_SHARE) for tops in answers])), 4),
+    pairs = Pairs(
+        face=faces.logits[partners],
+        voice=voices.logits[rows],
+        snr_db=voices.snr_db[rows],
+        speaker_share=np.ones(len(rows)),
+        label=voices.label[rows],
+        weight=voices.weight[rows],
     )
-
-
-def fit_temperature(held: HeldOut) -> float:
-    """Find the temperature of least weighted negative log-likelihood (Guo et al. 2017, section 4.2).
-
-    Args:
-        held: held-out answers.
-
-    Returns:
-        The temperature, 0.1-20.
-    """
-
-    def loss(log_t: float) -> float:
-        log_p = log_softmax(held.logits / np.exp(log_t))
-        return float(-(held.weight * log_p[np.arange(len(held.label)), held.label]).sum())
-
-    return float(np.exp(optimize.minimize_scalar(loss, bounds=(np.log(0.1), np.log(20)), method="bounded").x))
+    return fit_fusion(faces, clean, pairs, replace(_START, face_bias=face_bias))
 
 
 def pair_by_label(label: Labels, others: Labels, seed: int = 0) -> tuple[Labels, Labels]:
@@ -165,34 +134,6 @@ def pair_by_label(label: Labels, others: Labels, seed: int = 0) -> tuple[Labels,
         here = label[rows] == emotion
         partners[here] = rng.choice(np.flatnonzero(others == emotion), here.sum())
     return rows, partners
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Calibrated faces and voices of one emotion each, as if they were clips."""
-
-    face: FloatArray
-    voice: FloatArray
-    snr_db: FloatArray
-    label: Labels
-    weight: FloatArray
-
-    def fuse(self, weights: FloatArray) -> FloatArray:
-        """Probabilities with the face's weight and the voice's at each of `TRUST_DB`, shape (n, 7)."""
-        voice_weight = np.interp(self.snr_db, TRUST_DB, weights[1:])
-        return np.asarray(np.exp(log_softmax(weights[0] * self.face + voice_weight[:, None] * self.voice)))
-
-    def loss(self, weights: FloatArray) -> float:
-        right = self.fuse(weights)[np.arange(len(self.label)), self.label]
-        return float(-(self.weight * np.log(right + 1e-12)).sum() / self.weight.sum())
-
-
-def _fit_weights(pairs: _Pairs) -> FloatArray:
-    start = np.full(1 + len(TRUST_DB), 0.8)
-    found = optimize.minimize(pairs.loss, start, method="L-BFGS-B", bounds=[(0.0, 2.0)] * len(start))
-    weights = np.asarray(found.x, dtype=np.float64)
-    weights[1:] = np.maximum.accumulate(weights[1:])  # clearer sound is never trusted less
-    return weights
 
 
 _TRANSFERS = ("nemo-to-ravdess.npz", "ravdess-to-nemo.npz")
@@ -257,8 +198,7 @@ def _condition(heard: Heard, row: int) -> HeldOut:
 
 
 def _hold(logits: FloatArray, label: Labels, snr_db: FloatArray) -> HeldOut:
-    counts = np.bincount(label, minlength=N_EMOTIONS)
-    return HeldOut(logits, label, snr_db, 1 / counts[label] / np.count_nonzero(counts))
+    return HeldOut(logits, label, snr_db, balance_classes(label))
 
 
 def _join(heard: list[HeldOut], unheard: list[HeldOut]) -> HeldOut:
