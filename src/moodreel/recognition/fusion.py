@@ -26,6 +26,25 @@ _MOST_WEIGHT = 1e3
 
 
 @dataclass(frozen=True)
+class ClipLogits:
+    """What a bundle's networks said of one clip, pooled over time, before it is calibrated.
+
+    Attributes:
+        face: of the face alone, float64, shape (7,); `None` without a face.
+        voice: of the voice alone, float64, shape (7,); `None` without speech.
+        joint: of a joint network that sees and hears at once; `None` with a late bundle, or with nothing to go by.
+        snr_db: speech-to-background ratio that the voice network estimates; `None` where it said nothing.
+        speaker_share: how likely the voice is the face's, 0-1.
+    """
+
+    face: FloatArray | None = None
+    voice: FloatArray | None = None
+    joint: FloatArray | None = None
+    snr_db: float | None = None
+    speaker_share: float = 1.0
+
+
+@dataclass(frozen=True)
 class Fusion:
     """How calibrated face and voice are added.
 
@@ -57,6 +76,20 @@ class Fusion:
     def voice_log_probabilities(self, logits: npt.ArrayLike) -> FloatArray:
         """Calibrate the voice network's logits, shape (…, 7), to log-probabilities of the same shape."""
         return log_softmax(np.asarray(logits, dtype=np.float64) / self.voice_temperature)
+
+    def face_answer(self, logits: ClipLogits) -> FloatArray | None:
+        """Return what the face alone says of a clip: probabilities, shape (7,); `None` without a face."""
+        return None if logits.face is None else np.exp(self.face_log_probabilities(logits.face))
+
+    def voice_answer(self, logits: ClipLogits) -> FloatArray | None:
+        """Return what the voice alone says of a clip: probabilities, shape (7,); `None` without speech."""
+        return None if logits.voice is None else np.exp(self.voice_log_probabilities(logits.voice))
+
+    def answer(self, logits: ClipLogits) -> FloatArray | None:
+        """Return what both say of a clip: probabilities, shape (7,); `None` with neither."""
+        face = None if logits.face is None else self.face_log_probabilities(logits.face)
+        voice = None if logits.voice is None else self.voice_log_probabilities(logits.voice)
+        return self.fuse(face, voice, logits.snr_db, logits.speaker_share)
 
     def weights(self, snr_db: float | None, *, has_face: bool, speaker_share: float = 1.0) -> tuple[float, float]:
         """Return the exponents of face and voice.

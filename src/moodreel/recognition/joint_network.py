@@ -16,7 +16,7 @@ from moodreel.errors import BundleError
 from moodreel.labels import N_EMOTIONS
 from moodreel.recognition.encoders import Encoders
 from moodreel.recognition.evidence import Answer
-from moodreel.recognition.fusion import FloatArray, log_softmax
+from moodreel.recognition.fusion import ClipLogits, FloatArray, log_softmax
 from moodreel.recognition.inputs import (
     DESCRIPTORS,
     EXPRESSIONS,
@@ -39,14 +39,41 @@ ABSTAIN_BELOW = 0.33
 
 
 @dataclass(frozen=True)
+class JointCalibration:
+    """How sure a joint bundle may be.
+
+    Attributes:
+        temperature: divides the network's logits, above 0.
+        abstain_below: least top probability of an answer to rely on, 0-1.
+    """
+
+    temperature: float = 1.0
+    abstain_below: float = ABSTAIN_BELOW
+
+    def face_answer(self, logits: ClipLogits) -> FloatArray | None:
+        """Return what the network says of a clip with its sound hidden: probabilities, shape (7,), or `None`."""
+        return self._soften(logits.face)
+
+    def voice_answer(self, logits: ClipLogits) -> FloatArray | None:
+        """Return what the network says of a clip with its picture hidden: probabilities, shape (7,), or `None`."""
+        return self._soften(logits.voice)
+
+    def answer(self, logits: ClipLogits) -> FloatArray | None:
+        """Return what the network says of a clip: probabilities, shape (7,); `None` with nothing to go by."""
+        return self._soften(logits.joint)
+
+    def _soften(self, logits: FloatArray | None) -> FloatArray | None:
+        return None if logits is None else np.exp(log_softmax(logits / self.temperature))
+
+
+@dataclass(frozen=True)
 class JointNetwork:
     """The opened joint network, with the encoders it builds on.
 
     Attributes:
         title: name and version of the bundle.
         spec: what the network reads.
-        temperature: divides its logits, above 0.
-        abstain_below: least top probability of an answer to rely on, 0-1.
+        calibration: how sure it may be.
         path: where the bundle lies.
         session: the network.
         encoders: the encoders.
@@ -54,8 +81,7 @@ class JointNetwork:
 
     title: str
     spec: InputSpec
-    temperature: float
-    abstain_below: float
+    calibration: JointCalibration
     path: str
     session: onnxruntime.InferenceSession
     encoders: Encoders
@@ -75,8 +101,10 @@ class JointNetwork:
         return cls(
             title=bundle.title,
             spec=spec,
-            temperature=bundle.number("joint", "temperature", 1.0, 1e-3, 1e3),
-            abstain_below=bundle.number("joint", "abstain_below", ABSTAIN_BELOW, 0, 1),
+            calibration=JointCalibration(
+                temperature=bundle.number("joint", "temperature", 1.0, 1e-3, 1e3),
+                abstain_below=bundle.number("joint", "abstain_below", ABSTAIN_BELOW, 0, 1),
+            ),
             path=str(bundle.path),
             session=bundle.session("joint", threads),
             encoders=Encoders.open(bundle, face=spec.expressions, voice=spec.speech, threads=threads),
@@ -131,4 +159,4 @@ class JointNetwork:
             raise BundleError(f"{self.path}: the joint network cannot read this clip's inputs ({error})") from None
         if logits.shape != (N_EMOTIONS,) or not np.isfinite(logits).all():
             raise BundleError(f"{self.path}: the joint network gave {logits.shape} values, expected 7 finite ones")
-        return np.asarray(np.exp(log_softmax(np.asarray(logits, dtype=np.float64) / self.temperature)))
+        return np.asarray(np.exp(log_softmax(np.asarray(logits, dtype=np.float64) / self.calibration.temperature)))

@@ -19,7 +19,7 @@ from moodreel.media.frames import Frame
 from moodreel.media.read_ahead import read_ahead, report_progress
 from moodreel.media.sounds import Sound
 from moodreel.recognition.evidence import Answer, Evidence, SeenPerson, compose, pool_log_probabilities
-from moodreel.recognition.fusion import FloatArray
+from moodreel.recognition.fusion import ClipLogits, FloatArray
 from moodreel.recognition.inputs import (
     ANALYSIS_SIDE_PX,
 )
@@ -31,13 +31,15 @@ from moodreel.voice.speech import RATE_HZ
 if TYPE_CHECKING:
     pass
 
-from moodreel.recognition.joint_network import JointNetwork
+from moodreel.recognition.joint_network import JointCalibration, JointNetwork
 from moodreel.recognition.joint_tracks import People, PictureTrack, SoundTrack, hear_speech, join_modalities
 
 Samples = npt.NDArray[np.float32]
 
 LEAST_STRETCH_S = 0.5
 """A rest shorter than this at the end of a clip is left out of the clip's answer, unless it is all there is."""
+_LEAST_PROBABILITY = 1e-300
+"""So that a logarithm stays finite."""
 _MOST_BEHIND_S = 30.0
 """Picture or sound that lags further behind the other is not waited for."""
 
@@ -68,6 +70,27 @@ class JointReader:
         Raises:
             MediaError: nothing in the clip can be decoded.
         """
+        return compose(self._gather(clip, name, progress))
+
+    @property
+    def calibration(self) -> JointCalibration:
+        """How sure the network may be."""
+        return self._network.calibration
+
+    def read_logits(self, clip: Clip) -> ClipLogits:
+        """Tell what the network says of an opened clip before it is calibrated.
+
+        Raises:
+            MediaError: nothing in the clip can be decoded.
+        """
+        whole, temperature = self._gather(clip, clip.name, None).whole, self.calibration.temperature
+        face, voice, joint = (
+            None if one is None else temperature * np.log(np.maximum(one, _LEAST_PROBABILITY))
+            for one in (whole.face, whole.voice, whole.fused)
+        )
+        return ClipLogits(face, voice, joint)
+
+    def _gather(self, clip: Clip, name: str, progress: Callable[[float], None] | None) -> Evidence:
         network, spec = self._network, self._network.spec
         reading = ClipReading(network, clip)
         rate_hz = spec.frames.rate_hz if spec.frames else 0.0
@@ -76,7 +99,7 @@ class JointReader:
         )
         with read_ahead(stream) as items:
             reading.take_all(report_progress(items, clip.duration_s, progress))
-        return compose(reading.conclude(name, clip.decoded_s))
+        return reading.conclude(name, clip.decoded_s)
 
     def start_live(self) -> JointLive:
         """Begin a live stream."""
@@ -121,7 +144,7 @@ class JointLive:
             person=people[0].tracked.id if people else None,
             whole=whole,
             windows=[whole] * count_windows(end_s - start_s),
-            abstain_below=network.abstain_below,
+            abstain_below=network.calibration.abstain_below,
             warnings=(),
         )
         return compose(evidence), box
@@ -188,7 +211,7 @@ class ClipReading:
             person=_find_followed(self._pictures, people),
             whole=_pool(self._stretches),
             windows=self._windows,
-            abstain_below=network.abstain_below,
+            abstain_below=network.calibration.abstain_below,
             warnings=clip.warnings,
         )
 

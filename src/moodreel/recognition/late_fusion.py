@@ -23,7 +23,7 @@ from moodreel.media.frames import Frame
 from moodreel.media.read_ahead import read_ahead, report_progress
 from moodreel.media.sounds import Sound
 from moodreel.recognition.evidence import Answer, Evidence, SeenPerson, compose, pool_log_probabilities
-from moodreel.recognition.fusion import FloatArray, Fusion, read_fusion
+from moodreel.recognition.fusion import ClipLogits, FloatArray, Fusion, read_fusion
 from moodreel.recognition.prediction import Box, Prediction
 from moodreel.timeline import count_windows, window_times, windows_between
 from moodreel.voice.listener import Voice, VoiceListener, VoiceWindow, read_voice
@@ -170,6 +170,11 @@ class LateReader:
         """
         self._networks = LateNetworks.open(bundle, threads=threads)
 
+    @property
+    def calibration(self) -> Fusion:
+        """How the answers of both networks are calibrated and added."""
+        return self._networks.fusion
+
     def read(self, clip: Clip, name: str, progress: Callable[[float], None] | None) -> Prediction:
         """Tell the emotion of an opened clip.
 
@@ -181,6 +186,17 @@ class LateReader:
         Raises:
             MediaError: nothing in the clip can be decoded.
         """
+        return self._networks.answer(self._gather(clip, name, progress))
+
+    def read_logits(self, clip: Clip) -> ClipLogits:
+        """Tell what the networks say of an opened clip before it is calibrated.
+
+        Raises:
+            MediaError: nothing in the clip can be decoded.
+        """
+        return _Answerer(self._gather(clip, clip.name, None), self._networks).logits()
+
+    def _gather(self, clip: Clip, name: str, progress: Callable[[float], None] | None) -> Scene:
         networks = self._networks
         tracker = FaceTracker(networks.detector, networks.tracking)
         reader, listener = ExpressionReader(networks.face), VoiceListener(networks.voice)
@@ -189,7 +205,7 @@ class LateReader:
             reported = report_progress(items, clip.duration_s, progress)
             for face in tracker.track(_listen_in_passing(reported, listener)):
                 reader.read(face)
-        scene = Scene(
+        return Scene(
             clip=name,
             duration_s=clip.decoded_s,
             has_video=clip.has_picture,
@@ -199,7 +215,6 @@ class LateReader:
             voice=listener.finish(),
             warnings=clip.warnings,
         )
-        return networks.answer(scene)
 
     def start_live(self) -> LateLive:
         """Begin a live stream."""
@@ -292,6 +307,18 @@ class _Answerer:
     def whole(self) -> Answer:
         face = pool_log_probabilities(self._faces[0]) if self._faces else None
         return self._fuse(face, self._pool_voice(self._spoken(self._scene.voice.utterances)))
+
+    def logits(self) -> ClipLogits:
+        """Pool what `whole` pools before it is calibrated: the order of the two makes no difference."""
+        spoken = self._spoken(self._scene.voice.utterances)
+        speech_s = [window.speech_s for window in spoken]
+        people = self._scene.people
+        return ClipLogits(
+            face=people[0].expressions.logits.mean(axis=0, dtype=np.float64) if people else None,
+            voice=np.average([window.logits for window in spoken], axis=0, weights=speech_s) if spoken else None,
+            snr_db=float(np.average([window.snr_db for window in spoken], weights=speech_s)) if spoken else None,
+            speaker_share=self._speaker_share,
+        )
 
     def window(self, index: int) -> Answer:
         start_s, end_s = window_times(index, self._scene.duration_s)

@@ -9,6 +9,8 @@ from typing import IO, Protocol
 
 from moodreel.bundle import Bundle, load_bundle
 from moodreel.media.clip import Clip, open_clip
+from moodreel.recognition.fusion import ClipLogits, Fusion
+from moodreel.recognition.joint_network import JointCalibration
 from moodreel.recognition.joint_reader import JointReader
 from moodreel.recognition.late_fusion import LateReader
 from moodreel.recognition.live import Live, LiveReader
@@ -32,6 +34,17 @@ class Reader(Protocol):
         Raises:
             MediaError: nothing in the clip can be decoded.
         """
+
+    def read_logits(self, clip: Clip) -> ClipLogits:
+        """Tell what the networks say of an opened clip before it is calibrated.
+
+        Raises:
+            MediaError: nothing in the clip can be decoded.
+        """
+
+    @property
+    def calibration(self) -> Fusion | JointCalibration:
+        """What makes answers of these logits."""
 
     def start_live(self) -> Live:
         """Begin a live stream."""
@@ -97,3 +110,20 @@ class Recognizer:
         with open_clip(media, name) as clip:
             shown = str(Path(media)) if isinstance(media, str | os.PathLike) else clip.name
             return self._reader.read(clip, name or shown, progress)
+
+    @property
+    def calibration(self) -> Fusion | JointCalibration:
+        """How the bundle's answers are calibrated, and how those of face and voice are added."""
+        return self._reader.calibration
+
+    def read_logits(self, media: Media) -> ClipLogits:
+        """Tell what the networks say of one clip before it is calibrated: `calibration` makes the answer of it.
+
+        Args:
+            media: as for `predict`.
+
+        Raises:
+            MediaError: the file cannot be read as media.
+        """
+        with open_clip(media, None) as clip:
+            return self._reader.read_logits(clip)
