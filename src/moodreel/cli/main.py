@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from moodreel.cli import pretrain
+from moodreel.cli.calibrate import calibrate
 from moodreel.cli.compare import compare
 from moodreel.cli.corpus import corpus
 from moodreel.cli.demo import demo
@@ -36,6 +37,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     tune,
     evaluate,
     compare,
+    calibrate,
     parts,
     postmortem,
     doctor,

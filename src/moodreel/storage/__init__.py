@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moodreel.storage.cache import Cache, default_cache, hash_file, make_key
-from moodreel.storage.whole_files import whole_file, write_text
+from moodreel.storage.whole_files import whole_file, whole_folder, write_text
 
 __all__ = [
     "Cache",
@@ -11,5 +11,6 @@ __all__ = [
     "hash_file",
     "make_key",
     "whole_file",
+    "whole_folder",
     "write_text",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -56,6 +57,35 @@ def whole_file(path: Path, *, discard: bool = False) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path, *, discard: bool = False) -> Iterator[Path]:
+    """Give a temporary folder beside `path` and move it there when the block ends well.
+
+    Args:
+        path: where the folder shall stand; nothing but an empty folder may be there.
+        discard: only check that writing would work.
+
+    Raises:
+        OutputError: there is something already, or the place cannot be written.
+    """
+    temporary: Path | None = None
+    shown = printable(str(path))
+    try:
+        if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+            raise OutputError(f"{shown}: is there already; name a new folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".moodreel-", dir=path.parent))
+        yield temporary
+        if not discard:
+            temporary.chmod(0o777 & ~_umask())
+            temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{shown}: cannot be written ({error.strerror or error}); choose another place") from None
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
