@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import check_estimator
 
 from moodreel.face.alignment import FER_TEMPLATE, align_face, flatten_face
-from moodreel.predecessors.emonets import class_weights as fusion
+from moodreel.predecessors.emonets import class_weights as fusion, face_cnn
 from moodreel.predecessors.emonets.audio_dbn import DeepBeliefNetwork, bound_norms
 from moodreel.predecessors.emonets.bag_of_mouths import (
     MOUTH_LEFT_PX,
@@ -146,6 +146,18 @@ class TestFaceCnn:
         cnn = fit_face_cnn(faces, targets, CnnSettings(epochs=12, batch_size=20, learning_rate=0.02))
         found = cnn(torch.from_numpy(faces).float() / 255).argmax(1).numpy()
         assert (found == targets).mean() > 0.8
+
+    @pytest.mark.parametrize("fast", [True, False])
+    def test_it_learns_in_bf16_only_where_that_is_fast(self, monkeypatch, fast):
+        seen = []
+        monkeypatch.setattr(face_cnn, "multiplies_bf16", lambda: fast)
+        forward = face_cnn.FaceCnn.forward
+        monkeypatch.setattr(
+            face_cnn.FaceCnn, "forward", lambda cnn, faces: seen.append(forward(cnn, faces)) or seen[-1]
+        )
+        faces, targets = np.zeros((14, 48, 48), np.uint8), np.arange(14) % 7
+        fit_face_cnn(faces, targets, CnnSettings(epochs=1, batch_size=14))
+        assert {logits.dtype for logits in seen} == {torch.bfloat16 if fast else torch.float32}
 
     def test_faces_are_moved_and_mirrored_but_stay_faces(self):
         faces = torch.zeros(64, 48, 48, dtype=torch.uint8)

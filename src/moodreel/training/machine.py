@@ -20,9 +20,11 @@ def multiplies_bf16() -> bool:
     """Whether the processor multiplies bf16 in hardware (AMX or AVX-512 BF16).
 
     Elsewhere it is emulated: it was measured 60 times slower than fp32 on an AMD Zen 3, and twice as fast as fp32 in
-    training the face network on a Zen 5, which has AVX-512 BF16.
+    training the face network on a Zen 5, which has AVX-512 BF16. Where torch cannot tell, the answer is no.
     """
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    # Torch offers these questions under private names alone: a version that renames one must not end a training.
+    questions = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(question is not None and question() for question in questions)
 
 
 def fuse(network: torch.nn.Module) -> None:

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from moodreel.labels import N_EMOTIONS
 from moodreel.predecessors.shared.pictures import FACE_SIDE_PX, to_grey
+from moodreel.training.machine import multiplies_bf16
 
 logger = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
@@ -137,7 +138,7 @@ def fit_face_cnn(faces: Array, targets: Array, settings: CnnSettings, seed: int 
 
 
 def _loss(cnn: FaceCnn, faces: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bf16()):
         logits = cnn(faces)
     return functional.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=0.1)
 
