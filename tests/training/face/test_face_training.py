@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from moodreel.errors import CorpusError
+from moodreel.errors import CorpusError, MoodreelError
 from moodreel.labels import EMOTIONS
 from moodreel.training.backbones import mobilenet
 from moodreel.training.face import (
@@ -578,7 +578,7 @@ def test_weights_beyond_half_precision_are_refused(tmp_path):
     net = origin().eval()
     with torch.no_grad():
         net.trunk.layers[4].weight.fill_(1e5)
-    with pytest.raises(ValueError, match="half precision"):
+    with pytest.raises(MoodreelError, match="half precision"):
         face_network.export_onnx(face_network.FaceGraph(net, 33, 0.5), tmp_path / "face.onnx")
     assert not (tmp_path / "face.onnx").exists()
 

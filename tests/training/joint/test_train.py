@@ -22,9 +22,10 @@ from moodreel.corpora import read_corpus
 from moodreel.errors import CorpusError, MoodreelError, OutputError, RecipeError
 from moodreel.recognition.recognizer import Recognizer
 from moodreel.storage.cache import Cache
+from moodreel.training import onnx_export
 from moodreel.training.backbones.resnet import ResNet20
 from moodreel.training.extraction import extract_corpus
-from moodreel.training.joint import batches, export, maps, material
+from moodreel.training.joint import batches, maps, material
 from moodreel.training.joint.export import TrainingFacts, export_bundle
 from moodreel.training.joint.fit import fit_network
 from moodreel.training.joint.networks import ResNetEncoder
@@ -552,7 +553,7 @@ def test_logits_in_the_thousands_are_compared_by_their_size(tmp_path):
 
 
 def test_a_graph_that_answers_otherwise_leaves_no_bundle(tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "measure_parity", lambda *_: 0.5)
+    monkeypatch.setattr(onnx_export, "measure_difference", lambda *_: 0.5)
     with pytest.raises(MoodreelError, match="differ from torch"):
         export_bundle(_Scaled(1.0), load_recipe("audio"), tmp_path / "bundle", FACTS)
     assert list((tmp_path / "bundle").iterdir()) == []

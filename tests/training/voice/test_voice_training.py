@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -32,6 +33,7 @@ from moodreel.training.voice.network import VoiceNet, collate, raise_examples
 from moodreel.training.voice.recordings import Recording
 from moodreel.training.voice.takes import Take
 from moodreel.voice.speech import RATE_HZ, extract_speech, measure_power, pool_windows
+from saturating import run_saturating
 
 ANGRY, SAD = EMOTIONS.index("angry"), EMOTIONS.index("sad")
 
@@ -110,16 +112,25 @@ def test_padding_on_the_left_changes_nothing(backgrounds):
             assert (snr_db[row, :rows] - alone_db[0]).abs().max() < 1e-4
 
 
+def run_here(path, outputs, inputs):
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(outputs, inputs)
+
+
+def run_without_vnni(path, outputs, inputs):
+    return run_saturating(onnx.load(path), outputs, inputs)
+
+
+@pytest.mark.parametrize("run", [run_here, run_without_vnni])
 @pytest.mark.parametrize(("storage", "tolerance"), [("float32", 1e-4), ("int8", 0.5)])
 @pytest.mark.parametrize("seconds", [0.05, 1.0, 8.0])
-def test_exported_network_answers_as_in_training(tmp_path, storage, tolerance, seconds):
+def test_exported_network_answers_as_in_training(tmp_path, storage, tolerance, seconds, run):
     net = make_net()
     export_voice(net, tmp_path / "voice.onnx", storage)
-    session = onnxruntime.InferenceSession(tmp_path / "voice.onnx", providers=["CPUExecutionProvider"])
     speech = extract_speech(make_voice(200, seconds))
     pooling = pool_windows(speech.active, [(0, seconds), (0, seconds / 2)])
     outputs = ["logits", "snr_db", "statistics"]
-    logits, snr_db, statistics = session.run(outputs, {"mel": speech.mel[None], "pooling": pooling.weights})
+    inputs = {"mel": speech.mel[None], "pooling": pooling.weights}
+    logits, snr_db, statistics = run(tmp_path / "voice.onnx", outputs, inputs)
     given = torch.from_numpy(speech.mel)[None], torch.from_numpy(pooling.weights)[None]
     with torch.no_grad():
         expected, expected_db = net(*given)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moodreel.errors import MoodreelError
+from moodreel.storage.whole_files import write_text
+from moodreel.training.onnx_export import GraphPlan, write_onnx
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 """Mean of R, G and B in 0-1 that inputs are centred on; the public CIFAR-10 checkpoints use these too."""
@@ -151,7 +153,7 @@ def load_onnx_weights(path: Path) -> ResNet20:
         graph = onnx.load(str(path)).graph
     except Exception as error:  # protobuf's DecodeError shares no base with OSError
         raise MoodreelError(f"{path}: not a readable ONNX file ({str(error).splitlines()[0]})") from error
-    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    arrays = {tensor.name.removeprefix("network."): onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     wanted = ResNet20().state_dict()
     state = {key: torch.from_numpy(arrays[key].astype(np.float32)) for key in wanted if key in arrays}
     return _network_of(state, str(path))
@@ -180,37 +182,16 @@ def save_onnx_weights(network: ResNet20, folder: Path, facts: Mapping[str, objec
         network: the trained network.
         folder: where to write; made if missing.
         facts: JSON types: scores, data, licence, the command that trains it.
+
+    Raises:
+        MoodreelError: the graph answers otherwise than the network; no file is left then.
+        OutputError: a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    images = torch.zeros(2, 3, 32, 32)
-    batch = torch.export.Dim("n")
-    program = torch.onnx.export(
-        _FromPixels(network).eval(),
-        (images,),
-        dynamo=True,
-        input_names=["images"],
-        output_names=["logits"],
-        dynamic_shapes=({0: batch},),
-        optimize=False,  # constant folding would merge batch norm away and with it the names to read back
-        verbose=False,
-    )
-    assert program is not None
-    for value in list(program.model.graph.initializers.values()):
-        value.name = (value.name or "").removeprefix("network.")
-    program.save(str(folder / "resnet20.onnx"), external_data=False)
-    _strip_notes(folder / "resnet20.onnx")
-    (folder / "resnet20.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-
-
-def _strip_notes(path: Path) -> None:
-    """Take out the exporter's notes on where each node came from, a third of the file, with paths of this machine."""
-    import onnx
-
-    model = onnx.load(str(path))
-    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
-        part.doc_string = ""
-        part.ClearField("metadata_props")
-    onnx.save(model, str(path))
+    rng = np.random.default_rng(0)
+    examples = [{"images": rng.uniform(0, 255, (n, 3, 32, 32)).astype(np.float32)} for n in (2, 5)]
+    plan = GraphPlan(["logits"], {"images": {0: "n"}}, keeps_names=True)
+    write_onnx(_FromPixels(network), folder / "resnet20.onnx", examples, plan)
+    write_text(folder / "resnet20.json", json.dumps(facts, indent=2) + "\n")
 
 
 class _FromPixels(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +12,7 @@ from moodreel.labels import N_EMOTIONS
 from moodreel.training.backbones.mobilenet import Architecture, MobileNet
 from moodreel.training.face.ferplus import FACE_SIDE
 from moodreel.training.greys import LUMA
-from moodreel.training.onnx_weights import halve_weights
+from moodreel.training.onnx_export import GraphPlan, write_onnx
 
 CROP_SIDE = 96
 """Side of the face crops the exported network takes: twice FER2013's, halved inside, so that sampling cannot alias."""
@@ -110,28 +111,16 @@ def export_onnx(graph: FaceGraph, path: Path) -> None:
     """Write the graph as ONNX with half-precision weights; it computes in single precision.
 
     Args:
-        graph: in evaluation mode.
+        graph: the fitted network; it is set to evaluation mode.
         path: of the file to write.
 
     Raises:
-        OSError: the file cannot be written.
-        ValueError: a weight is too large for float16.
+        MoodreelError: the graph answers otherwise than the network, or a weight is too large for float16; no file is
+            left then.
+        OutputError: the file cannot be written.
     """
-    import onnx
-
-    example = torch.zeros(2, 3, CROP_SIDE, CROP_SIDE)
-    program = torch.onnx.export(
-        graph.eval(),
-        (example,),
-        input_names=["faces"],
-        output_names=["logits", "features", "fer2013", "ferplus"],
-        dynamic_shapes=({0: torch.export.Dim("n")},),
-        dynamo=True,
-        verbose=False,
-    )
-    if program is None:
-        raise OSError(f"{path}: the export gave nothing to write")
-    model = program.model_proto
-    halve_weights(model)
-    onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
+    rng = np.random.default_rng(0)
+    examples = [{"faces": rng.uniform(0, 255, (n, 3, CROP_SIDE, CROP_SIDE)).astype(np.float32)} for n in (2, 1, 5)]
+    outputs = ("logits", "features", "fer2013", "ferplus")
+    axes = {name: {0: "n"} for name in ("faces", *outputs)}
+    write_onnx(graph, path, examples, GraphPlan(outputs, axes, "float16"))
