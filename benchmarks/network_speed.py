@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +29,10 @@ def open_network(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def time_in_turn(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
+def time_in_turn(calls: Mapping[str, Callable[[], object]], runs: int = RUNS) -> dict[str, float]:
     """Return the median milliseconds of each call; they take turns, so that a busy moment hits all alike."""
     spent_ms: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(RUNS):
+    for _ in range(runs):
         for name, call in calls.items():
             begun_s = time.perf_counter()
             call()
