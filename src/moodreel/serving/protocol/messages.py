@@ -16,6 +16,9 @@ SOUND, PICTURE = 0, 1
 LONGEST_LINE = 64 * 2**20
 """Bytes of one line: half an hour of several people fits many times."""
 
+LONGEST_PAYLOAD = 64 * 2**20
+"""Bytes that may follow a line."""
+
 
 @dataclass(frozen=True)
 class Message:
@@ -50,8 +53,10 @@ async def receive_message(pipe: asyncio.StreamReader) -> Message:
         EOFError: the other side has gone, or does not speak as agreed.
     """
     try:
-        line = await pipe.readline()
-        head = json.loads(line)
-        return Message(head, await pipe.readexactly(head.pop("bytes", 0)))
-    except (ValueError, AttributeError, TypeError, OSError, asyncio.IncompleteReadError) as error:
+        head = json.loads(await pipe.readline())
+        n_bytes = head.pop("bytes", 0)
+        if n_bytes > LONGEST_PAYLOAD:
+            raise ValueError("too long")
+        return Message(head, await pipe.readexactly(n_bytes))
+    except (ValueError, AttributeError, TypeError, RecursionError, OSError, asyncio.IncompleteReadError) as error:
         raise EOFError from error

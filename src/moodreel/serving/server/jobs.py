@@ -62,11 +62,11 @@ class Job:
     def change(self, state: JobState) -> None:
         """Go on to another state and tell whoever waits for it."""
         self.now = state
-        if state.is_finished:
-            self.finished_s = time.monotonic()
-            self.path.unlink(missing_ok=True)
+        self.finished_s = time.monotonic() if state.is_finished else 0.0
         self._changed.set()
         self._changed = asyncio.Event()
+        if state.is_finished:
+            self.path.unlink(missing_ok=True)
 
     def fail(self, problem: Problem) -> None:
         """Finish without an answer."""

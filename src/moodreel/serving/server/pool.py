@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from itertools import count
 
 from moodreel.errors import MoodreelError
+from moodreel.serving.protocol.failures import log_failure
 from moodreel.serving.protocol.limits import Limits
 from moodreel.serving.protocol.messages import Message
 from moodreel.serving.protocol.options import WorkerOptions
 from moodreel.serving.protocol.problems import Problem
+from moodreel.serving.protocol.replies import Answer, Progress, Taken, read_reply
 from moodreel.serving.server.jobs import Job, JobBook, JobState
 from moodreel.serving.server.metrics import Metrics
 from moodreel.serving.server.worker_process import Worker, start_worker
@@ -23,6 +25,28 @@ _RETRY_S = 5.0
 _CLIPS_A_WORKER = 500
 """A worker is replaced after so many clips: what a decoder leaks or hostile media left behind ends with it."""
 
+_TAKE_S = 30.0
+"""How long a worker that has nothing else to do may take to begin with a clip."""
+
+
+class NotTakenError(EOFError):
+    """A worker did not begin with a clip."""
+
+
+@dataclass(frozen=True, order=True)
+class _Entry:
+    """A job in the queue.
+
+    Attributes:
+        number: its turn; a job that is given back keeps it.
+        job: the job.
+        is_second_try: whether a worker has failed to take it already.
+    """
+
+    number: int
+    job: Job = field(compare=False)
+    is_second_try: bool = field(default=False, compare=False)
+
 
 class WorkerPool:
     """Reads the clips of jobs, several at a time."""
@@ -32,7 +56,9 @@ class WorkerPool:
         self._limits = limits
         self._book = book
         self._metrics = metrics
-        self._queue: asyncio.Queue[Job] = asyncio.Queue()
+        self._queue: asyncio.PriorityQueue[_Entry] = asyncio.PriorityQueue()
+        self._numbers = count()
+        self._open: set[Job] = set()
         self._running: dict[Job, asyncio.Task[None]] = {}
         self._slots: list[asyncio.Task[None]] = []
 
@@ -51,14 +77,14 @@ class WorkerPool:
         for slot in self._slots:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
-        while not self._queue.empty():
-            job = self._queue.get_nowait()
+        for job in self._open:
             job.fail(Problem("stopping", f"{job.clip}: the server stopped; upload it again"))
 
     def add(self, job: Job) -> None:
         """Queue a job, whose place has been taken."""
         self._book.add(job)
-        self._queue.put_nowait(job)
+        self._open.add(job)
+        self._queue.put_nowait(_Entry(next(self._numbers), job))
 
     def cancel(self, job: Job) -> None:
         """Stop a job, whatever it is doing, and forget it."""
@@ -75,8 +101,7 @@ class WorkerPool:
             while True:
                 if worker is None or n_clips >= _CLIPS_A_WORKER or self._is_spent(worker):
                     worker, n_clips = await self._replace(worker), 0
-                job = await self._queue.get()
-                await self._run(worker, job)
+                await self._run(worker, await self._queue.get())
                 n_clips += 1
         finally:
             if worker is not None:
@@ -97,18 +122,31 @@ class WorkerPool:
                 log.error("%s; trying again in %.0f s", error, _RETRY_S)
                 await asyncio.sleep(_RETRY_S)
 
-    async def _run(self, worker: Worker, job: Job) -> None:
-        begun_s = time.monotonic()
+    async def _run(self, worker: Worker, entry: _Entry) -> None:
+        begun_s, job = time.monotonic(), entry.job
         try:
-            if not job.now.is_finished:
-                await self._read(worker, job)
+            if not job.now.is_finished and not await self._read(worker, entry):
+                self._queue.put_nowait(replace(entry, is_second_try=True))
+                return
+        except Exception as error:  # a fault of ours costs this clip, not the slot
+            log_failure(error)
+            job.fail(Problem("internal", f"{job.clip}: the server failed; please report it"))
         finally:
-            spent_s = time.monotonic() - begun_s
-            self._book.leave_place(spent_s)
-            self._metrics.job_s.labels(job.now.problem.kind if job.now.problem else "ok").observe(spent_s)
+            if job.now.is_finished:
+                self._leave(job, time.monotonic() - begun_s)
 
-    async def _read(self, worker: Worker, job: Job) -> None:
-        """Read a clip in a task of its own, which deleting the job cancels; whatever cuts it short ends the worker."""
+    def _leave(self, job: Job, spent_s: float) -> None:
+        self._open.discard(job)
+        self._book.leave_place(spent_s)
+        self._metrics.job_s.labels(job.now.problem.kind if job.now.problem else "ok").observe(spent_s)
+
+    async def _read(self, worker: Worker, entry: _Entry) -> bool:
+        """Read a clip in a task of its own, which deleting the job cancels; whatever cuts it short ends the worker.
+
+        Returns:
+            Whether the job is finished; else the worker had gone before, and the clip deserves another.
+        """
+        job = entry.job
         task = self._running[job] = asyncio.create_task(self._ask(worker, job))
         try:
             async with asyncio.timeout(self._limits.job_s):
@@ -116,34 +154,54 @@ class WorkerPool:
             task.result()
         except TimeoutError:
             job.fail(Problem("took-too-long", f"{job.clip}: not read within {self._limits.job_s:.0f} s; cut it"))
+        except NotTakenError:
+            if not entry.is_second_try:
+                return False
+            job.fail(Problem("worker-died", f"{job.clip}: no worker takes it; try again later"))
         except EOFError:
             detail = f"{job.clip}: reading it broke off; it is damaged or needs too much memory: convert or cut it"
             job.fail(Problem("worker-died", detail))
         except asyncio.CancelledError:
             if not task.cancelled():  # the pool is stopping, and not this job alone
-                job.fail(Problem("stopping", f"{job.clip}: the server stopped; upload it again"))
                 raise
         finally:
             del self._running[job]
             if not task.done() or task.cancelled() or task.exception():
                 task.cancel()
-                with suppress(asyncio.CancelledError, EOFError):
-                    await task
+                await asyncio.gather(task, return_exceptions=True)
                 await worker.kill()
+        return True
 
     async def _ask(self, worker: Worker, job: Job) -> None:
+        await self._hand_over(worker, job)
         job.change(JobState("running"))
-        await worker.send(Message({"path": str(job.path), "name": job.clip}))
         while not job.now.is_finished:
-            head = (await worker.receive()).head
-            if "progress" in head:
-                job.change(replace(job.now, progress=float(head["progress"])))
-            elif "problem" in head:
-                self._note(head)
-                job.fail(Problem(head["problem"], head["detail"]))
-            else:
-                job.change(JobState("done", 1.0, head["prediction"], head["texts"]))
+            match read_reply((await worker.receive()).head):
+                case Progress(share):
+                    job.change(replace(job.now, progress=share))
+                case Answer(prediction, texts):
+                    job.change(JobState("done", 1.0, prediction, texts))
+                case Problem() as problem:
+                    self._note(problem)
+                    job.fail(problem)
+                case reply:
+                    raise EOFError(f"a worker says {reply} in the midst of a clip")
 
-    def _note(self, head: dict[str, str]) -> None:
-        if head["problem"] == "internal":  # told without a clip's name or contents
-            log.error("a worker failed: %s", head["detail"])
+    async def _hand_over(self, worker: Worker, job: Job) -> None:
+        """Give a clip to a worker; that it died or went astray since its last one is not this clip's doing.
+
+        Raises:
+            NotTakenError: it does not take the clip.
+        """
+        try:
+            async with asyncio.timeout(_TAKE_S):
+                await worker.send(Message({"job": job.id, "path": str(job.path), "name": job.clip}))
+                reply = read_reply((await worker.receive()).head)
+        except (EOFError, TimeoutError) as error:
+            raise NotTakenError from error
+        if reply != Taken(job.id):
+            raise NotTakenError
+
+    def _note(self, problem: Problem) -> None:
+        if problem.kind == "internal":  # told without a clip's name or contents
+            log.error("a worker failed: %s", problem.detail)

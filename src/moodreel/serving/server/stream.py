@@ -21,6 +21,7 @@ from moodreel.serving.protocol.failures import log_failure
 from moodreel.serving.protocol.limits import Limits
 from moodreel.serving.protocol.messages import Message
 from moodreel.serving.protocol.problems import Problem, ProblemError
+from moodreel.serving.protocol.replies import check_tellable, read_problem
 from moodreel.serving.server.inbox import Inbox
 from moodreel.serving.server.service import Service, service_of
 from moodreel.serving.server.worker_process import Worker, start_worker
@@ -176,8 +177,10 @@ async def _ask(worker: Worker, message: Message) -> dict[str, Any]:
             head = (await worker.receive()).head
     except TimeoutError:
         raise ProblemError("took-too-long", "reading the stream takes too long; send smaller pictures") from None
+    check_tellable(head)
     if "problem" in head:
-        raise ProblemError(head["problem"], head["detail"])
+        problem = read_problem(head)
+        raise ProblemError(problem.kind, problem.detail)
     return head
 
 

@@ -10,6 +10,10 @@ from contextlib import suppress
 from moodreel.errors import MoodreelError
 from moodreel.serving.protocol.messages import LONGEST_LINE, Message, receive_message
 from moodreel.serving.protocol.options import WorkerOptions, measure_address_space
+from moodreel.serving.protocol.replies import read_problem
+
+COMMAND = (sys.executable, "-P", "-m", "moodreel.serving.worker.main")
+"""What a worker is; -P: nothing is imported from the folder the server was started in."""
 
 _START_S = 60.0
 
@@ -78,10 +82,7 @@ async def start_worker(options: WorkerOptions) -> Worker:
         MoodreelError: its bundle cannot be used, or it cannot start.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",  # nothing is imported from the folder the server was started in
-        "-m",
-        "moodreel.serving.worker.main",
+        *COMMAND,
         options.to_json(),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -94,16 +95,17 @@ async def start_worker(options: WorkerOptions) -> Worker:
     worker = Worker(process)
     try:
         async with asyncio.timeout(_START_S):
-            message = await worker.receive()
+            head = (await worker.receive()).head
+        problem = None if head.get("ready") is True else read_problem(head)
     except (EOFError, TimeoutError):
         await worker.kill()
         raise MoodreelError("a worker process cannot start; try `moodreel doctor`, or free some memory") from None
     except asyncio.CancelledError:
         await worker.kill()
         raise
-    if "problem" in message.head:
+    if problem is not None:
         await worker.kill()
-        raise MoodreelError(str(message.head["detail"]))
+        raise MoodreelError(problem.detail)
     worker.settle()
     return worker
 

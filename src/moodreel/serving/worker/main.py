@@ -61,6 +61,7 @@ def _open(options: WorkerOptions) -> Callable[[Message, Send], None]:
     recognizer = Recognizer.load(options.model, threads=1)
 
     def handle(message: Message, send: Send) -> None:
+        send(Message({"taken": message.head["job"]}))
         send(_predict(recognizer, options, message.head, send))
 
     return handle
