@@ -10,9 +10,9 @@ from PIL import Image
 from media_files import write_clip, write_image
 from moodreel import Recognizer
 from moodreel.labels import EMOTIONS
+from moodreel.output.formats.table import format_table
 from moodreel.output.overlay import blend_boxes, write_overlay
 from moodreel.output.plot import ticks_s, write_plot
-from moodreel.output.table import format_table
 from moodreel.recognition.prediction import UNIFORM, Box, Modality, Person, Prediction, Window
 
 HAPPY = tuple(float(emotion == "happy") for emotion in EMOTIONS)

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from moodreel.labels import EMOTIONS
-from moodreel.output.formats import format_csv, format_vtt
-from moodreel.output.table import format_table
+from moodreel.output.formats.csv import format_csv
+from moodreel.output.formats.table import format_table
+from moodreel.output.formats.vtt import format_vtt
 from moodreel.recognition.prediction import (
     FACE_STATES,
     UNIFORM,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -27,6 +26,8 @@ from moodreel.cli.serve import serve
 from moodreel.cli.train import train
 from moodreel.cli.tune import tune
 from moodreel.errors import MoodreelError
+from moodreel.plugins import find_entries, load_entry
+from moodreel.text import printable
 
 COMMANDS: tuple[Callable[..., Any], ...] = (
     predict,
@@ -80,8 +81,21 @@ app = typer.Typer(
 for _command in COMMANDS:
     app.command()(_command)
 app.add_typer(pretrain.app, name="pretrain")
-for _plugin in entry_points(group=PLUGINS):
-    app.command(_plugin.name)(_plugin.load())
+
+
+def _add_plugins() -> None:
+    """Add the commands of other packages; one that cannot be loaded costs a line and itself alone."""
+    names = {command.__name__ for command in COMMANDS} | {"pretrain"}
+    for name, entry in find_entries(PLUGINS).items():
+        try:
+            if name in names:
+                raise MoodreelError(f"the plug-in {name!r} has the name of a command of moodreel's own")
+            app.command(name)(load_entry(entry))
+        except MoodreelError as error:
+            typer.echo(f"moodreel: warning: {printable(str(error))}", err=True)
+
+
+_add_plugins()
 
 
 def _show_version(value: bool) -> None:
@@ -122,9 +136,7 @@ def main() -> NoReturn:
 
 
 def _refuse(problem: str) -> NoReturn:
-    from moodreel.text import printable  # names in messages may come from hostile files
-
-    typer.echo(f"moodreel: error: {printable(problem)}", err=True)
+    typer.echo(f"moodreel: error: {printable(problem)}", err=True)  # names in messages may come from hostile files
     sys.exit(2)
 
 

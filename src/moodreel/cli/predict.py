@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from moodreel.output.report import Report
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,23 +14,19 @@ from moodreel.cli.options import (
     ThreadsOption,
     VerboseOption,
 )
+from moodreel.output.formats import find_format, list_formats
 
-
-class Format(StrEnum):
-    """How predictions are written."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
-    VTT = "vtt"
+if TYPE_CHECKING:
+    from moodreel.output.report import Report
 
 
 def predict(
     clips: Annotated[
         list[str], typer.Argument(help="Clips, sound files, pictures or folders of them.", show_default=False)
     ],
-    format: Annotated[Format, typer.Option("--format", "-f", help="How to write the answers.")] = Format.TABLE,
+    format: Annotated[
+        str, typer.Option("--format", "-f", help=f"How to write the answers: {', '.join(list_formats())}.")
+    ] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of stdout.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the timeline as PNG; a folder with several clips.")] = None,
     overlay: Annotated[
@@ -49,7 +40,7 @@ def predict(
     """Tell the emotion of each clip, from face and voice, over time."""
     from moodreel.output.report import Report
 
-    report = Report(format.value, output, plot, overlay, quiet=quiet, verbose=verbose)
+    report = Report(find_format(format), output, plot, overlay, quiet=quiet, verbose=verbose)
     raise typer.Exit(predict_clips(report, clips, model, threads))
 
 

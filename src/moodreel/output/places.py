@@ -9,6 +9,7 @@ from pathlib import Path
 
 from moodreel.errors import OutputError
 from moodreel.media.find import is_folder
+from moodreel.output.formats import Format
 from moodreel.storage.whole_files import check_writable, file_mode
 from moodreel.text import printable
 
@@ -19,23 +20,23 @@ class Targets:
 
     Attributes:
         format: how answers are written.
-        output: file for all answers; for `vtt` and several clips a folder with one file a clip; `None` is stdout.
+        output: file for all answers; for several clips that need a file each a folder; `None` is stdout.
         plot: PNG of the timeline; a folder with several clips.
         overlay: MP4 with faces and emotions drawn in; a folder with several clips.
         names: the clips, and what the files made of each are called (`name_apart`).
     """
 
-    format: str
+    format: Format
     output: Path | None
     plot: Path | None
     overlay: Path | None
     names: Mapping[Path, str]
 
-    def cues_of(self, clip: Path) -> Path | None:
-        """Return the file for a clip's own cues, `None` where all answers go to one place."""
-        if self.format != "vtt" or self.output is None or not _may_be_folder(self.output):
+    def answer_of(self, clip: Path) -> Path | None:
+        """Return the file for a clip's own answer, `None` where all answers go to one place."""
+        if not self.format.is_file_each or self.output is None or not _may_be_folder(self.output):
             return None
-        return self.output / f"{self.names[clip]}.vtt"
+        return self.output / f"{self.names[clip]}{self.format.suffix}"
 
     def plot_of(self, clip: Path) -> Path | None:
         """Return the file for a clip's timeline."""
@@ -67,8 +68,8 @@ class Targets:
             if place is not None and not _may_be_folder(place):
                 shown = printable(str(place))
                 raise OutputError(f"{option} {shown}: {len(self.names)} clips were given; name a folder instead")
-        if self.format == "vtt" and (self.output is None or not _may_be_folder(self.output)):
-            raise OutputError("--format vtt: several clips need a folder each cue file goes to: add --output FOLDER")
+        if self.format.is_file_each and (self.output is None or not _may_be_folder(self.output)):
+            raise OutputError(f"--format {self.format.name}: several clips need a file each: add --output FOLDER")
 
     def _check_apart(self) -> None:
         taken = {os.path.realpath(clip) for clip in self.names}
@@ -82,10 +83,10 @@ class Targets:
     def _list(self, most: int | None = None) -> Iterator[Path]:
         """Yield the files to be written, of all clips or of the first `most` ones."""
         clips = list(self.names)[:most]
-        if self.output is not None and not any(self.cues_of(clip) for clip in clips):
+        if self.output is not None and not any(self.answer_of(clip) for clip in clips):
             yield self.output
         for clip in clips:
-            for target in (self.cues_of(clip), self.plot_of(clip), self.overlay_of(clip)):
+            for target in (self.answer_of(clip), self.plot_of(clip), self.overlay_of(clip)):
                 if target is not None:
                     yield target
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from moodreel.errors import MoodreelError, OutputError
-from moodreel.output.formats import format_one, join_texts
+from moodreel.output.formats import Format
 from moodreel.output.interrupt import Interrupt
 from moodreel.output.places import Targets, name_apart
 from moodreel.output.terminal import Terminal
@@ -25,17 +25,14 @@ from moodreel.text import printable
 INTERRUPTED_STATUS = 130
 """Exit status after Ctrl-C, as shells count: 128 and the number of the signal."""
 
-LINED = ("table", "jsonl", "csv")
-"""Formats whose answers follow each other line by line."""
-
 
 @dataclass
 class Report:
     """Collects the answers of one run.
 
     Attributes:
-        format: `json`, `vtt` or one of `LINED`.
-        output: file for all answers; for `vtt` and several clips a folder with one file a clip; `None` is stdout.
+        format: how answers are written.
+        output: file for all answers; for several clips that need a file each a folder; `None` is stdout.
         plot: PNG of the timeline; a folder with several clips.
         overlay: MP4 with faces and emotions drawn in; a folder with several clips.
             A place without a suffix is a folder, for all three.
@@ -43,7 +40,7 @@ class Report:
         verbose: say what is being done.
     """
 
-    format: str
+    format: Format
     output: Path | None
     plot: Path | None
     overlay: Path | None
@@ -86,14 +83,15 @@ class Report:
 
         Args:
             clips: the clips whose answers are to come.
-            is_list: whether JSON is a list, as when a folder or several clips were named, however many there are.
+            is_list: whether the answers are a list where the format has such, as when a folder or several clips were
+                named, however many there are.
 
         Raises:
             OutputError: the targets do not fit several clips, would overwrite a clip, or cannot be written.
         """
         self._targets = Targets(self.format, self.output, self.plot, self.overlay, name_apart(clips))
         self._targets.check()
-        self._is_list = is_list and self.format == "json"
+        self._is_list = is_list
         with self._files:
             try:
                 with self._interrupt.noted(), self._terminal.show_progress(len(clips)):
@@ -127,13 +125,13 @@ class Report:
         self._draw(path, prediction)
 
     def _print_or_collect(self, path: Path, prediction: Prediction) -> None:
-        text = format_one(prediction, self.format, first=self._n_answers == 0)
+        text = self.format.write(prediction, self._n_answers == 0)
         self._n_answers += 1
-        cues = self._targets.cues_of(path)
-        if cues is not None:
-            write_text(cues, text)
-        elif self.format in LINED:
-            self._add_lines(join_texts([text], is_list=False))
+        place = self._targets.answer_of(path)
+        if place is not None:
+            write_text(place, text)
+        elif self.format.is_by_line:
+            self._add_lines(self.format.join([text], False))
         else:
             self._texts.append(text)
 
@@ -166,7 +164,7 @@ class Report:
     def _write_collected(self) -> None:
         if not self._texts:
             return
-        text = join_texts(self._texts, is_list=self._is_list)
+        text = self.format.join(self._texts, self._is_list)
         if self.output is None:
             self._print(text)
         else:

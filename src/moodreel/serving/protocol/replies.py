@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from moodreel.serving.protocol.problems import KINDS, Problem
 from moodreel.text import printable
 
 _LONGEST_DETAIL = 2000
+
+
+class TextFormat(StrEnum):
+    """Formats in which an answer comes besides JSON: two of `moodreel.output.formats`."""
+
+    CSV = "csv"
+    VTT = "vtt"
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class Answer:
 
     Attributes:
         prediction: as `prediction.schema.json` describes it.
-        texts: the answer in other formats, by name.
+        texts: the answer in each `TextFormat`.
     """
 
     prediction: dict[str, Any]
@@ -66,8 +74,8 @@ def read_reply(head: Mapping[str, Any]) -> Reply:
             return Taken(job)
         case {"progress": int() | float() as share} if 0 <= share <= 1:
             return Progress(float(share))
-        case {"prediction": dict(prediction), "texts": dict(texts)} if all(isinstance(t, str) for t in texts.values()):
-            return Answer(prediction, texts)
+        case {"prediction": dict(prediction), "texts": {"csv": str(csv), "vtt": str(vtt)}}:
+            return Answer(prediction, {TextFormat.CSV: csv, TextFormat.VTT: vtt})
     return read_problem(head)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from moodreel.serving.protocol.problems import ProblemError
+from moodreel.serving.protocol.replies import TextFormat
 from moodreel.serving.server.jobs import Job, JobState
 from moodreel.serving.server.service import Service, service_of
 from moodreel.serving.server.uploads import receive_upload
@@ -20,13 +20,6 @@ router = APIRouter(prefix="/v1/predictions")
 
 _HEARTBEAT_S = 10.0
 _NOTICED_S = 0.5
-
-
-class TextFormat(StrEnum):
-    """Formats of a timeline besides JSON."""
-
-    CSV = "csv"
-    VTT = "vtt"
 
 
 TEXT_TYPES = {TextFormat.CSV: "text/csv", TextFormat.VTT: "text/vtt"}

@@ -17,6 +17,7 @@ from moodreel.serving.protocol.failures import describe_failure
 from moodreel.serving.protocol.messages import Message, read_message
 from moodreel.serving.protocol.options import WorkerOptions, measure_address_space
 from moodreel.serving.protocol.problems import ProblemError
+from moodreel.serving.protocol.replies import TextFormat
 
 Send = Callable[[Message], None]
 _PROGRESS_STEP = 0.01
@@ -83,7 +84,7 @@ def _answer(handle: Callable[[Message, Send], None], message: Message, send: Sen
 
 
 def _predict(recognizer: Any, options: WorkerOptions, head: dict[str, Any], send: Send) -> Message:
-    from moodreel.output.formats import format_csv, format_vtt
+    from moodreel.output.formats import find_format
 
     path, name = Path(head["path"]), str(head["name"])
     check_clip(path, name, options)
@@ -96,7 +97,7 @@ def _predict(recognizer: Any, options: WorkerOptions, head: dict[str, Any], send
             send(Message({"progress": round(share, 3)}))
 
     prediction = recognizer.predict(path, name=name, progress=progress)
-    texts = {"csv": format_csv([prediction]), "vtt": format_vtt(prediction)}
+    texts = {name: find_format(name).write(prediction, True) for name in TextFormat}
     return Message({"prediction": prediction.to_dict(), "texts": texts})
 
 

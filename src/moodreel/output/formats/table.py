@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from moodreel.output.formats.format import Format
 from moodreel.recognition.prediction import Modality, Person, Prediction, join_windows, named_probabilities
 from moodreel.text import printable
 
@@ -81,3 +82,10 @@ def _timeline(prediction: Prediction) -> list[str]:
     more = len(lines) - MAX_STRETCHES
     tail = [f"  ... {more} more: --format csv shows all"] if more > 0 else []
     return ["", *lines[:MAX_STRETCHES], *tail] if lines else []
+
+
+def _write(prediction: Prediction, is_first: bool) -> str:
+    return format_table(prediction) if is_first else "\n" + format_table(prediction)
+
+
+FORMAT = Format("table", ".txt", _write, is_by_line=True)

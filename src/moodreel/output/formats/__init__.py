@@ -1,0 +1,8 @@
+"""Answers as text: a file a format, and how the one asked for is found."""
+
+from __future__ import annotations
+
+from moodreel.output.formats.find import find_format, list_formats
+from moodreel.output.formats.format import Format, join_lines
+
+__all__ = ["Format", "find_format", "join_lines", "list_formats"]
