@@ -30,5 +30,7 @@ def test_a_broken_plug_in_is_named_when_it_is_asked_for_and_harms_no_other(monke
     broken = EntryPoints([EntryPoint("srt", value, "moodreel.formats"), EntryPoint("csv", value, "moodreel.formats")])
     monkeypatch.setattr("moodreel.plugins.entry_points", lambda group: broken)
     assert list_formats()[-1] == "srt" and isinstance(find_format("csv"), Format)
-    with pytest.raises(MoodreelError, match=r"the plug-in 'srt' \(moodreel.formats, .*\) (cannot be loaded|is 'tuple')"):
+    with pytest.raises(
+        MoodreelError, match=r"the plug-in 'srt' \(moodreel.formats, .*\) (cannot be loaded|is 'tuple')"
+    ):
         find_format("srt")

@@ -90,9 +90,21 @@ def _add_plugins() -> None:
         try:
             if name in names:
                 raise MoodreelError(f"the plug-in {name!r} has the name of a command of moodreel's own")
-            app.command(name)(load_entry(entry))
+            function = load_entry(entry)
+            _check_command(function)
+            app.command(name)(function)
         except MoodreelError as error:
             typer.echo(f"moodreel: warning: {printable(str(error))}", err=True)
+
+
+def _check_command(function: Callable[..., Any]) -> None:
+    """Refuse a function whose parameters typer cannot make options of, which would end every command."""
+    alone = typer.Typer()
+    alone.command()(function)
+    try:
+        typer.main.get_command(alone)
+    except Exception as error:
+        raise MoodreelError(f"the plug-in {function.__name__!r} is no command ({error})") from error
 
 
 _add_plugins()

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from moodreel.corpora.describe import CorpusDescription, describe_corpus, render_description
 from moodreel.corpora.feature_files import read_feature_file
-from moodreel.corpora.read import LAYOUTS, detect_layout, read_corpus
+from moodreel.corpora.layout import Layout
+from moodreel.corpora.read import detect_layout, find_layouts, read_corpus
 from moodreel.corpora.sample import SPLITS, UNKNOWN_SPEAKER, Corpus, Problem, Sample, natural_key
 
 __all__ = [
-    "LAYOUTS",
     "SPLITS",
     "UNKNOWN_SPEAKER",
     "Corpus",
     "CorpusDescription",
+    "Layout",
     "Problem",
     "Sample",
     "describe_corpus",
     "detect_layout",
+    "find_layouts",
     "natural_key",
     "read_corpus",
     "read_feature_file",

@@ -16,8 +16,10 @@ from moodreel.corpora.files import (
     read_class,
     relative_id,
 )
+from moodreel.corpora.layout import Layout
 from moodreel.corpora.sample import UNKNOWN_SPEAKER, Corpus, Sample
 from moodreel.errors import CorpusError
+from moodreel.labels import read_emotion
 
 SPLIT_NAMES: Mapping[str, str] = {
     "train": "train",
@@ -86,6 +88,13 @@ def read_afew(root: Path) -> Corpus:
     return Corpus("afew", root, kept, group_problems(unlabelled) + forms, "afew")
 
 
+def _recognise_afew(root: Path, _: Sequence[Path]) -> str:
+    return ", ".join(folder.name for folder in split_folders(root).values() if find_clips(folder))
+
+
+AFEW = Layout("afew", "Train|Val|Test/<Emotion>/*.avi", _recognise_afew, read_afew)
+
+
 def read_class_folders(root: Path) -> Corpus:
     """Read a plain class folder: `root/<emotion>/…/clip.mp4`.
 
@@ -102,6 +111,21 @@ def read_class_folders(root: Path) -> Corpus:
     kept, forms = keep_one_form(_class_samples(root, root, name, None))
     loose = [("no emotion folder", path) for path in find_clips(root) if path.parent == root]
     return Corpus(name, root, kept, group_problems(loose) + forms, "folders")
+
+
+def _recognise_class_folders(root: Path, clips: Sequence[Path]) -> str:
+    return ", ".join(folder.name for folder in list_folders(root) if _is_class(folder, clips))
+
+
+def _is_class(folder: Path, clips: Sequence[Path]) -> bool:
+    try:
+        read_emotion(folder.name)
+    except ValueError:
+        return False
+    return any(path.is_relative_to(folder) for path in clips)
+
+
+CLASS_FOLDERS = Layout("folders", "<emotion>/*.mp4", _recognise_class_folders, read_class_folders)
 
 
 def _class_samples(folder: Path, root: Path, corpus: str, split: str | None) -> list[Sample]:

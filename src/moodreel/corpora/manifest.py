@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from moodreel.corpora.files import group_problems, read_class
 from moodreel.corpora.folders import SPLIT_NAMES, read_split_name
+from moodreel.corpora.layout import Layout
 from moodreel.corpora.named import read_age, read_gender
-from moodreel.corpora.rows import Row, read_rows
+from moodreel.corpora.rows import TABLE_SUFFIXES, Row, read_header, read_rows
 from moodreel.corpora.sample import UNKNOWN_SPEAKER, Corpus, Sample, natural_key
 from moodreel.errors import CorpusError
 
@@ -49,6 +51,44 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Corpus:
 
 def _name_corpus(manifest: Path) -> str:
     return manifest.absolute().parent.name if manifest.stem == "manifest" else manifest.stem
+
+
+def find_manifest(root: Path) -> Path:
+    """Find the one manifest of a folder; a file is taken for one.
+
+    Raises:
+        CorpusError: the folder holds none, or several.
+    """
+    if not root.is_dir():
+        return root
+    found = _list_manifests(root)
+    if len(found) == 1:
+        return found[0]
+    state = f"several manifests: {', '.join(p.name for p in found)}" if found else "no manifest.csv, .tsv or .parquet"
+    raise CorpusError(f"{root}: {state}; point at the file itself")
+
+
+def _list_manifests(root: Path) -> list[Path]:
+    named = [root / f"manifest{suffix}" for suffix in sorted(TABLE_SUFFIXES)]
+    return [
+        p for p in named if p.is_file() and (p.suffix == ".parquet" or set(REQUIRED_COLUMNS) <= set(read_header(p)))
+    ]
+
+
+def _recognise_manifest(root: Path, _: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in _list_manifests(root))
+
+
+def _read_manifest_of(root: Path) -> Corpus:
+    return read_manifest(find_manifest(root))
+
+
+MANIFEST = Layout(
+    "manifest",
+    "manifest.csv, .tsv or .parquet with path, label and speaker",
+    _recognise_manifest,
+    _read_manifest_of,
+)
 
 
 def _read_row(row: Row, manifest: Path, where: str, allow_outside: bool) -> Sample:

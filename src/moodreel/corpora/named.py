@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from moodreel.corpora.files import AUDIO_SUFFIXES, find_clips, find_files, group_problems, keep_one_form, read_class
-from moodreel.corpora.rows import Row, read_rows
+from moodreel.corpora.layout import Layout, count_names
+from moodreel.corpora.rows import Row, read_header, read_rows
 from moodreel.corpora.sample import Corpus, Problem, Sample, natural_key
 
 RAVDESS_NAME = re.compile(
@@ -61,6 +62,13 @@ def read_ravdess(root: Path) -> Corpus:
     return Corpus("ravdess", root, kept, group_problems(failures) + forms, "ravdess")
 
 
+def _recognise_ravdess(_: Path, clips: Sequence[Path]) -> str:
+    return count_names(clips, RAVDESS_NAME.fullmatch)
+
+
+RAVDESS = Layout("ravdess", "files named like 01-01-03-01-01-01-01.mp4", _recognise_ravdess, read_ravdess)
+
+
 def _ravdess_sample(path: Path, match: re.Match[str]) -> Sample:
     return Sample(
         path=path,
@@ -97,6 +105,13 @@ def read_cremad(root: Path) -> Corpus:
             samples.append(_cremad_sample(path, match, actors.get(match["actor"], {})))
     kept, forms = keep_one_form(samples)
     return Corpus("cremad", root, kept, group_problems(failures) + forms, "cremad")
+
+
+def _recognise_cremad(_: Path, clips: Sequence[Path]) -> str:
+    return count_names(clips, CREMAD_NAME.fullmatch)
+
+
+CREMAD = Layout("cremad", "files named like 1001_DFA_ANG_XX.flv", _recognise_cremad, read_cremad)
 
 
 def _cremad_sample(path: Path, match: re.Match[str], actor: Row) -> Sample:
@@ -140,6 +155,13 @@ def read_nemo(root: Path) -> Corpus:
     ]
     failures += [("a file without a row in data.tsv", path) for stem, path in files.items() if stem not in named]
     return Corpus("nemo", root, tuple(samples), group_problems(failures) + _repeated_rows(root, rows, named), "nemo")
+
+
+def _recognise_nemo(root: Path, _: Sequence[Path]) -> str:
+    return "data.tsv" if set(NEMO_COLUMNS) <= set(read_header(root / "data.tsv")) else ""
+
+
+NEMO = Layout("nemo", "data.tsv with file_id, emotion and speaker_id", _recognise_nemo, read_nemo)
 
 
 def _nemo_sample(path: Path, row: Row) -> Sample:

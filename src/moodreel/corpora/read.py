@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from moodreel.corpora.files import find_clips, list_folders
-from moodreel.corpora.folders import read_afew, read_class_folders, split_folders
-from moodreel.corpora.manifest import REQUIRED_COLUMNS, read_manifest
-from moodreel.corpora.named import (
-    CREMAD_NAME,
-    NEMO_COLUMNS,
-    RAVDESS_NAME,
-    read_cremad,
-    read_nemo,
-    read_ravdess,
-)
-from moodreel.corpora.rows import TABLE_SUFFIXES, read_header
+from moodreel.corpora.folders import AFEW, CLASS_FOLDERS
+from moodreel.corpora.layout import Layout
+from moodreel.corpora.manifest import MANIFEST, find_manifest, read_manifest
+from moodreel.corpora.named import CREMAD, NEMO, RAVDESS
+from moodreel.corpora.rows import TABLE_SUFFIXES
 from moodreel.corpora.sample import Corpus
 from moodreel.corpora.speakers import set_speakers_by_pattern, set_speakers_by_table
-from moodreel.errors import CorpusError
-from moodreel.labels import read_emotion
+from moodreel.errors import CorpusError, MoodreelError
+from moodreel.plugins import find_entries, load_entry
+from moodreel.text import suggest
 
-_FOLDER_READERS: Mapping[str, Callable[[Path], Corpus]] = {
-    "afew": read_afew,
-    "ravdess": read_ravdess,
-    "cremad": read_cremad,
-    "nemo": read_nemo,
-    "folders": read_class_folders,
-}
+logger = logging.getLogger(__name__)
 
-LAYOUTS: Mapping[str, str] = {
-    "afew": "Train|Val|Test/<Emotion>/*.avi",
-    "ravdess": "files named like 01-01-03-01-01-01-01.mp4",
-    "cremad": "files named like 1001_DFA_ANG_XX.flv",
-    "nemo": "data.tsv with file_id, emotion and speaker_id",
-    "folders": "<emotion>/*.mp4",
-    "manifest": "manifest.csv, .tsv or .parquet with path, label and speaker",
-}
-"""Name and shape of every layout that `read_corpus` knows."""
+PLUGINS = "moodreel.corpora"
+"""Group of entry points that name a `Layout` each."""
+
+_OWN = {layout.name: layout for layout in (AFEW, RAVDESS, CREMAD, NEMO, CLASS_FOLDERS, MANIFEST)}
+
+
+@cache
+def find_layouts() -> Mapping[str, Layout]:
+    """Return every layout by name: moodreel's own, then those of plug-ins; a broken one is warned of and left out."""
+    layouts = dict(_OWN)
+    for name, entry in find_entries(PLUGINS).items():
+        try:
+            layouts.setdefault(name, load_entry(entry, Layout))
+        except MoodreelError as error:
+            logger.warning("moodreel: warning: %s", error)
+    return layouts
 
 
 def read_corpus(
@@ -54,7 +51,7 @@ def read_corpus(
 
     Args:
         path: a folder, or a manifest (`.csv`, `.tsv`, `.parquet`).
-        layout: one of `LAYOUTS`; by default the one that fits what is found.
+        layout: a name out of `find_layouts`; by default the one that fits what is found.
         speaker_regex: pattern with a group named `speaker`, searched in each clip's path below the folder.
         speakers_csv: table with the columns `clip` and `speaker` (or `film`); not together with `speaker_regex`.
         allow_outside: whether a manifest may name files outside its folder.
@@ -77,18 +74,16 @@ def read_corpus(
     return set_speakers_by_table(corpus, Path(speakers_csv)) if speakers_csv is not None else corpus
 
 
-def _read(root: Path, layout: str, allow_outside: bool) -> Corpus:
-    if layout == "manifest":
-        return read_manifest(_find_manifest(root), allow_outside=allow_outside)
-    if layout not in _FOLDER_READERS:
-        near = difflib.get_close_matches(layout, LAYOUTS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise CorpusError(f"unknown layout {layout!r}, expected one of {', '.join(LAYOUTS)}{hint}")
+def _read(root: Path, name: str, allow_outside: bool) -> Corpus:
+    layout = find_layouts().get(name)
+    if layout is None:
+        names = ", ".join(find_layouts())
+        raise CorpusError(f"unknown layout {name!r}, expected one of {names}{suggest(name, find_layouts())}")
+    if layout is MANIFEST:
+        return read_manifest(find_manifest(root), allow_outside=allow_outside)
     if not root.is_dir():
-        raise CorpusError(
-            f"{root}: {'no folder' if root.exists() else 'no such folder'}; {layout} is read from a folder"
-        )
-    return _FOLDER_READERS[layout](root)
+        raise CorpusError(f"{root}: {'no folder' if root.exists() else 'no such folder'}; {name} is read from a folder")
+    return layout.read(root)
 
 
 def detect_layout(root: Path) -> str:
@@ -98,7 +93,7 @@ def detect_layout(root: Path) -> str:
         root: a folder, or a manifest.
 
     Returns:
-        A name out of `LAYOUTS`; `folders` where there are folders of clips and nothing else fits.
+        A name out of `find_layouts`; `folders` where there are folders of clips and nothing else fits.
 
     Raises:
         CorpusError: there is no such path, no layout fits (the message lists all), or several do (it lists them).
@@ -121,48 +116,21 @@ def detect_layout(root: Path) -> str:
 
 
 def _shapes() -> str:
-    return "it reads " + "; ".join(f"{name}: {shape}" for name, shape in LAYOUTS.items())
+    return "it reads " + "; ".join(f"{name}: {layout.shape}" for name, layout in find_layouts().items())
 
 
 def _candidates(root: Path) -> dict[str, str]:
     """Name every layout that fits, with what speaks for it."""
-    media = find_clips(root)
-    stems = [path.stem for path in media]
-    found = {
-        "ravdess": _count(sum(RAVDESS_NAME.fullmatch(stem) is not None for stem in stems)),
-        "cremad": _count(sum(CREMAD_NAME.fullmatch(stem) is not None for stem in stems)),
-        "nemo": "data.tsv" if set(NEMO_COLUMNS) <= set(read_header(root / "data.tsv")) else "",
-        "manifest": ", ".join(path.name for path in _manifests(root)),
-        "afew": ", ".join(folder.name for folder in split_folders(root).values() if find_clips(folder)),
-        "folders": ", ".join(folder.name for folder in list_folders(root) if _is_class(folder, media)),
-    }
+    clips = find_clips(root)
+    found = {name: _recognise(layout, root, clips) for name, layout in find_layouts().items()}
     return {name: what for name, what in found.items() if what}
 
 
-def _count(n_files: int) -> str:
-    return f"{n_files} file names" if n_files else ""
-
-
-def _is_class(folder: Path, media: tuple[Path, ...]) -> bool:
+def _recognise(layout: Layout, root: Path, clips: Sequence[Path]) -> str:
     try:
-        read_emotion(folder.name)
-    except ValueError:
-        return False
-    return any(path.is_relative_to(folder) for path in media)
-
-
-def _manifests(root: Path) -> list[Path]:
-    named = [root / f"manifest{suffix}" for suffix in sorted(TABLE_SUFFIXES)]
-    return [
-        p for p in named if p.is_file() and (p.suffix == ".parquet" or set(REQUIRED_COLUMNS) <= set(read_header(p)))
-    ]
-
-
-def _find_manifest(root: Path) -> Path:
-    if not root.is_dir():
-        return root
-    found = _manifests(root)
-    if len(found) == 1:
-        return found[0]
-    state = f"several manifests: {', '.join(p.name for p in found)}" if found else "no manifest.csv, .tsv or .parquet"
-    raise CorpusError(f"{root}: {state}; point at the file itself")
+        return layout.recognise(root, clips)
+    except MoodreelError:
+        raise
+    except Exception as error:  # of a plug-in, which must not keep other corpora from being read
+        logger.warning("moodreel: warning: layout %r cannot look at %s (%s)", layout.name, root, type(error).__name__)
+        return ""

@@ -75,7 +75,7 @@ class Corpus:
         root: the folder or manifest it was read from.
         samples: the clips in the order of their `clip_id`, numbers counted as numbers.
         problems: what was left out.
-        layout: how the folder was understood: one of `moodreel.corpora.LAYOUTS`.
+        layout: how the folder was understood: a name out of `moodreel.corpora.find_layouts`.
     """
 
     name: str
