@@ -364,6 +364,61 @@ def test_wrong_usage(run, arguments):
     assert run(*arguments)[0] == 2
 
 
+USAGE = {
+    "predit": "no such command 'predit'; did you mean 'predict'? See moodreel --help",
+    "frobnicate": "no such command 'frobnicate'. See moodreel --help",
+    "predict x --formt json": "no such option '--formt'; did you mean '--format'? See moodreel predict --help",
+    "predict x -Z": "no such option '-Z'. See moodreel predict --help",
+    "pretrain faes": "no such command 'faes'; did you mean 'faces'? See moodreel pretrain --help",
+    "predict": "missing argument 'clips'. See moodreel predict --help",
+    "train x --out": "option '--out' requires an argument. See moodreel --help",
+    "predict x --format xml": "unknown format 'xml', expected one of table, json, jsonl, csv, vtt",
+}
+
+
+@pytest.mark.parametrize("line", USAGE)
+def test_wrong_usage_is_told_in_one_line_that_reads_well(monkeypatch, capsys, line):
+    monkeypatch.setattr(sys, "argv", ["moodreel", *line.split()])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    assert exit.value.code == 2 and capsys.readouterr().err == f"moodreel: error: {USAGE[line]}\n"
+
+
+EXTRAS = {
+    "train clips --out o": ("torch", "train"),
+    "tune clips --out o": ("torch", "train"),
+    "tune clips -o o": ("optuna", "train"),
+    "pretrain cifar10 data --out o": ("torch", "train"),
+    "pretrain faces --data d --out o": ("torch", "train"),
+    "postmortem clips --out o": ("torch", "train"),
+    "evaluate tiny clips": ("matplotlib", "evaluate"),
+    "serve": ("fastapi", "serve"),
+    "serve --port 0": ("uvicorn", "serve"),
+}
+
+
+@pytest.mark.parametrize("line", EXTRAS)
+def test_a_missing_extra_is_named_for_the_command_that_was_run(line, tiny_bundle, tmp_path):
+    """`evaluate` once advised `train`, some gigabytes, where it lacks matplotlib alone."""
+    module, extra = EXTRAS[line]
+    code = (
+        "import sys\n"
+        "class Blocker:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] == {module!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Blocker())\n"
+        "from moodreel.cli.main import main; main()"
+    )
+    (tmp_path / "clips" / "happy").mkdir(parents=True)
+    write_sound(tmp_path / "clips" / "happy" / "a.wav", 0.3)
+    (tmp_path / "tiny").symlink_to(tiny_bundle)
+    command = [sys.executable, "-c", code, *line.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120)
+    expected = f"moodreel: error: {line.split()[0]} needs {module}: pip install 'moodreel[{extra}]'\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+
+
 def test_no_permission(run, tmp_path):
     if os.geteuid() == 0:
         pytest.skip("root may read everything")

@@ -6,6 +6,7 @@ Every command imports what is heavy inside its function, so that `--help` is fas
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
@@ -27,7 +28,7 @@ from moodreel.cli.train import train
 from moodreel.cli.tune import tune
 from moodreel.errors import MoodreelError
 from moodreel.plugins import find_entries, load_entry
-from moodreel.text import printable
+from moodreel.text import printable, suggest
 
 COMMANDS: tuple[Callable[..., Any], ...] = (
     predict,
@@ -46,27 +47,33 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
 PLUGINS = "moodreel.commands"
 """Group of entry points whose functions become commands of their names."""
 
-EXTRAS = {
-    "torch": "train",
-    "lightning": "train",
-    "torchmetrics": "train",
-    "onnx": "train",
-    "onnxscript": "train",
-    "sklearn": "train",
-    "scipy": "train",
-    "yaml": "train",
-    "optuna": "train",
-    "sqlalchemy": "train",
-    "tensorboard": "train",
-    "matplotlib": "train",
-    "fastapi": "serve",
-    "starlette": "serve",
-    "uvicorn": "serve",
-    "websockets": "serve",
-    "python_multipart": "serve",
-    "prometheus_client": "serve",
-}
-"""Modules that only an extra installs, and which."""
+EXTRAS = {"serve": "serve", "evaluate": "evaluate"}
+"""Which extra a command needs; `train` where it is not named."""
+
+EXTRA_MODULES = frozenset(
+    [
+        "torch",
+        "lightning",
+        "torchmetrics",
+        "onnx",
+        "onnxscript",
+        "sklearn",
+        "scipy",
+        "skimage",
+        "yaml",
+        "optuna",
+        "sqlalchemy",
+        "tensorboard",
+        "matplotlib",
+        "fastapi",
+        "starlette",
+        "uvicorn",
+        "websockets",
+        "python_multipart",
+        "prometheus_client",
+    ]
+)
+"""Modules that only an extra installs."""
 
 _INTERRUPTED_STATUS = 130
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # of a missing or wrong argument; typer gives it no public name
@@ -133,15 +140,16 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):  # names of files may hold bytes that are no text
             stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        sys.exit(app(standalone_mode=False, prog_name="moodreel") or 0)
     except _USAGE_ERROR as error:
         _refuse_usage(error)
     except MoodreelError as error:
         _refuse(str(error))
     except ModuleNotFoundError as error:
-        if error.name not in EXTRAS:
+        module, command = (error.name or "").partition(".")[0], sys.argv[1]
+        if module not in EXTRA_MODULES:
             raise
-        _refuse(f"this command needs {error.name}: pip install 'moodreel[{EXTRAS[error.name]}]'")
+        _refuse(f"{command} needs {module}: pip install 'moodreel[{EXTRAS.get(command, 'train')}]'")
     except KeyboardInterrupt:
         typer.echo("moodreel: interrupted", err=True)
         sys.exit(_INTERRUPTED_STATUS)
@@ -157,5 +165,16 @@ def _refuse_usage(error: Any) -> NoReturn:
         typer.echo(error.format_message(), err=True)
         sys.exit(2)
     command = error.ctx.command_path if error.ctx is not None else "moodreel"
-    problem = error.format_message().rstrip(".?")
-    _refuse(f"{problem[:1].lower()}{problem[1:]}; see {command} --help")
+    problem = _tell_usage(error)
+    _refuse(f"{problem}{'' if problem.endswith('?') else '.'} See {command} --help")
+
+
+def _tell_usage(error: Any) -> str:
+    """Say in one clause what is wrong with a command line, and what was likely meant."""
+    problem = error.format_message()
+    if error.ctx is not None and (found := re.match(r"No such (option|command):? '?([^\s']+)", problem)):
+        kind, name = found.groups()
+        known = error.ctx.command
+        names = known.commands if kind == "command" else [one for given in known.params for one in given.opts]
+        return f"no such {kind} {name!r}{suggest(name, names)}"
+    return f"{problem[:1].lower()}{problem[1:].rstrip('.?')}"
