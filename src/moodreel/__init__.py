@@ -1,25 +1,71 @@
-"""moodreel: what the people in a clip feel, from the face and the voice, over time."""
+"""moodreel: what the people in a clip feel, from the face and the voice, over time.
+
+from moodreel import EMOTIONS, MediaError, Recognizer
+
+recognizer = Recognizer.load("default")  # a bundle's name, or its folder
+try:
+    prediction = recognizer.predict("clip.mp4")  # a path, bytes or an open file
+except MediaError as error:
+    print(error)  # one line: what, where, the way out
+else:
+    print(prediction.label, dict(zip(EMOTIONS, prediction.probabilities)), prediction.abstained)
+    for window in prediction.timeline:
+        print(window.start_s, window.end_s, window.label)
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from moodreel.recognition.prediction import Prediction
+    from moodreel.errors import (
+        BundleError,
+        CorpusError,
+        EvaluationError,
+        MediaError,
+        MoodreelError,
+        OutputError,
+        RecipeError,
+    )
+    from moodreel.labels import EMOTIONS
+    from moodreel.recognition.prediction import Box, Modality, Person, Prediction, Window
     from moodreel.recognition.recognizer import Recognizer
 
 __version__ = "0.1.0"
-__all__ = ["Prediction", "Recognizer", "__version__"]
+__all__ = [
+    "EMOTIONS",
+    "Box",
+    "BundleError",
+    "CorpusError",
+    "EvaluationError",
+    "MediaError",
+    "Modality",
+    "MoodreelError",
+    "OutputError",
+    "Person",
+    "Prediction",
+    "RecipeError",
+    "Recognizer",
+    "Window",
+    "__version__",
+]
+
+_PLACES = {
+    "moodreel.labels": ("EMOTIONS",),
+    "moodreel.recognition.prediction": ("Box", "Modality", "Person", "Prediction", "Window"),
+    "moodreel.recognition.recognizer": ("Recognizer",),
+}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public classes when first used, so that `moodreel --help` need not wait for them."""
-    if name == "Recognizer":
-        from moodreel.recognition.recognizer import Recognizer
+    """Import the public names when first used, so that `moodreel --help` need not wait for them."""
+    if name not in __all__:
+        raise AttributeError(f"module 'moodreel' has no attribute {name!r}")
+    return getattr(import_module(_MODULES.get(name, "moodreel.errors")), name)
 
-        return Recognizer
-    if name == "Prediction":
-        from moodreel.recognition.prediction import Prediction
 
-        return Prediction
-    raise AttributeError(f"module 'moodreel' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    """List the public names, which are not there before they are used."""
+    return sorted({*globals(), *__all__})
