@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from moodreel.corpora import Sample
+from moodreel.corpora.parallel import map_clips
 from moodreel.errors import MediaError
 from moodreel.media.clip import open_clip
 from moodreel.media.frames import Frame
@@ -125,10 +124,8 @@ def read_fingerprints(
         OutputError: the cache cannot be written.
     """
     read = functools.partial(_read_or_none, cache=cache)
-    if workers <= 1:
-        return tuple(map(read, track(samples)))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return tuple(pool.map(read, samples, chunksize=4))
+    shown = samples if workers > 1 else track(samples)
+    return tuple(map_clips(read, shown, workers, on_crash=lambda _: None))
 
 
 def _read_or_none(sample: Sample, cache: Cache | None) -> Fingerprint | None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache as remember, partial
-from multiprocessing import get_context
 from typing import Literal
 
 import numpy as np
 
 from moodreel.bundle import load_bundle
 from moodreel.corpora import Sample, read_feature_file
+from moodreel.corpora.parallel import CRASHED, map_clips
 from moodreel.errors import CorpusError, MediaError, OutputError
 from moodreel.media.clip import open_clip
 from moodreel.recognition.encoders import FACE, VOICE, Encoders
@@ -115,7 +114,8 @@ def extract_corpus(
     kept: list[tuple[Sample, ClipKeys]] = []
     unreadable: list[Unreadable] = []
     n_extracted = 0
-    for sample, (outcome, is_new) in zip(samples, _report(_map(read, samples, workers), len(samples)), strict=True):
+    outcomes = _report(map_clips(read, samples, workers, _leave_out), len(samples))
+    for sample, (outcome, is_new) in zip(samples, outcomes, strict=True):
         n_extracted += is_new
         if isinstance(outcome, Unreadable):
             unreadable.append(outcome)
@@ -131,16 +131,8 @@ Outcome = tuple[ClipKeys | Unreadable, bool]
 """Where a clip's features are or why there are none, and whether the clip was really read."""
 
 
-def _map(read: Callable[[Sample], Outcome], samples: Sequence[Sample], workers: int) -> Iterator[Outcome]:
-    if workers <= 1:
-        yield from map(read, samples)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            yield from pool.map(read, samples, chunksize=4)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+def _leave_out(sample: Sample) -> Outcome:
+    return Unreadable(sample.clip_id, CRASHED), False
 
 
 def _report(outcomes: Iterator[Outcome], n_clips: int) -> Iterator[Outcome]:

@@ -1,0 +1,35 @@
+"""Readers that workers of `test_parallel.py` import."""
+
+import os
+import time
+from pathlib import Path
+
+from moodreel.errors import OutputError
+
+
+def name_of(sample):
+    """A clip's name, a little later the earlier it is."""
+    time.sleep(0.05 if sample.clip_id == "0" else 0)
+    return sample.clip_id
+
+
+def crash_at_three(sample):
+    """As hostile media may end a decoder; others are noted."""
+    if sample.clip_id == "3":
+        os.kill(os.getpid(), 9)
+    return sample.clip_id
+
+
+def fail_at_three(sample):
+    if sample.clip_id == "3":
+        raise OutputError("the disk is full")
+    note(sample)
+
+
+def note_slowly(sample):
+    note(sample)
+    time.sleep(1)
+
+
+def note(sample):
+    (Path(sample.path) / sample.clip_id).touch()
