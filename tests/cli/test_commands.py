@@ -59,6 +59,24 @@ def test_tables_of_several_clips_stand_apart(run, tmp_path):
     assert first.startswith(str(sounds[0])) and "surprise" in second
 
 
+def test_a_clip_that_sets_off_anything_does_not_stop_the_others(run, face_clip, tmp_path, monkeypatch):
+    from moodreel.media.clip import Clip
+
+    bad = write_sound(tmp_path / "bad.wav")
+    stream = Clip.stream
+
+    def stumble(self, **settings):
+        if self.name.endswith("bad.wav"):
+            raise IndexError("list index out of range")
+        return stream(self, **settings)
+
+    monkeypatch.setattr(Clip, "stream", stumble)
+    status, out, err = run("predict", bad, face_clip, "--format", "jsonl")
+    assert status == 1
+    assert [json.loads(line)["clip"] for line in out.splitlines()] == [str(face_clip)]
+    one_error(err, "bad.wav: cannot be read: IndexError: list index out of range; please report it")
+
+
 def test_jsonl_writes_one_object_a_clip(run, face_clip, tmp_path):
     sound = write_sound(tmp_path / "a.wav", sound=chirp)
     status, out, _ = run("predict", face_clip, sound, "--format", "jsonl")

@@ -489,6 +489,12 @@ class TestDescription:
         assert description.durations.total_s == pytest.approx(2.0, abs=0.05)
         assert steps[-1] == (5, 5)
 
+    def test_a_clip_that_sets_off_anything_is_unreadable(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("moodreel.corpora.describe._measure_s", lambda sample: 1 // 0)
+        description = describe_corpus(self.make(tmp_path), check_media=True)
+        (problem,) = description.unreadable
+        assert len(problem.paths) == 5 and "ZeroDivisionError" in problem.reason
+
     def test_json_and_terminal(self, tmp_path):
         description = describe_corpus(self.make(tmp_path), check_media=True)
         assert json.loads(json.dumps(description.to_json()))["classes"]["angry"] == 3

@@ -117,6 +117,17 @@ class TestCommand:
         broken.write_bytes(good)
         assert run("evaluate", tiny_bundle, folder, "--speakers", SPEAKER, "--out", out)[0] == 0
 
+    def test_a_clip_that_sets_off_anything_is_a_failed_clip(self, run, tiny_bundle, corpus, tmp_path, monkeypatch):
+        predict = Recognizer.predict
+
+        def stumble(self, media, **settings):
+            return 1 // 0 if "bob_sad" in str(media) else predict(self, media, **settings)
+
+        monkeypatch.setattr(Recognizer, "predict", stumble)
+        status, _, _ = run("evaluate", tiny_bundle, corpus, "--speakers", SPEAKER, "--out", tmp_path)
+        (failure,) = json.loads((tmp_path / "report.json").read_text())["failures"]
+        assert status == 1 and "ZeroDivisionError" in failure["error"]
+
     def test_folds_are_asked_about_what_they_left_out(self, run, corpus, tmp_path):
         for speaker in ("ann", "bob", "cem"):
             write_tiny_bundle(tmp_path / "runs" / speaker / "bundle")

@@ -90,3 +90,22 @@ def test_an_entry_that_vanished_is_named(samples, cache, heard):
         found.load(1)
     again = extraction.extract_corpus(samples, BOTH, cache)
     assert again.n_extracted == 1 and again.load(1).voice_state == "no_audio_track"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_clip_that_sets_off_anything_is_left_out_with_its_true_kind(samples, cache, heard, monkeypatch, workers):
+    if workers == 1:
+        monkeypatch.setattr("moodreel.recognition.reading.extract_functionals", lambda _: 1 // 0)
+    else:  # what the processes import is not replaced: a missing openSMILE or the like would stop all, a clip does not
+        samples[0].path.write_bytes(b"no media")
+    found = extraction.extract_corpus(samples, BOTH, cache, workers=workers, allow_unreadable=True)
+    (left_out,) = found.unreadable
+    assert left_out.clip_id == samples[0].clip_id and "\n" not in left_out.reason
+    assert ("ZeroDivisionError" in left_out.reason) == (workers == 1)
+
+
+def test_functionals_that_are_not_finite_leave_a_clip_out(samples, cache, heard, monkeypatch):
+    nothing = np.full(1582, np.nan, np.float32)
+    monkeypatch.setattr("moodreel.recognition.reading.extract_functionals", lambda _: nothing)
+    found = extraction.extract_corpus(samples, BOTH, cache, allow_unreadable=True)
+    assert [one.clip_id for one in found.unreadable] == [samples[0].clip_id]

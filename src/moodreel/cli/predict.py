@@ -46,6 +46,7 @@ def predict(
 
 def predict_clips(report: Report, clips: list[str], model: str, threads: int) -> int:
     """Predict clips and give the answers to a report; returns the exit status."""
+    from moodreel.media.defence import name_clip
     from moodreel.media.find import find_media, is_folder
     from moodreel.recognition.recognizer import Recognizer
 
@@ -58,5 +59,8 @@ def predict_clips(report: Report, clips: list[str], model: str, threads: int) ->
     with suppress(BrokenPipeError), report.open(list(found), is_list=is_list):
         for path in found:
             with report.guard():
-                report.add(path, recognizer.predict(path, progress=report.progress(path)))
+                progress = report.progress(path)
+                with name_clip(path):
+                    prediction = recognizer.predict(path, progress=progress)
+                report.add(path, prediction)
     return report.exit_status

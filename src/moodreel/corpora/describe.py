@@ -19,6 +19,7 @@ from moodreel.corpora.sample import UNKNOWN_SPEAKER, Corpus, Problem, Sample, na
 from moodreel.errors import MediaError
 from moodreel.labels import EMOTIONS
 from moodreel.media.clip import open_clip
+from moodreel.media.defence import name_clip
 from moodreel.text import printable
 
 LARGE_IMBALANCE = 3.0
@@ -152,7 +153,8 @@ def _open_all(samples: Sequence[Sample], progress: Progress | None) -> tuple[Dur
     failures: list[tuple[str, Path]] = []
     for n_done, sample in enumerate(samples, start=1):
         try:
-            lengths_s.append(_measure_s(sample))
+            with name_clip(sample.path):
+                lengths_s.append(_measure_s(sample))
         except MediaError as error:
             failures.append((str(error).removeprefix(printable(f"{sample.path}: ")), sample.path))
         if progress is not None:

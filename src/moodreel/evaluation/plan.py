@@ -12,6 +12,7 @@ from moodreel.corpora import SPLITS, Corpus, Sample, natural_key
 from moodreel.errors import EvaluationError, MediaError
 from moodreel.evaluation.answers import ClipAnswer, make_answer, make_failure, open_answers
 from moodreel.evaluation.run_folders import find_folds, read_test_clips
+from moodreel.media.defence import name_clip
 from moodreel.recognition.recognizer import Recognizer
 
 ALL = "all"
@@ -164,6 +165,8 @@ def _check_same(answers: dict[str, ClipAnswer], samples: Sequence[Sample], path:
 
 def _ask(recognizer: Recognizer, sample: Sample) -> ClipAnswer:
     try:
-        return make_answer(sample, recognizer.predict(sample.path))
+        with name_clip(sample.path):
+            prediction = recognizer.predict(sample.path)
+        return make_answer(sample, prediction)
     except MediaError as error:
         return make_failure(sample, str(error))

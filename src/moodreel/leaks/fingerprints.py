@@ -27,6 +27,7 @@ from moodreel.corpora import Sample
 from moodreel.corpora.parallel import map_clips
 from moodreel.errors import MediaError
 from moodreel.media.clip import open_clip
+from moodreel.media.defence import name_clip
 from moodreel.media.frames import Frame
 from moodreel.storage.cache import Cache, hash_file, make_key
 
@@ -99,7 +100,8 @@ def read_fingerprint(sample: Sample, cache: Cache | None = None) -> Fingerprint:
     key = make_key("fingerprint", FINGERPRINT_VERSION, digest, sample.start_s, sample.end_s)
     arrays = cache.read(key) if cache is not None else None
     if arrays is None:
-        arrays = _read_arrays(sample)
+        with name_clip(sample.path):
+            arrays = _read_arrays(sample)
         if cache is not None:
             cache.write(key, arrays)
     sound, picture = (Track(arrays[f"{kind}_words"], arrays[f"{kind}_active"]) for kind in ("sound", "picture"))

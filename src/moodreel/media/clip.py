@@ -22,6 +22,7 @@ from moodreel.media.container import (
     LARGEST_PICTURE_PX,
     Decoder,
     Source,
+    may_hold_more,
     measure_packets,
     open_container,
     open_source,
@@ -38,6 +39,7 @@ from moodreel.media.frames import (
     shown_size,
 )
 from moodreel.media.orientation import read_orientation
+from moodreel.media.programmes import LEAST_S, Programme, look_behind
 from moodreel.media.sounds import Sound, SoundSampler
 from moodreel.media.streams import SoundTrack, VideoTrack, declared_end_s, sane_aspect, sane_rate_hz
 from moodreel.text import printable
@@ -72,9 +74,14 @@ class Clip:
         self.damaged = 0
         self._source = source
         self._warnings: list[str] = []
+        self._tell_of_others: list[str] = []
         self._pending: deque[Any] = deque()
         self._streamed = False
+        self._is_thorough = False
         self._container = open_container(source)
+        if source.seekable() and may_hold_more(self._container):
+            self._is_thorough = True
+            self._open_anew()
         self._choose_streams()
         self._measure()
         self._start_decoder()
@@ -138,6 +145,7 @@ class Clip:
         self.has_picture, self.has_sound = bool(pictures), bool(streams.audio)
         self._picture = self._choose("video", pictures)
         self._voice = self._choose("sound", list(streams.audio))
+        self._indices = [None if stream is None else stream.index for stream in (self._picture, self._voice)]
         if self._picture is None and self._voice is None:
             held = ", ".join(sorted({str(stream.type) for stream in streams})) or "nothing"
             reason = "; ".join(self._warnings) or f"it holds {held}"
@@ -151,7 +159,8 @@ class Clip:
             return None
         chosen = max(known, key=lambda stream: bool(stream.disposition & Disposition.default))
         if len(known) > 1:
-            self._warn(f"{len(known)} {kind} tracks: number {known.index(chosen) + 1} is used")
+            self._tell_of_others.append(f"{len(known)} {kind} tracks: number {known.index(chosen) + 1} is used")
+            self._warn(self._tell_of_others[-1])
         return chosen
 
     def _warn(self, text: str) -> None:
@@ -163,7 +172,8 @@ class Clip:
 
     def _measure(self) -> None:
         starts = [to_seconds(stream.start_time, stream.time_base) for stream in self._streams()]
-        self._origin_s = min((start_s for start_s in starts if start_s is not None), default=0.0)
+        self._first_origin_s = min((start_s for start_s in starts if start_s is not None), default=0.0)
+        self._origin_s = self._first_origin_s
         end_s = max(map(declared_end_s, self._streams()))
         duration_s = end_s - self._origin_s if end_s else (self._container.duration or 0) / av.time_base
         n_packets = self._picture.frames if self._picture is not None else 0
@@ -175,11 +185,17 @@ class Clip:
         self._is_still = is_picture
         self.duration_s = 0.0 if is_picture else duration_s
 
-    def _reopen(self) -> None:
-        indices = [None if stream is None else stream.index for stream in (self._picture, self._voice)]
+    def _open_anew(self) -> None:
         self._container.close()
-        self._container = open_container(self._source)
-        self._picture, self._voice = (None if index is None else self._container.streams[index] for index in indices)
+        self._source.begin_at(0)
+        self._container = open_container(self._source, thorough=self._is_thorough)
+
+    def _reopen(self) -> None:
+        self._open_anew()
+        self._picture, self._voice = (
+            None if index is None else self._container.streams[index] for index in self._indices
+        )
+        self._origin_s = self._first_origin_s
 
     def _rewind(self) -> None:
         if self._streamed:
@@ -194,7 +210,8 @@ class Clip:
             stream.codec_context.options = {"max_pixels": str(LARGEST_PICTURE_PX)}
         if self._picture is not None:
             self._picture.codec_context.thread_type = "AUTO"
-        self._decoder = Decoder(self._container, self._streams())
+        others = [*self._container.streams.video, *self._container.streams.audio] if self._may_be_followed() else []
+        self._decoder = Decoder(self._container, self._streams(), others)
         self._decoded = self._decoder.decode()
         self._pending.clear()
 
@@ -251,6 +268,52 @@ class Clip:
         while self._pending:
             yield self._pending.popleft()
         yield from self._decoded
+        while self._follow(frames, sounds):
+            yield from self._decoded
+
+    def _may_be_followed(self) -> bool:
+        return self._container.format.name == "mpegts" and self._source.seekable()
+
+    def _follow(self, frames: FrameSampler | None, sounds: SoundSampler | None) -> bool:
+        """Go over to the programme that begins in a transport stream where the one read has ended, if there is one."""
+        places = self._decoder.places
+        ends = [places[stream.index][1] for stream in self._streams() if stream.index in places]
+        if not self._may_be_followed() or not ends:
+            return False
+        read, end = self._streams(), max(ends)
+        there = [s for s in self._container.streams if s in read or places.get(s.index, (end, 0))[0] < end]
+        listed = {stream.id for stream in self._container.streams}
+        programme = look_behind(self._source, end, {stream.id for stream in there})
+        if programme is None:
+            return False
+        if programme.lasts_s < LEAST_S:
+            programme.container.close()
+            if not listed.issuperset(stream.id for stream in programme.streams):
+                self._warn("another programme that begins midway is left out")
+            return False
+        if len(there) == len(read):
+            self._warnings = [warning for warning in self._warnings if warning not in self._tell_of_others]
+        self._go_over(programme, frames, sounds)
+        return True
+
+    def _go_over(self, programme: Programme, frames: FrameSampler | None, sounds: SoundSampler | None) -> None:
+        damaged, joined_s = self._decoder.damaged, max(s.end_s for s in (frames, sounds) if s is not None)
+        self._container.close()
+        self._container = programme.container
+        found = programme.find("video"), programme.find("audio")
+        left_out = [
+            kind
+            for kind, stream, had in zip(("picture", "sound"), found, self._indices, strict=True)
+            if stream is not None and had is None
+        ]
+        self._picture = found[0] if frames is not None else None
+        self._voice = found[1] if sounds is not None else None
+        starts = [to_seconds(stream.start_time, stream.time_base) for stream in self._streams()]
+        self._origin_s = min((start_s for start_s in starts if start_s is not None), default=0.0) - joined_s
+        self._start_decoder()
+        self._decoder.damaged = damaged
+        said = f", its {left_out[0]} left out" if left_out else ""
+        self._warn(f"another programme begins after {joined_s:.1f} s; it is read as the same clip{said}")
 
     def _spare_decoding(self, frames: FrameSampler, rate_hz: float) -> None:
         """Leave out frames no other frame needs where there are plenty, until samples come too far apart."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
@@ -40,6 +41,10 @@ _MOST_READ_FAILURES = 8
 DecodeError = (av.error.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError)
 """What PyAV raises on damaged data."""
 
+_THOROUGH_BYTES = 32 * 2**20
+_THOROUGH_US = 600 * 1_000_000
+_HEADERLESS_FORMATS = frozenset({"mpegts", "mpeg", "flv"})
+
 
 class Source:
     """A file as the decoder sees it: bytes to read and seek in, without a name, whose failures are kept, not raised.
@@ -47,6 +52,7 @@ class Source:
     Attributes:
         shown: printable name for messages; not called `name`, which PyAV would show to the decoder.
         failure: the first exception the underlying file raised, if any.
+        first_byte: where the file begins as the decoder sees it, in bytes.
     """
 
     def __init__(self, file: IO[bytes], name: str, *, owned: bool) -> None:
@@ -54,6 +60,7 @@ class Source:
         self.failure: Exception | None = None
         self._file = file
         self._owned = owned
+        self.first_byte = 0
 
     def seekable(self) -> bool:
         """Return whether the file can go back."""
@@ -70,16 +77,21 @@ class Source:
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move to `offset` bytes and return the new position, or -1 when that is impossible."""
         try:
-            return self._file.seek(offset, whence & 3)
+            is_absolute = whence & 3 == os.SEEK_SET
+            return self._file.seek(offset + self.first_byte * is_absolute, whence & 3) - self.first_byte
         except Exception:
             return -1
 
     def tell(self) -> int:
         """Return the position in bytes, or -1 when unknown."""
         try:
-            return self._file.tell()
+            return self._file.tell() - self.first_byte
         except Exception:
             return -1
+
+    def begin_at(self, byte: int) -> None:
+        """Show the file from a byte on, as if nothing stood before it; it must be able to go back."""
+        self.first_byte = byte
 
     def peek_start(self) -> bytes:
         """Return the first bytes of the file, up to 32, and go back to its start; nothing if it cannot go back."""
@@ -138,8 +150,12 @@ def _refuse_other_files(*_: Any) -> None:
     raise ValueError("a media file may not open other files")
 
 
-def open_container(source: Source) -> av.container.InputContainer:
+def open_container(source: Source, *, thorough: bool = False) -> av.container.InputContainer:
     """Open a source with the demuxer its content asks for, from its start.
+
+    Args:
+        source: the file.
+        thorough: look through up to 32 MB and ten minutes for its streams, not through 5 MB and a few seconds.
 
     Raises:
         MediaError: empty, not media, of a kind that cannot be decoded, or its index is missing.
@@ -153,10 +169,18 @@ def open_container(source: Source) -> av.container.InputContainer:
             "convert it, e.g. to GIF or MP4"
         )
     options = {"format_whitelist": FORMATS, "max_pixels": str(LARGEST_PICTURE_PX), "protocol_whitelist": "none"}
+    if thorough:
+        options |= {"probesize": str(_THOROUGH_BYTES), "analyzeduration": str(_THOROUGH_US)}
     try:
         return av.open(source, "r", options=options, metadata_errors="replace", io_open=_refuse_other_files)
     except DecodeError:
         raise MediaError(_explain_refusal(source, start)) from None
+
+
+def may_hold_more(container: av.container.InputContainer) -> bool:
+    """Return whether streams may show up later than opening has looked: the file names none before they come."""
+    streams = container.streams
+    return container.format.name in _HEADERLESS_FORMATS and not (streams.video and streams.audio)
 
 
 def _is_animated_webp(start: bytes) -> bool:
@@ -180,14 +204,25 @@ class Decoder:
 
     Attributes:
         damaged: packets that could not be read or decoded so far.
+        places: by number of the stream, where in the file its first and its last packet begin, in bytes; where the
+            container tells.
     """
 
-    def __init__(self, container: av.container.InputContainer, streams: list[Any]) -> None:
+    def __init__(self, container: av.container.InputContainer, streams: list[Any], watched: Sequence[Any] = ()) -> None:
+        """Prepare.
+
+        Args:
+            container: what to read.
+            streams: those to decode.
+            watched: further ones that are read, for `places`, and not decoded.
+        """
         self.damaged = 0
+        self.places: dict[int, tuple[int, int]] = {}
         self._container = container
         self._streams = list(streams)
+        self._read = list(dict.fromkeys((*streams, *watched)))
         for stream in container.streams:
-            stream.discard = Discard.default if stream in streams else Discard.all
+            stream.discard = Discard.default if stream in self._read else Discard.all
 
     def drop(self, stream: Any) -> None:
         """Decode nothing more of `stream`."""
@@ -206,13 +241,21 @@ class Decoder:
         failures = 0
         while failures < _MOST_READ_FAILURES:
             try:
-                for packet in self._container.demux(self._streams):
+                for packet in self._container.demux(self._read):
                     if packet.size:
+                        self._note_place(packet)
                         yield packet
+                return
+            except IndexError:  # PyAV stumbles, behind the last packet, over a stream that showed up on the way
                 return
             except DecodeError:
                 failures += 1
                 self.damaged += 1
+
+    def _note_place(self, packet: Any) -> None:
+        if packet.pos is not None:
+            first, _ = self.places.get(packet.stream_index, (packet.pos, 0))
+            self.places[packet.stream_index] = first, packet.pos
 
     def _decode_packet(self, stream: Any, packet: Any) -> Iterator[Any]:
         self.damaged += packet is not None and packet.is_corrupt
@@ -228,18 +271,31 @@ class Decoder:
             yield frame
 
 
-def measure_packets(container: av.container.InputContainer, streams: list[Any]) -> tuple[float, int]:
+def measure_packets(
+    container: av.container.InputContainer, streams: list[Any], enough_s: float = math.inf
+) -> tuple[float, int]:
     """Read through a container without decoding, for files that do not say how long they are.
 
+    Args:
+        container: what to read.
+        streams: those to measure.
+        enough_s: stop when packets this far from the first one have come.
+
     Returns:
-        The end of the last packet in seconds from the streams' own zero, and the number of packets of the first stream.
+        The end of the last packet in seconds from the streams' own zero (with `enough_s` from the first packet), and
+        the number of packets of the first stream.
     """
     end_s, count = 0.0, 0
-    with contextlib.suppress(*DecodeError):
+    first_s = None if math.isfinite(enough_s) else 0.0
+    with contextlib.suppress(IndexError, *DecodeError):  # IndexError: see `Decoder`
         for packet in container.demux(streams):
             count += packet.stream is streams[0] and packet.size > 0
             if packet.pts is not None:
-                end_s = max(end_s, to_seconds(packet.pts + (packet.duration or 0), packet.time_base) or 0.0)
+                begin_s = to_seconds(packet.pts, packet.time_base) or 0.0
+                first_s = begin_s if first_s is None else first_s
+                end_s = max(end_s, begin_s - first_s + (to_seconds(packet.duration or 0, packet.time_base) or 0.0))
+            if end_s >= enough_s:
+                break
     return end_s, count
 
 

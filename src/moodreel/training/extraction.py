@@ -16,6 +16,7 @@ from moodreel.corpora import Sample, read_feature_file
 from moodreel.corpora.parallel import CRASHED, map_clips
 from moodreel.errors import CorpusError, MediaError, OutputError
 from moodreel.media.clip import open_clip
+from moodreel.media.defence import name_clip
 from moodreel.recognition.encoders import FACE, VOICE, Encoders
 from moodreel.recognition.inputs import FEATURES_VERSION, NOT_READ, Features, InputSpec, Part, spec_to_dict
 from moodreel.recognition.reading import extract_features
@@ -166,15 +167,16 @@ def open_encoders(bundle: str, spec: InputSpec) -> Encoders:
 
 def _read_one(sample: Sample, spec: InputSpec, cache: Cache, bundle: str) -> Outcome:
     """Read one clip; runs in the worker."""
+    encoders = open_encoders(bundle, spec)
     try:
-        encoders = open_encoders(bundle, spec)
         keys = _find_keys(sample, spec, encoders)
         missing = [part for part, key in keys.items() if _from_cache(cache, key, part) is None]
         if missing:
-            features = _extract_missing(sample, spec, missing, encoders)
+            with name_clip(sample.path):
+                features = _extract_missing(sample, spec, missing, encoders)
             for part in missing:
                 cache.write(keys[part], features.to_arrays(part))
-    except (MediaError, ValueError) as error:
+    except MediaError as error:
         return Unreadable(sample.clip_id, str(error)), False
     return keys, bool(missing)
 
@@ -213,7 +215,7 @@ def _extract(sample: Sample, spec: InputSpec, encoders: Encoders) -> Features:
     with open_clip(sample.path) as clip:
         features = extract_features(clip, spec, sample.start_s or 0.0, sample.end_s, encoders)
     if not np.isfinite(features.functionals).all():
-        raise CorpusError(f"{sample.path}: NaN in the functionals")
+        raise MediaError(f"{sample.path}: its sound gives functionals that are not finite; leave the clip out")
     return features
 
 
