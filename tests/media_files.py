@@ -85,6 +85,7 @@ def write_clip(
     layout: str = "mono",
     audio_seconds: float | None = None,
     audio_start: float = 0.0,
+    audio_lag: float = 0.0,
     sound: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
     audio_tracks: int = 1,
     format: str | None = None,
@@ -110,13 +111,17 @@ def write_clip(
         layout: channel layout.
         audio_seconds: length of the sound; default the picture's.
         audio_start: seconds by which the sound starts late.
+        audio_lag: seconds by which the sound lies later in the file than the picture of the same time.
         sound: samples by time in seconds; default `tone()`.
         audio_tracks: how many sound tracks, all alike.
         format: container format.
         options: container options.
         video_options: encoder options.
     """
-    container = av.open(path if isinstance(path, io.BytesIO) else str(path), "w", format=format, options=options or {})
+    lag = {"max_interleave_delta": "1"} if audio_lag else {}  # else the muxer interleaves anew
+    container = av.open(
+        path if isinstance(path, io.BytesIO) else str(path), "w", format=format, options=(options or {}) | lag
+    )
     picture = None
     if video_codec is not None:
         settings = video_options or _QUICK.get(video_codec, {})
@@ -137,7 +142,8 @@ def write_clip(
         stamps = list(times) if times is not None else [index / rate for index in range(round(seconds * rate))]
         packets += _encode_picture(picture, stamps, draw, exact=times is not None)
     for track in tracks:
-        packets += _encode_sound(track, length, audio_start, sound or tone())
+        encoded = _encode_sound(track, length, audio_start, sound or tone())
+        packets += [(time_s + audio_lag, order, packet) for time_s, order, packet in encoded]
     for _, _, packet in sorted(packets, key=lambda item: item[:2]):
         container.mux(packet)
     container.close()

@@ -54,6 +54,20 @@ def test_a_stretch_is_part_of_the_clip(tmp_path):
     assert len(whole.frames) == 10 and len(part.frames) == 5
 
 
+def test_sound_that_starts_late_is_as_long_in_training_as_in_predicting(tmp_path, monkeypatch):
+    heard = []
+
+    def stand_in(samples):
+        heard.append(len(samples) / 16_000)
+        return stand_in_functionals(samples)
+
+    monkeypatch.setattr("moodreel.recognition.reading.extract_functionals", stand_in)
+    path = write_clip(tmp_path / "a.mkv", 4, audio_start=1.0, audio_seconds=3.0, audio_codec="pcm_s16le")
+    read(path)
+    read(path, start_s=0.5, end_s=2.5)
+    assert heard == pytest.approx([4.0, 2.0])
+
+
 def test_faces_are_cut_out(face_clip):
     features = read(face_clip, InputSpec(FrameSpec("face", side_px=48, rate_hz=5)))
     assert features.has_face and features.frames.shape[1:] == (48, 48, 3) and len(features.frames) >= 14

@@ -138,19 +138,21 @@ def _read_or_none(sample: Sample, cache: Cache | None) -> Fingerprint | None:
 
 
 def _read_arrays(sample: Sample) -> dict[str, npt.NDArray[Any]]:
-    start_s, end_s = sample.start_s or 0.0, sample.end_s if sample.end_s is not None else np.inf
+    start_s = sample.start_s or 0.0
     grids, blocks = [], [np.zeros(0, np.float32)]
     with open_clip(sample.path) as clip:
         for item in clip.stream(
-            longest_side_px=_PICTURE_SIDE_PX, frames_rate_hz=1 / PICTURE_HOP_S, sound_rate_hz=SOUND_RATE_HZ
+            longest_side_px=_PICTURE_SIDE_PX,
+            frames_rate_hz=1 / PICTURE_HOP_S,
+            sound_rate_hz=SOUND_RATE_HZ,
+            start_s=start_s,
+            end_s=sample.end_s,
         ):
             if isinstance(item, Frame):
-                if start_s <= item.time_s < end_s:
-                    grids.append((item.time_s - start_s, shrink_picture(item.pixels)))
+                grids.append((item.time_s - start_s, shrink_picture(item.pixels)))
             else:
                 blocks.append(item.samples)
-    first, last = (int(min(time_s * SOUND_RATE_HZ, 2**40)) for time_s in (start_s, end_s))
-    samples = np.concatenate(blocks)[first:last]
+    samples = np.concatenate(blocks)
     sound, picture = describe_sound(samples), describe_picture(grids)
     return {
         "sound_words": sound.words,

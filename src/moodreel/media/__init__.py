@@ -7,13 +7,16 @@ from moodreel.media.find import find_media
 from moodreel.media.frames import Frame
 from moodreel.media.sounds import Sound
 from moodreel.media.streams import SoundTrack, VideoTrack
+from moodreel.media.stretches import Stretch, read_stretch
 
 __all__ = [
     "Clip",
     "Frame",
     "Sound",
     "SoundTrack",
+    "Stretch",
     "VideoTrack",
     "find_media",
     "open_clip",
+    "read_stretch",
 ]

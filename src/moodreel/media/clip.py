@@ -17,9 +17,11 @@ import av
 from av.stream import Disposition
 
 from moodreel.errors import MediaError
+from moodreel.media.clock import LONGEST_GAP_S
 from moodreel.media.container import (
     KNOWN_KINDS,
     LARGEST_PICTURE_PX,
+    DecodeError,
     Decoder,
     Source,
     may_hold_more,
@@ -40,7 +42,8 @@ from moodreel.media.frames import (
 )
 from moodreel.media.orientation import read_orientation
 from moodreel.media.programmes import LEAST_S, Programme, look_behind
-from moodreel.media.sounds import Sound, SoundSampler
+from moodreel.media.seeking import INDEXED_FORMATS, MARGIN_S, Landing, Skimmer
+from moodreel.media.sounds import Sound, SoundSampler, cut_sound, make_silence
 from moodreel.media.streams import SoundTrack, VideoTrack, declared_end_s, sane_aspect, sane_rate_hz
 from moodreel.text import printable
 
@@ -51,6 +54,8 @@ _MOST_PEEKED = 500
 _PLENTY = 4  # source frames for each sampled one, above which frames may be left out
 _LEFT_OUT_S = 0.25  # what such frames at the very end may amount to
 _SHORTEST_HOLE_S = 1.0
+_NEAR_S = 2.0
+"""Up to here decoding from the start costs less than opening the file anew."""
 _NOT_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -107,24 +112,74 @@ class Clip:
         return tuple(self._warnings)
 
     def stream(
-        self, *, longest_side_px: int, frames_rate_hz: float, sound_rate_hz: int = 16_000
+        self,
+        *,
+        longest_side_px: int,
+        frames_rate_hz: float,
+        sound_rate_hz: int = 16_000,
+        start_s: float = 0.0,
+        end_s: float | None = None,
     ) -> Iterator[Frame | Sound]:
-        """Decode the clip once, yielding frames and sound as they come in the file; again from the start if repeated.
+        """Decode the clip or a stretch of it once, yielding frames and sound as they come in the file.
+
+        Repeated, it begins again. What lies before the stretch is read past and not decoded where the file can go back.
 
         Args:
             longest_side_px: frames are scaled down to this long side; smaller ones keep their size.
             frames_rate_hz: frames a second to yield, fewer if the file has fewer; `inf` for all, 0 for no frames.
             sound_rate_hz: rate of the samples; 0 for no sound.
+            start_s: where the stretch begins, in seconds from the clip's start.
+            end_s: where it ends; `None` for the clip's end.
 
         Yields:
-            Frames with rising times and blocks of sound without gaps, in memory that does not grow.
+            Frames with rising times, `start_s` <= `time_s` < `end_s`, and blocks of sound without gaps, in memory that
+            does not grow. The sound of a stretch is exactly what lies between its ends, zeros where the track begins
+            late or has a hole; that of a whole clip begins where the track does.
 
         Raises:
             MediaError: nothing of what was asked for can be decoded, or a second pass over a file that cannot go back.
+            ValueError: the stretch ends before it begins.
         """
+        last_s = math.inf if end_s is None else end_s
+        if not 0 <= start_s < last_s:
+            raise ValueError(f"expected 0 <= start_s < end_s, got {start_s} and {end_s}")
+        if start_s == 0 and end_s is None:
+            yield from self._stream(longest_side_px, frames_rate_hz, sound_rate_hz, 0.0, math.inf)
+            return
+        items = self._stream(longest_side_px, frames_rate_hz, sound_rate_hz, start_s, last_s)
+        is_asked = any(self._are_wanted(frames_rate_hz, sound_rate_hz))
+        yield from self._cut(items, sound_rate_hz, start_s, last_s, is_asked=is_asked)
+
+    def _cut(
+        self, items: Iterator[Frame | Sound], rate_hz: int, start_s: float, end_s: float, *, is_asked: bool
+    ) -> Iterator[Frame | Sound]:
+        count, is_heard = 0, False
+        for item in items:
+            if isinstance(item, Frame):
+                if start_s <= item.time_s < end_s:
+                    count += 1
+                    yield item
+                continue
+            if not is_heard and item.start_s + len(item.samples) / rate_hz <= start_s:
+                continue
+            part = cut_sound(item, rate_hz, start_s, end_s)
+            lead = [] if is_heard else list(make_silence(rate_hz, start_s, min(item.start_s, end_s)))
+            is_heard = True
+            for block in (*lead, part):
+                count += len(block.samples)
+                if len(block.samples):
+                    yield block
+        if not count and is_asked:
+            raise MediaError(f"{self.name}: holds nothing that can be decoded {_between(start_s, end_s)}")
+
+    def _stream(
+        self, longest_side_px: int, frames_rate_hz: float, sound_rate_hz: int, start_s: float, end_s: float
+    ) -> Iterator[Frame | Sound]:
         self._rewind()
-        frames = self._sample_frames(longest_side_px, frames_rate_hz)
-        sounds = SoundSampler(sound_rate_hz) if self._voice is not None and sound_rate_hz > 0 else None
+        wanted = self._are_wanted(frames_rate_hz, sound_rate_hz)
+        picture_s, sound_s = self._go_to(start_s, frames_rate_hz, wanted)
+        frames = self._sample_frames(longest_side_px, frames_rate_hz, picture_s) if wanted[0] else None
+        sounds = self._sample_sound(sound_rate_hz, sound_s) if wanted[1] else None
         for decoded in self._decode(frames, sounds):
             stamp_s = None if decoded.time is None else decoded.time - self._origin_s
             if isinstance(decoded, av.AudioFrame):
@@ -133,11 +188,66 @@ class Clip:
             elif frames is not None:
                 yield from frames.read(decoded, stamp_s, sounds.end_s if sounds else 0.0)
                 self._spare_decoding(frames, frames_rate_hz)
-            self._note(frames, sounds)
+            self._note(frames, sounds, end_s)
+            if self._is_past(end_s, frames, sounds):
+                break
         if sounds is not None:
             yield from sounds.flush()
-        self._note(frames, sounds)
-        self._conclude([sampler for sampler in (frames, sounds) if sampler is not None])
+        self._note(frames, sounds, end_s)
+        self._conclude([sampler for sampler in (frames, sounds) if sampler is not None], start_s, end_s)
+
+    def _are_wanted(self, frames_rate_hz: float, sound_rate_hz: int) -> tuple[bool, bool]:
+        """Return whether picture and sound are there and asked for."""
+        return self.video is not None and frames_rate_hz > 0, self.sound is not None and sound_rate_hz > 0
+
+    def _go_to(self, start_s: float, rate_hz: float, wanted: tuple[bool, bool]) -> tuple[float, float]:
+        """Let decoding begin shortly before an instant; returns when picture and sound begin."""
+        if start_s <= _NEAR_S or self._is_still or not self._source.seekable():
+            return 0.0, 0.0
+        is_indexed = self._container.format.name.split(",")[0] in INDEXED_FORMATS
+        for seeks in (True, False) if is_indexed and start_s > MARGIN_S else (False,):
+            landing = self._try_to_land(start_s, rate_hz, wanted, seeks=seeks)
+            if landing is not None:
+                self._decoded = self._decoder.decode(landing.packets)
+                return landing.picture_s, landing.sound_s
+        self._reopen()
+        self._start_decoder()
+        return 0.0, 0.0
+
+    def _try_to_land(self, start_s: float, rate_hz: float, wanted: tuple[bool, bool], *, seeks: bool) -> Landing | None:
+        self._reopen()
+        self._start_decoder()
+        picture, voice = (
+            stream if is_wanted else None
+            for stream, is_wanted in zip((self._picture, self._voice), wanted, strict=True)
+        )
+        for stream in self._streams():
+            if stream not in (picture, voice):
+                self._decoder.drop(stream)
+        anchor = picture or voice
+        if anchor is None or (seeks and not self._seek(anchor, start_s - MARGIN_S)):
+            return None
+        lead_s = 0.0 if self.video is None else 1 / self.video.rate_hz + (1 / rate_hz if rate_hz > 0 else 0.0)
+        skimmer = Skimmer(self._origin_s, start_s, lead_s, picture, voice)
+        return skimmer.skim(self._decoder.packets, from_start=not seeks)
+
+    def _seek(self, stream: Any, time_s: float) -> bool:
+        try:
+            self._container.seek(int((time_s + self._origin_s) / stream.time_base), stream=stream)
+        except DecodeError:
+            return False
+        return True
+
+    def _is_past(self, end_s: float, frames: FrameSampler | None, sounds: SoundSampler | None) -> bool:
+        """Say whether all that was asked for has come up to an instant, and decode no more of what has."""
+        is_past = True
+        for stream, sampler in ((self._picture, frames), (self._voice, sounds)):
+            if sampler is not None and stream is not None:
+                if sampler.time_s >= end_s:
+                    self._decoder.finish(stream, end_s + self._origin_s + LONGEST_GAP_S)
+                else:
+                    is_past = False
+        return is_past
 
     def _choose_streams(self) -> None:
         streams = self._container.streams
@@ -253,12 +363,16 @@ class Clip:
         codec = self._voice.codec_context
         return SoundTrack(codec.sample_rate, codec.channels, codec.name)
 
-    def _sample_frames(self, longest_side_px: int, rate_hz: float) -> FrameSampler | None:
-        if self.video is None or rate_hz <= 0:
-            return None
+    def _sample_frames(self, longest_side_px: int, rate_hz: float, begin_s: float) -> FrameSampler:
+        assert self.video is not None
         shown_px = (self.video.width_px, self.video.height_px)
         source_rate_hz = math.inf if self.video.is_still else self.video.rate_hz
-        return FrameSampler(shown_px, source_rate_hz, longest_side_px, rate_hz, self._read_placement)
+        return FrameSampler(shown_px, source_rate_hz, longest_side_px, rate_hz, self._read_placement, begin_s)
+
+    def _sample_sound(self, rate_hz: int, begin_s: float) -> SoundSampler:
+        start_s = to_seconds(self._voice.start_time, self._voice.time_base)
+        origin_s = 0.0 if start_s is None else max(0.0, start_s - self._origin_s)
+        return SoundSampler(rate_hz, begin_s, origin_s)
 
     def _decode(self, frames: FrameSampler | None, sounds: SoundSampler | None) -> Iterator[Any]:
         if frames is None and self._picture is not None:
@@ -268,7 +382,7 @@ class Clip:
         while self._pending:
             yield self._pending.popleft()
         yield from self._decoded
-        while self._follow(frames, sounds):
+        while not self._decoder.is_given_up and self._follow(frames, sounds):
             yield from self._decoded
 
     def _may_be_followed(self) -> bool:
@@ -278,7 +392,7 @@ class Clip:
         """Go over to the programme that begins in a transport stream where the one read has ended, if there is one."""
         places = self._decoder.places
         ends = [places[stream.index][1] for stream in self._streams() if stream.index in places]
-        if not self._may_be_followed() or not ends:
+        if not self._may_be_followed() or not ends or not max(ends):
             return False
         read, end = self._streams(), max(ends)
         there = [s for s in self._container.streams if s in read or places.get(s.index, (end, 0))[0] < end]
@@ -321,12 +435,12 @@ class Clip:
         plenty = self.video.rate_hz >= _PLENTY * rate_hz and frames.gap_s <= 2 / rate_hz
         self._picture.codec_context.skip_frame = "NONREF" if plenty else "DEFAULT"
 
-    def _note(self, frames: FrameSampler | None, sounds: SoundSampler | None) -> None:
+    def _note(self, frames: FrameSampler | None, sounds: SoundSampler | None, end_s: float) -> None:
         samplers = [sampler for sampler in (frames, sounds) if sampler is not None]
         self.damaged = self._decoder.damaged + sum(sampler.damaged for sampler in samplers)
-        self.decoded_s = max((sampler.end_s for sampler in samplers), default=0.0)
+        self.decoded_s = min(end_s, max((sampler.end_s for sampler in samplers), default=0.0))
 
-    def _conclude(self, samplers: list[FrameSampler | SoundSampler]) -> None:
+    def _conclude(self, samplers: list[FrameSampler | SoundSampler], start_s: float, end_s: float) -> None:
         if self._source.failure is not None:
             self._warn(f"reading stopped: {printable(str(self._source.failure))}")
         if samplers and not any(sampler.count for sampler in samplers):
@@ -337,19 +451,23 @@ class Clip:
             )
         if 0 < self.duration_s - self.decoded_s < _LEFT_OUT_S:
             self.decoded_s = self.duration_s
-        for sampler in samplers:
+        for sampler in samplers if start_s == 0 else ():
             if not sampler.count:
                 self._warn(f"the {sampler.kind} track holds nothing that can be decoded")
         if self.damaged:
             self._warn(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped{_describe_hole(samplers)}")
         if any(sampler.jumps for sampler in samplers):
             self._warn("time stamps jump or run back; the pieces are joined")
-        elif samplers and self._container.format.name.split(",")[0] in _DECLARING_FORMATS:
+        elif end_s == math.inf and samplers and self._container.format.name.split(",")[0] in _DECLARING_FORMATS:
             self._warn_if_short()
 
     def _warn_if_short(self) -> None:
         if self.decoded_s < self.duration_s - max(0.5, 0.05 * self.duration_s):
             self._warn(f"ends after {self.decoded_s:.1f} s of {self.duration_s:.1f} s: truncated or damaged file")
+
+
+def _between(start_s: float, end_s: float) -> str:
+    return f"from {start_s:g} s on" if end_s == math.inf else f"between {start_s:g} and {end_s:g} s"
 
 
 def _describe_hole(samplers: list[FrameSampler | SoundSampler]) -> str:

@@ -22,10 +22,15 @@ class Clock:
         jumps: how often stamps jumped.
     """
 
-    def __init__(self) -> None:
-        self.time_s = 0.0
+    def __init__(self, begin_s: float = 0.0) -> None:
+        """Set the clock.
+
+        Args:
+            begin_s: when the first item is due, in seconds from the clip's start.
+        """
+        self.time_s = begin_s
         self.jumps = 0
-        self._due_s = 0.0
+        self._due_s = begin_s
         self._shift_s = 0.0
         self._held_s = 0.0
 

@@ -11,8 +11,9 @@ import io
 import math
 import os
 import stat
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -204,6 +205,8 @@ class Decoder:
 
     Attributes:
         damaged: packets that could not be read or decoded so far.
+        is_given_up: whether decoding ended before the file did, because nothing more was to be expected.
+        packets: those still to be read, each with bytes.
         places: by number of the stream, where in the file its first and its last packet begin, in bytes; where the
             container tells.
     """
@@ -217,23 +220,47 @@ class Decoder:
             watched: further ones that are read, for `places`, and not decoded.
         """
         self.damaged = 0
+        self.is_given_up = False
         self.places: dict[int, tuple[int, int]] = {}
         self._container = container
         self._streams = list(streams)
+        self._past: list[Any] = []
+        self._latest_s = math.inf
         self._read = list(dict.fromkeys((*streams, *watched)))
         for stream in container.streams:
             stream.discard = Discard.default if stream in self._read else Discard.all
+        self.packets = self._read_packets()
 
     def drop(self, stream: Any) -> None:
         """Decode nothing more of `stream`."""
-        self._streams.remove(stream)
-        stream.discard = Discard.all
+        if stream in self._streams:
+            self._streams.remove(stream)
+            stream.discard = Discard.all
 
-    def decode(self) -> Generator[Any, None, None]:
-        """Yield each `av.VideoFrame` and `av.AudioFrame` in the order of the file."""
-        for packet in self._read_packets():
+    def finish(self, stream: Any, latest_s: float) -> None:
+        """Decode nothing more of `stream`, but watch it: decoding ends when it gets to an instant.
+
+        Args:
+            stream: what has got far enough.
+            latest_s: on the file's clock, in seconds; how long the other stream is waited for.
+        """
+        if stream in self._streams:
+            self._streams.remove(stream)
+            self._past.append(stream)
+            self._latest_s = latest_s
+
+    def decode(self, first: Iterable[Any] = ()) -> Generator[Any, None, None]:
+        """Yield each `av.VideoFrame` and `av.AudioFrame` in the order of the file.
+
+        Args:
+            first: packets taken from `packets` that are to be decoded before those left in it.
+        """
+        for packet in chain(first, self.packets):
             if packet.stream in self._streams:
                 yield from self._decode_packet(packet.stream, packet)
+            elif packet.stream in self._past and (to_seconds(packet.pts, packet.time_base) or 0.0) > self._latest_s:
+                self.is_given_up = True
+                return
         for stream in self._streams:
             yield from self._decode_packet(stream, None)
 

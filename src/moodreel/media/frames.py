@@ -108,6 +108,11 @@ class FrameSampler:
         """How often time stamps jumped."""
         return self._clock.jumps
 
+    @property
+    def time_s(self) -> float:
+        """When the last frame decoded is shown, in seconds from the clip's start."""
+        return self._clock.time_s
+
     def __init__(
         self,
         shown_px: tuple[int, int],
@@ -115,6 +120,7 @@ class FrameSampler:
         longest_side_px: int,
         rate_hz: float,
         read_placement: Callable[[av.VideoFrame], Placement] = read_placement,
+        begin_s: float = 0.0,
     ) -> None:
         """Prepare.
 
@@ -124,17 +130,18 @@ class FrameSampler:
             longest_side_px: long side to scale down to.
             rate_hz: frames a second to sample.
             read_placement: tells how a frame is placed.
+            begin_s: when the first frame is due, in seconds from the clip's start.
         """
         self.count = 0
         self.damaged = 0
-        self.end_s = 0.0
+        self.end_s = begin_s
         self.gap_s = 0.0
         self._read_placement = read_placement
-        self._last_s = 0.0
+        self._last_s = begin_s
         self._step_s = 1 / source_rate_hz
         self._scale = min(1.0, longest_side_px / max(*shown_px, 1))
         self._size = tuple(max(1, round(side * self._scale)) for side in shown_px)
-        self._clock = Clock()
+        self._clock = Clock(begin_s)
         self._grid = Grid(rate_hz, self._step_s / 2)
         self._scaler = VideoReformatter()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -49,15 +51,29 @@ class SoundSampler:
         """How often time stamps jumped."""
         return self._clock.jumps
 
-    def __init__(self, rate_hz: int) -> None:
+    @property
+    def time_s(self) -> float:
+        """Up to when sound is there, in seconds from the clip's start."""
+        return self.end_s
+
+    def __init__(self, rate_hz: int, begin_s: float = 0.0, origin_s: float = 0.0) -> None:
+        """Prepare.
+
+        Args:
+            rate_hz: samples a second to yield.
+            begin_s: when the first sample is due, in seconds from the clip's start.
+            origin_s: when the track begins; decoding may begin later.
+        """
         self.count = 0
         self.damaged = 0
-        self.end_s = 0.0
+        self.end_s = begin_s
         self.gap_s = 0.0
         self._rate_hz = rate_hz
         self._started = False
         self._start_s = 0.0
-        self._clock = Clock()
+        self._clock = Clock(begin_s)
+        self._is_cut = begin_s > origin_s
+        self._origin_s = origin_s
         self._resampler: av.AudioResampler | None = None
         self._resamples: tuple[str, str, int] | None = None
         self._held: list[NDArray[np.float32]] = []
@@ -75,11 +91,30 @@ class SoundSampler:
             self.damaged += 1
             return
         time_s = self._clock.place(stamp_s, decoded.samples / decoded.sample_rate, elsewhere_s)
+        if self._is_cut and not self._started:
+            decoded, time_s = self._align(decoded, time_s)
         if not self._started:
             self._started, self._start_s, self.end_s = True, time_s, time_s
         yield from self._fill_until(time_s)
         for samples in self._resample(decoded):
             yield from self._add(samples)
+
+    def _align(self, decoded: av.AudioFrame, time_s: float) -> tuple[av.AudioFrame, float]:
+        """Let resampling begin at a sample at which it would also yield one had it begun with the track."""
+        rate_hz, n_samples = decoded.sample_rate, decoded.samples
+        index = round((time_s - self._origin_s) * rate_hz)
+        whole = round(index / n_samples) * n_samples
+        if 1 < abs(whole - index) <= rate_hz * float(decoded.time_base or 0) + 1:  # stamps of whole milliseconds
+            index = whole
+        n_left_out = -index % (rate_hz // math.gcd(rate_hz, self._rate_hz))
+        time_s = self._origin_s + index / rate_hz
+        if not 0 < n_left_out < n_samples:
+            return decoded, time_s
+        n_channels = 1 if decoded.format.is_planar else decoded.layout.nb_channels
+        kept = np.ascontiguousarray(decoded.to_ndarray()[:, n_left_out * n_channels :])
+        rest = av.AudioFrame.from_ndarray(cast(Any, kept), decoded.format.name, decoded.layout.name)
+        rest.sample_rate = rate_hz
+        return rest, time_s + n_left_out / rate_hz
 
     def flush(self) -> Iterator[Sound]:
         """Yield what is left at the end of the file."""
@@ -132,6 +167,27 @@ class SoundSampler:
         start_s = self._start_s + (self.count - self._n_held) / self._rate_hz
         self._held, self._n_held = [joined[size:]], len(joined) - size
         return Sound(start_s, joined[:size])
+
+
+def cut_sound(sound: Sound, rate_hz: int, start_s: float, end_s: float) -> Sound:
+    """Return what of a block lies within a stretch of the clip; without a sample where nothing does.
+
+    Args:
+        sound: the block.
+        rate_hz: its samples a second.
+        start_s: where the stretch begins, in seconds from the clip's start.
+        end_s: where it ends; may be infinite.
+    """
+    n_samples = len(sound.samples)
+    first, last = (round(min(max((time_s - sound.start_s) * rate_hz, 0), n_samples)) for time_s in (start_s, end_s))
+    return Sound(sound.start_s + first / rate_hz, sound.samples[first:last])
+
+
+def make_silence(rate_hz: int, start_s: float, end_s: float) -> Iterator[Sound]:
+    """Yield blocks of zeros, each at most a second."""
+    n_samples = round((end_s - start_s) * rate_hz)
+    for first in range(0, n_samples, rate_hz):
+        yield Sound(start_s + first / rate_hz, np.zeros(min(rate_hz, n_samples - first), np.float32))
 
 
 def _clean(frame: av.AudioFrame) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from moodreel.face.alignment import align_face, flatten_face
 from moodreel.face.detector import Face, FaceDetector
 from moodreel.media.clip import Clip
 from moodreel.media.frames import Frame
+from moodreel.media.stretches import read_stretch
 from moodreel.recognition.encoders import Encoders
 from moodreel.recognition.inputs import (
     ANALYSIS_SIDE_PX,
@@ -53,14 +54,20 @@ def extract_features(
     Raises:
         MediaError: nothing of what was asked for can be decoded.
     """
-    end_s = min(start_s + spec.longest_s, np.inf if end_s is None else end_s)
-    frames, sound = _read_stretch(clip, spec, start_s, end_s)
+    stretch = read_stretch(
+        clip,
+        start_s,
+        min(start_s + spec.longest_s, np.inf if end_s is None else end_s),
+        longest_side_px=ANALYSIS_SIDE_PX,
+        frames_rate_hz=spec.frames.rate_hz if spec.frames else 0.0,
+        sound_rate_hz=RATE_HZ if spec.hears else 0,
+    )
     has_video, has_sound = clip.has_picture, clip.has_sound
-    return build_features(frames, sound, spec, encoders, has_video=has_video, has_sound=has_sound)
+    return build_features(stretch.frames, stretch.sound, spec, encoders, has_video=has_video, has_sound=has_sound)
 
 
 def build_features(
-    frames: list[Frame],
+    frames: Sequence[Frame],
     sound: npt.NDArray[np.float32],
     spec: InputSpec,
     encoders: Encoders,
@@ -132,7 +139,7 @@ def join_pictures(parts: Sequence[Pictures]) -> Pictures:
     )
 
 
-def read_pictures(frames: list[Frame], spec: InputSpec, encoders: Encoders, *, has_video: bool) -> Pictures:
+def read_pictures(frames: Sequence[Frame], spec: InputSpec, encoders: Encoders, *, has_video: bool) -> Pictures:
     """Build what is seen in a stretch of a clip; arguments as for `build_features`."""
     pictures, landmarks_px, state = _frame_pictures(frames, spec.frames, has_video)
     expressions = encoders.describe_faces(pictures) if spec.expressions else np.zeros((0, 0), np.float32)
@@ -195,24 +202,6 @@ def _cut_to_speech(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return spoken if len(spoken) >= LEAST_S * RATE_HZ else sound
 
 
-def _read_stretch(
-    clip: Clip, spec: InputSpec, start_s: float, end_s: float
-) -> tuple[list[Frame], npt.NDArray[np.float32]]:
-    rate_hz = spec.frames.rate_hz if spec.frames else 0.0
-    sound_rate_hz = RATE_HZ if spec.hears else 0
-    frames: list[Frame] = []
-    blocks = [np.zeros(0, np.float32)]
-    for part in clip.stream(longest_side_px=ANALYSIS_SIDE_PX, frames_rate_hz=rate_hz, sound_rate_hz=sound_rate_hz):
-        if isinstance(part, Frame):
-            if start_s <= part.time_s < end_s:
-                frames.append(part)
-        else:
-            first = round((start_s - part.start_s) * RATE_HZ)
-            last = round(min(end_s - part.start_s, 1e6) * RATE_HZ)
-            blocks.append(part.samples[max(first, 0) : max(last, 0)])
-    return frames, np.concatenate(blocks)
-
-
 def _judge_sound(sound: npt.NDArray[np.float32], has_track: bool) -> str:
     if not has_track:
         return "no_audio_track"
@@ -222,7 +211,7 @@ def _judge_sound(sound: npt.NDArray[np.float32], has_track: bool) -> str:
 
 
 def _frame_pictures(
-    frames: list[Frame], spec: FrameSpec | None, has_track: bool
+    frames: Sequence[Frame], spec: FrameSpec | None, has_track: bool
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32] | None, str]:
     """Return the pictures of a stretch, the landmarks of the face they follow, and the state."""
     side_px = spec.side_px if spec else 1
@@ -251,7 +240,7 @@ def face_detector(threshold: float) -> FaceDetector:
     return FaceDetector(threshold=threshold)
 
 
-def _follow_face(frames: list[Frame], detector: FaceDetector) -> npt.NDArray[np.float32] | None:
+def _follow_face(frames: Sequence[Frame], detector: FaceDetector) -> npt.NDArray[np.float32] | None:
     """Follow the clearest face through a clip.
 
     Every third frame is searched; between and around, landmarks are interpolated, then smoothed over 0.2 s so that

@@ -215,7 +215,7 @@ def _extract(sample: Sample, spec: InputSpec, encoders: Encoders) -> Features:
     with open_clip(sample.path) as clip:
         features = extract_features(clip, spec, sample.start_s or 0.0, sample.end_s, encoders)
     if not np.isfinite(features.functionals).all():
-        raise MediaError(f"{sample.path}: its sound gives functionals that are not finite; leave the clip out")
+        raise MediaError(f"{sample.path}: NaN or infinity in its functionals; leave the clip out")
     return features
 
 
