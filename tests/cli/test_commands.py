@@ -10,6 +10,7 @@ import sys
 import time
 from itertools import count
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -75,6 +76,51 @@ def test_a_clip_that_sets_off_anything_does_not_stop_the_others(run, face_clip, 
     assert status == 1
     assert [json.loads(line)["clip"] for line in out.splitlines()] == [str(face_clip)]
     one_error(err, "bad.wav: cannot be read: IndexError: list index out of range; please report it")
+
+
+def test_parts_of_a_film(run, face_clip, tmp_path):
+    film = write_clip(tmp_path / "film.mp4", 8, size=(160, 120), rate=10)
+    out = tmp_path / "drawn"
+    status, text, _ = run(
+        "predict", f"{film}#t=2,5", f"{film}#t=4", "--format", "jsonl", "--plot", out / "p", "--overlay", out / "o"
+    )
+    first, second = map(json.loads, text.splitlines())
+    assert status == 0 and (first["clip"], second["clip"]) == (f"{film}#t=2,5", f"{film}#t=4")
+    assert (first["timeline"][0]["start_s"], first["timeline"][-1]["end_s"]) == (2.0, 5.0)
+    assert (first["duration_s"], second["duration_s"]) == pytest.approx((3.0, 4.0), abs=0.1)
+    assert sorted(path.name for path in out.rglob("*.*")) == ["film-2.mp4", "film-2.png", "film.mp4", "film.png"]
+    with av.open(str(out / "o" / "film.mp4")) as overlay:
+        assert overlay.duration / 1e6 == pytest.approx(3.0, abs=0.2)
+
+
+def test_the_same_part_of_each_file(run, tmp_path):
+    clips = [write_sound(tmp_path / f"{name}.wav", 5.0) for name in "ab"]
+    status, text, _ = run("predict", *clips, "--from", "0:01", "--to", "3.5", "--format", "jsonl")
+    assert status == 0
+    assert [json.loads(line)["clip"] for line in text.splitlines()] == [f"{clip}#t=1,3.5" for clip in clips]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (("--from", "soon"), 2, "is no time"),
+        (("--from", "3", "--to", "2"), 2, "0 <= start < end"),
+        (("--from", "60"), 1, "the file ends at 5.0 s"),
+    ],
+)
+def test_parts_that_are_none(run, tmp_path, options, status, said):
+    clip = write_sound(tmp_path / "a.wav", 5.0)
+    found, _, err = run("predict", clip, *options)
+    assert found == status
+    one_error(err, said)
+
+
+def test_a_part_cannot_be_drawn_over_its_film(run, tmp_path):
+    film = write_clip(tmp_path / "film.mp4", 3)
+    before = film.read_bytes()
+    status, _, err = run("predict", f"{film}#t=1,2", "--overlay", film)
+    assert status == 2 and film.read_bytes() == before
+    one_error(err, "is a clip to read")
 
 
 def test_jsonl_writes_one_object_a_clip(run, face_clip, tmp_path):

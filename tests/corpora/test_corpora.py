@@ -293,7 +293,17 @@ class TestManifest:
             3.0,
         )
         assert (first.gender, first.age, first.clip_id) == ("female", 30, "clips/a.mp4#1.5-3")
-        assert (second.label, second.speaker, second.split, second.start_s) == ("happy", UNKNOWN_SPEAKER, "train", None)
+        assert (second.label, second.speaker, second.split, second.start_s) == ("happy", UNKNOWN_SPEAKER, "train", 0.0)
+        assert second.end_s is None
+
+    def test_parts_of_one_long_film_have_names_of_their_own(self, tmp_path):
+        rows = "clips/a.mp4,sad,12345.678,12349.5\nclips/a.mp4,sad,12345.679,12349.5\nclips/a.mp4,sad,,\n"
+        samples = read_corpus(self.make(tmp_path, f"path,label,start_s,end_s\n{rows}")).samples
+        assert [sample.clip_id for sample in samples] == [
+            "clips/a.mp4",
+            "clips/a.mp4#12345.678-12349.5",
+            "clips/a.mp4#12345.679-12349.5",
+        ]
 
     def test_found_in_its_folder_and_with_a_byte_order_mark(self, tmp_path):
         self.make(tmp_path, "\ufeffpath,label\nclips/a.mp4,sad\n")
@@ -369,7 +379,7 @@ class TestManifest:
         table = pyarrow.table({"path": ["a.mp4"], "label": ["sad"], "speaker": [7], "start_s": [None]})
         parquet.write_table(table, tmp_path / "manifest.parquet")
         (sample,) = read_corpus(tmp_path).samples
-        assert (sample.label, sample.speaker, sample.start_s) == ("sad", "7", None)
+        assert (sample.label, sample.speaker, sample.start_s) == ("sad", "7", 0.0)
 
     def test_what_is_no_parquet_is_refused(self, tmp_path):
         pytest.importorskip("pyarrow")
@@ -494,6 +504,16 @@ class TestDescription:
         description = describe_corpus(self.make(tmp_path), check_media=True)
         (problem,) = description.unreadable
         assert len(problem.paths) == 5 and "ZeroDivisionError" in problem.reason
+
+    def test_a_part_is_as_long_as_it_is_and_one_behind_the_end_is_unreadable(self, tmp_path):
+        write_tone(tmp_path / "a.wav", 10.0)
+        rows = ["a.wav,sad,2,5", "a.wav,sad,8,", "a.wav,sad,9,30", "a.wav,sad,12,14"]
+        table = write(tmp_path / "m.csv", "\n".join(["path,label,start_s,end_s", *rows]))
+        description = describe_corpus(read_corpus(table), check_media=True)
+        durations = description.durations
+        assert (durations.n_known, durations.total_s, durations.longest_s) == pytest.approx((3, 6.0, 3.0))
+        (problem,) = description.unreadable
+        assert len(problem.paths) == 1 and "from 12 s on" in problem.reason and "ends at 10.0 s" in problem.reason
 
     def test_json_and_terminal(self, tmp_path):
         description = describe_corpus(self.make(tmp_path), check_media=True)

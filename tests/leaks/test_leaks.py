@@ -18,7 +18,7 @@ from moodreel.errors import BundleError
 from moodreel.evaluation.evaluate import check_corpus
 from moodreel.leaks import fingerprints
 from moodreel.leaks.fingerprints import Fingerprint, Track, describe_sound, measure_background_db, read_fingerprint
-from moodreel.leaks.guard import find_leaks
+from moodreel.leaks.guard import find_leaks, format_leaks
 from moodreel.leaks.matching import find_matches
 from moodreel.leaks.training_clips import KnownClip, know_clips, read_training_clips, write_training_clips
 from moodreel.storage.cache import Cache
@@ -259,6 +259,41 @@ def trained_bundle(folder, corpus, wanted):
     prints = [read_fingerprint(sample) for sample in samples]
     entry = write_training_clips(know_clips(samples, prints, ["trained"] * len(samples)), folder)
     return write_tiny_bundle(folder, training_clips=entry)
+
+
+class TestPartsOfOneFile:
+    def read_parts(self, tmp_path, *times):
+        path = write_sound(tmp_path / "film.wav", 9.0, sound=voice(7))
+        samples = [Sample(path, "sad", "unknown", f"film#{start}-{end}", None, "c", start, end) for start, end in times]
+        return samples, [read_fingerprint(sample) for sample in samples]
+
+    def test_scenes_apart_are_named_and_are_no_copies(self, tmp_path):
+        samples, prints = self.read_parts(tmp_path, (0.0, 3.0), (3.0, 6.0), (6.0, None))
+        report = find_leaks(know_clips(samples, prints, ["train", "test", "test"]), "x")
+        assert report.leaks == () and report.leaked == ()
+        (line,) = report.same_files
+        assert line.startswith("film#0.0-3.0 (train) and film#3.0-6.0 (test) are different parts of one file")
+        assert f"one file: {line}" in format_leaks(report)
+
+    def test_scenes_that_overlap_are_copies(self, tmp_path):
+        samples, prints = self.read_parts(tmp_path, (0.0, 4.0), (3.0, 6.0))
+        report = find_leaks(know_clips(samples, prints, ["train", "test"]), "x")
+        assert [(leak.clip, leak.kind) for leak in report.leaks] == [("film#0.0-4.0", "bytes")]
+        assert report.same_files == ()
+
+    def test_a_part_is_found_again_in_another_form(self, tmp_path):
+        _, prints = self.read_parts(tmp_path, (2.0, 6.0))
+        copy = write_sound(tmp_path / "copy.mp3", 4.0, sound=late(voice(7), 2.0))
+        (match,) = find_matches([prints[0], read(copy)], ["a", "b"])
+        assert match.kind == "sound"
+
+    def test_a_bundle_remembers_which_part_it_was_trained_on(self, tmp_path):
+        samples, prints = self.read_parts(tmp_path, (2.0, 6.0), (6.0, None), (0.0, None))
+        entry = write_training_clips(know_clips(samples, prints, ["train"] * 3), tmp_path)
+        bundle = replace(load_bundle(write_tiny_bundle(tmp_path / "b")), path=tmp_path)
+        bundle = replace(bundle, manifest={**bundle.manifest, "training_clips": entry})
+        back = [clip.fingerprint for clip in read_training_clips(bundle)]
+        assert [(one.start_s, one.end_s) for one in back] == [(2.0, 6.0), (6.0, None), (0.0, None)]
 
 
 class TestTrainingClips:

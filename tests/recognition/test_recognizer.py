@@ -17,7 +17,7 @@ from conftest import chirp
 from media_files import silence, write_clip, write_image, write_sound
 from moodreel import Recognizer
 from moodreel.bundle import find_bundles, load_bundle
-from moodreel.errors import BundleError
+from moodreel.errors import BundleError, MediaError
 
 SCHEMA = json.loads(resources.files("moodreel").joinpath("prediction.schema.json").read_text())
 
@@ -227,3 +227,40 @@ def test_joint_bundle_of_another_version_is_refused(tiny_bundle, tmp_path):
     (tmp_path / "bundle.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="telepathic"):
         Recognizer.load(tmp_path)
+
+
+def test_a_part_is_answered_as_if_it_were_cut_out_with_times_of_the_file(recognizer, tmp_path, portrait_frames):
+    whole = write_clip(
+        tmp_path / "film.mkv",
+        8,
+        size=(320, 240),
+        rate=10,
+        frames=lambda index: portrait_frames[index % len(portrait_frames)],
+        sound=chirp,
+        audio_codec="pcm_s16le",
+    )
+    part = recognizer.predict(whole, start_s=3.0, end_s=6.0)
+    assert part.clip == f"{whole}#t=3,6" and part.duration_s == pytest.approx(3.0, abs=0.01)
+    assert [(one.start_s, one.end_s) for one in part.timeline] == [(3.0, 5.0), (4.0, 6.0)]
+    boxes = part.people[0].boxes
+    assert boxes[0].time_s == pytest.approx(3.0, abs=0.11) and boxes[-1].time_s < 6.0
+    assert all(3.0 <= window.start_s < window.end_s <= 6.0 for window in part.people[0].windows)
+    assert recognizer.predict(whole, start_s=5.0).duration_s == pytest.approx(3.0, abs=0.1)
+    assert recognizer.predict(whole).clip == str(whole)
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "said"),
+    [
+        (-1.0, None, "0 <= start < end"),
+        (2.0, 2.0, "0 <= start < end"),
+        (3.0, 1.0, "from 3 s to 1 s"),
+        (float("nan"), None, "0 <= start < end"),
+        (0.0, float("nan"), "0 <= start < end"),
+        (99.0, None, "the file ends at"),
+    ],
+)
+def test_a_part_that_is_none_is_refused_in_a_line(recognizer, face_clip, start_s, end_s, said):
+    with pytest.raises(MediaError, match=said) as caught:
+        recognizer.predict(face_clip, start_s=start_s, end_s=end_s)
+    assert str(caught.value).startswith(str(face_clip)) and "\n" not in str(caught.value)

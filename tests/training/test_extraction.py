@@ -109,3 +109,15 @@ def test_functionals_that_are_not_finite_leave_a_clip_out(samples, cache, heard,
     monkeypatch.setattr("moodreel.recognition.reading.extract_functionals", lambda _: nothing)
     found = extraction.extract_corpus(samples, BOTH, cache, allow_unreadable=True)
     assert [one.clip_id for one in found.unreadable] == [samples[0].clip_id]
+
+
+def test_each_part_of_a_file_is_read_and_kept_apart(tmp_path, cache, heard):
+    write_clip(tmp_path / "film.mp4", 6, size=(32, 32), rate=10, sound=tone())
+    rows = ["film.mp4,sad,0,2", "film.mp4,happy,2,3", "film.mp4,happy,,"]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,start_s,end_s", *rows]))
+    samples = read_corpus(tmp_path / "list.csv").samples
+    found = extraction.extract_corpus(samples, BOTH, cache)
+    assert len({keys["sound"] for keys in found.keys}) == 3
+    assert [len(found.load(row).frames) for row in range(3)] == [30, 10, 5]
+    assert sorted(heard) == pytest.approx([16_000, 32_000, 6 * 16_000], rel=0.02)
+    assert extraction.extract_corpus(samples, BOTH, cache).n_extracted == 0

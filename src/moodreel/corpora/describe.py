@@ -163,9 +163,8 @@ def _open_all(samples: Sequence[Sample], progress: Progress | None) -> tuple[Dur
 
 
 def _measure_s(sample: Sample) -> float:
-    with open_clip(sample.path) as clip:
-        end_s = clip.duration_s if sample.end_s is None else min(sample.end_s, clip.duration_s or sample.end_s)
-    return max(end_s - (sample.start_s or 0.0), 0.0)
+    with open_clip(sample.path, start_s=sample.start_s, end_s=sample.end_s) as clip:
+        return clip.duration_s
 
 
 def _summarise(lengths_s: Sequence[float]) -> Durations | None:

@@ -93,8 +93,9 @@ MANIFEST = Layout(
 
 def _read_row(row: Row, manifest: Path, where: str, allow_outside: bool) -> Sample:
     start_s, end_s = (_read_seconds(row.get(name, ""), f"{where}, {name}") for name in ("start_s", "end_s"))
-    if end_s is not None and end_s <= (start_s or 0.0):
-        raise CorpusError(f"{where}: end_s {end_s:g} must be later than start_s {start_s or 0.0:g}")
+    start_s = start_s or 0.0
+    if end_s is not None and end_s <= start_s:
+        raise CorpusError(f"{where}: end_s {end_s:g} must be later than start_s {start_s:g}")
     features = row.get("features", "")
     return Sample(
         path=_locate(row["path"], manifest, where, allow_outside),
@@ -122,8 +123,9 @@ def _locate(text: str, manifest: Path, where: str, allow_outside: bool) -> Path:
     return manifest.parent / os.path.relpath(path, folder) if not allow_outside else Path(path)
 
 
-def _name_clip(text: str, start_s: float | None, end_s: float | None) -> str:
-    times = "" if start_s is None and end_s is None else f"#{start_s or 0.0:g}-{'' if end_s is None else f'{end_s:g}'}"
+def _name_clip(text: str, start_s: float, end_s: float | None) -> str:
+    """Name a clip by its path and its exact times: of a long film, six digits would not tell two parts apart."""
+    times = f"#{start_s:.12g}-{'' if end_s is None else f'{end_s:.12g}'}" if start_s or end_s is not None else ""
     return Path(text).as_posix() + times
 
 

@@ -28,7 +28,7 @@ class Sample:
         clip_id: name of the clip, unique within its corpus and the same on every machine.
         split: side of the corpus's official split, one of `SPLITS`; `None` where there is none.
         corpus: name of the corpus.
-        start_s: where the clip begins in the file, in seconds; `None` for the file's start.
+        start_s: where the clip begins in the file, in seconds.
         end_s: where it ends, in seconds; `None` for the file's end.
         features_path: a file of sound features that came with the corpus; `None` where there is none.
         gender: `female` or `male` where the corpus tells.
@@ -41,7 +41,7 @@ class Sample:
     clip_id: str
     split: str | None
     corpus: str
-    start_s: float | None = None
+    start_s: float = 0.0
     end_s: float | None = None
     features_path: Path | None = None
     gender: str | None = None

@@ -77,12 +77,21 @@ class Fingerprint:
         sound: empty without sound.
         picture: empty without picture.
         background_db: level of the loud over that of the quiet parts of the sound, dB; NaN without sound.
+        start_s: where the clip begins in the file, in seconds.
+        end_s: where it ends; `None` for the file's end.
     """
 
     sha256: str
     sound: Track
     picture: Track
     background_db: float
+    start_s: float = 0.0
+    end_s: float | None = None
+
+    def overlaps(self, other: Fingerprint) -> bool:
+        """Return whether two clips of one file share an instant of it."""
+        ends_s = (np.inf if one.end_s is None else one.end_s for one in (self, other))
+        return max(self.start_s, other.start_s) < min(ends_s)
 
 
 def read_fingerprint(sample: Sample, cache: Cache | None = None) -> Fingerprint:
@@ -105,7 +114,7 @@ def read_fingerprint(sample: Sample, cache: Cache | None = None) -> Fingerprint:
         if cache is not None:
             cache.write(key, arrays)
     sound, picture = (Track(arrays[f"{kind}_words"], arrays[f"{kind}_active"]) for kind in ("sound", "picture"))
-    return Fingerprint(digest, sound, picture, float(arrays["background_db"]))
+    return Fingerprint(digest, sound, picture, float(arrays["background_db"]), sample.start_s, sample.end_s)
 
 
 def read_fingerprints(
@@ -138,18 +147,15 @@ def _read_or_none(sample: Sample, cache: Cache | None) -> Fingerprint | None:
 
 
 def _read_arrays(sample: Sample) -> dict[str, npt.NDArray[Any]]:
-    start_s = sample.start_s or 0.0
     grids, blocks = [], [np.zeros(0, np.float32)]
-    with open_clip(sample.path) as clip:
+    with open_clip(sample.path, start_s=sample.start_s, end_s=sample.end_s) as clip:
         for item in clip.stream(
             longest_side_px=_PICTURE_SIDE_PX,
             frames_rate_hz=1 / PICTURE_HOP_S,
             sound_rate_hz=SOUND_RATE_HZ,
-            start_s=start_s,
-            end_s=sample.end_s,
         ):
             if isinstance(item, Frame):
-                grids.append((item.time_s - start_s, shrink_picture(item.pixels)))
+                grids.append((item.time_s, shrink_picture(item.pixels)))
             else:
                 blocks.append(item.samples)
     samples = np.concatenate(blocks)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from moodreel.corpora import SPLITS, UNKNOWN_SPEAKER, Sample, natural_key
+from moodreel.leaks.fingerprints import Fingerprint
 from moodreel.leaks.matching import find_matches
 from moodreel.leaks.training_clips import KnownClip
 from moodreel.text import printable
@@ -53,6 +55,8 @@ class LeakReport:
         leaks: recordings that stand on more than one side.
         leaked: tested clips that leak, by speaker or recording; in a check of a corpus all clips that do.
         unread: clips without a fingerprint, since they cannot be read.
+        same_files: files of which different parts stand on more than one side, in words; no leak of a recording, but
+            the scenes share their film.
     """
 
     against: str
@@ -60,6 +64,7 @@ class LeakReport:
     leaks: tuple[Leak, ...]
     leaked: tuple[str, ...]
     unread: tuple[str, ...]
+    same_files: tuple[str, ...] = ()
 
 
 def find_leaks(clips: Sequence[KnownClip], against: str) -> LeakReport:
@@ -85,7 +90,32 @@ def find_leaks(clips: Sequence[KnownClip], against: str) -> LeakReport:
         leaks=leaks,
         leaked=tuple(sorted(leaked, key=natural_key)),
         unread=tuple(clip.name for clip in clips if clip.fingerprint is None),
+        same_files=tuple(_name_same_files(clips)),
     )
+
+
+def _name_same_files(clips: Sequence[KnownClip]) -> Iterator[str]:
+    """Say, a line a file, of which files different parts stand on different sides."""
+    parts: dict[str, list[tuple[KnownClip, Fingerprint]]] = defaultdict(list)
+    for clip in clips:
+        if clip.fingerprint is not None:
+            parts[clip.fingerprint.sha256].append((clip, clip.fingerprint))
+    for same in parts.values():
+        sides = {clip.side for clip, _ in same}
+        apart = next(
+            (
+                (first, second)
+                for (first, one), (second, other) in combinations(same, 2)
+                if first.side != second.side and not one.overlaps(other)
+            ),
+            None,
+        )
+        if apart is not None:
+            first, second = _tested_first(*apart)
+            yield printable(
+                f"{first.name} ({first.side}) and {second.name} ({second.side}) are different parts of one file, "
+                f"of which {len(same)} parts stand on {len(sides)} sides"
+            )
 
 
 def _tested_first(first: KnownClip, second: KnownClip) -> tuple[KnownClip, KnownClip]:
@@ -129,6 +159,7 @@ def join_reports(reports: Sequence[LeakReport]) -> LeakReport:
         leaks=tuple(leak for report in reports for leak in report.leaks),
         leaked=tuple(name for report in reports for name in report.leaked),
         unread=tuple(name for report in reports for name in report.unread),
+        same_files=tuple(dict.fromkeys(line for report in reports for line in report.same_files)),
     )
 
 
@@ -141,6 +172,9 @@ def format_leaks(report: LeakReport) -> str:
     lines += [f"leak: {leak}" for leak in report.leaks[:_MOST_LISTED]]
     if len(report.leaks) > _MOST_LISTED:
         lines.append(f"leak: {len(report.leaks) - _MOST_LISTED} more pairs")
+    lines += [f"one file: {line}" for line in report.same_files[:_MOST_LISTED]]
+    if len(report.same_files) > _MOST_LISTED:
+        lines.append(f"one file: {len(report.same_files) - _MOST_LISTED} more files")
     kinds = Counter(leak.kind for leak in report.leaks)
     if report.against:
         counts = ", ".join(f"{count} by {kind}" for kind, count in sorted(kinds.items())) or "none"

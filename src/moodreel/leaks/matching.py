@@ -56,7 +56,7 @@ class Match:
     Attributes:
         first: index of the one.
         second: index of the other, larger.
-        kind: `bytes`, `sound` or `picture`.
+        kind: `bytes` (one file, or parts of it that overlap), `sound` or `picture`.
         wrong: part of the bits that differ, 0-1; 0 for `bytes`.
         overlap_s: seconds compared; 0 for `bytes`.
     """
@@ -96,7 +96,7 @@ def _find_same_bytes(prints: Sequence[Fingerprint], sides: Sequence[str]) -> Ite
         clips[one.sha256].append(index)
     for same in clips.values():
         for first, second in combinations(same, 2):
-            if sides[first] != sides[second]:
+            if sides[first] != sides[second] and prints[first].overlaps(prints[second]):
                 yield Match(first, second, "bytes", 0.0, 0.0)
 
 

@@ -69,7 +69,7 @@ def write_training_clips(clips: Sequence[KnownClip], folder: Path) -> dict[str, 
         OutputError: the folder cannot be written.
     """
     read = [clip for clip in clips if clip.fingerprint is not None]
-    rows = [[c.name, c.corpus, c.speaker, c.fingerprint.sha256] for c in read if c.fingerprint]
+    rows = [[c.name, c.corpus, c.speaker, c.fingerprint.sha256, *_part(c.fingerprint)] for c in read if c.fingerprint]
     arrays: dict[str, npt.NDArray[Any]] = {"clips": np.frombuffer(json.dumps(rows).encode(), np.uint8)}
     for kind in ("sound", "picture"):
         tracks = [getattr(clip.fingerprint, kind) for clip in read]
@@ -82,6 +82,12 @@ def write_training_clips(clips: Sequence[KnownClip], folder: Path) -> dict[str, 
         temporary.write_bytes(content.getvalue())
     digest = hashlib.sha256(content.getvalue()).hexdigest()
     return {"file": CLIPS_FILE, "sha256": digest, "version": FINGERPRINT_VERSION, "n_clips": len(read)}
+
+
+def _part(fingerprint: Fingerprint) -> list[float | None]:
+    """Return where a clip begins and ends in its file; nothing for a whole file."""
+    is_part = fingerprint.start_s > 0 or fingerprint.end_s is not None
+    return [fingerprint.start_s, fingerprint.end_s] if is_part else []
 
 
 def read_training_clips(bundle: Bundle) -> tuple[KnownClip, ...] | None:
@@ -129,10 +135,18 @@ def _unpack(arrays: dict[str, npt.NDArray[Any]]) -> tuple[KnownClip, ...]:
     sounds, pictures = _unpack_tracks(arrays, "sound", len(rows)), _unpack_tracks(arrays, "picture", len(rows))
     return tuple(
         KnownClip(
-            str(name), str(corpus), str(speaker), "trained", Fingerprint(str(digest), sound, picture, float("nan"))
+            str(name),
+            str(corpus),
+            str(speaker),
+            "trained",
+            Fingerprint(str(digest), sound, picture, float("nan"), *_read_part(*times)),
         )
-        for (name, corpus, speaker, digest), sound, picture in zip(rows, sounds, pictures, strict=True)
+        for (name, corpus, speaker, digest, *times), sound, picture in zip(rows, sounds, pictures, strict=True)
     )
+
+
+def _read_part(start_s: Any = 0.0, end_s: Any = None) -> tuple[float, float | None]:
+    return float(start_s), None if end_s is None else float(end_s)
 
 
 def _unpack_tracks(arrays: dict[str, npt.NDArray[Any]], kind: str, n_clips: int) -> list[Track]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from moodreel.media.clip import Clip, open_clip
 from moodreel.media.find import find_media
 from moodreel.media.frames import Frame
+from moodreel.media.parts import Part, find_parts, read_part
 from moodreel.media.sounds import Sound
 from moodreel.media.streams import SoundTrack, VideoTrack
 from moodreel.media.stretches import Stretch, read_stretch
@@ -12,11 +13,14 @@ from moodreel.media.stretches import Stretch, read_stretch
 __all__ = [
     "Clip",
     "Frame",
+    "Part",
     "Sound",
     "SoundTrack",
     "Stretch",
     "VideoTrack",
     "find_media",
+    "find_parts",
     "open_clip",
+    "read_part",
     "read_stretch",
 ]

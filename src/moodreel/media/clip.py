@@ -10,6 +10,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -41,6 +42,7 @@ from moodreel.media.frames import (
     shown_size,
 )
 from moodreel.media.orientation import read_orientation
+from moodreel.media.parts import check_part
 from moodreel.media.programmes import LEAST_S, Programme, look_behind
 from moodreel.media.seeking import INDEXED_FORMATS, MARGIN_S, Landing, Skimmer
 from moodreel.media.sounds import Sound, SoundSampler, cut_sound, make_silence
@@ -60,11 +62,14 @@ _NOT_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 class Clip:
-    """One opened media file: what it holds, and its frames and sound as a stream. Made by `open_clip`.
+    """One opened media file, or a part of it: what it holds, and its frames and sound as a stream. Made by `open_clip`.
+
+    All times count from the clip's start: of a part, from where it begins in the file.
 
     Attributes:
         name: the file as the user named it, on one line.
-        duration_s: length in seconds as the file declares it; 0 for a still image or when it cannot be known.
+        duration_s: length in seconds as the file declares it; 0 for a still image or when it cannot be known. Of a part
+            of known ends their distance, where the file declares nothing.
         video: the picture, `None` when there is none.
         sound: the sound, `None` when there is none.
         has_picture: whether the file holds a picture, also one whose codec is unknown and that `video` leaves out.
@@ -73,8 +78,11 @@ class Clip:
         damaged: packets that had to be skipped so far.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, start_s: float = 0.0, end_s: float | None = None) -> None:
+        check_part(source.shown, start_s, end_s)
         self.name = source.shown
+        self._from_s = start_s
+        self._to_s = math.inf if end_s is None else end_s
         self.decoded_s = 0.0
         self.damaged = 0
         self._source = source
@@ -143,12 +151,14 @@ class Clip:
         last_s = math.inf if end_s is None else end_s
         if not 0 <= start_s < last_s:
             raise ValueError(f"expected 0 <= start_s < end_s, got {start_s} and {end_s}")
-        if start_s == 0 and end_s is None:
-            yield from self._stream(longest_side_px, frames_rate_hz, sound_rate_hz, 0.0, math.inf)
+        first_s, last_s = start_s + self._from_s, min(last_s + self._from_s, self._to_s)
+        items = self._stream(longest_side_px, frames_rate_hz, sound_rate_hz, first_s, last_s)
+        if first_s == 0 and math.isinf(self._to_s) and end_s is None:
+            yield from items
             return
-        items = self._stream(longest_side_px, frames_rate_hz, sound_rate_hz, start_s, last_s)
         is_asked = any(self._are_wanted(frames_rate_hz, sound_rate_hz))
-        yield from self._cut(items, sound_rate_hz, start_s, last_s, is_asked=is_asked)
+        for item in self._cut(items, sound_rate_hz, first_s, last_s, is_asked=is_asked):
+            yield move(item, -self._from_s)
 
     def _cut(
         self, items: Iterator[Frame | Sound], rate_hz: int, start_s: float, end_s: float, *, is_asked: bool
@@ -293,7 +303,18 @@ class Clip:
             self._reopen()
         is_picture = self._voice is None and (n_packets == 1 or self._container.format.name.endswith("_pipe"))
         self._is_still = is_picture
-        self.duration_s = 0.0 if is_picture else duration_s
+        self.duration_s = self._measure_part(0.0 if is_picture else duration_s)
+
+    def _measure_part(self, file_s: float) -> float:
+        is_sure = self._is_still or self._container.format.name.split(",")[0] in _DECLARING_FORMATS
+        if self._from_s and is_sure and (file_s or self._is_still) and self._from_s >= file_s:
+            raise MediaError(
+                f"{self.name}: a part from {self._from_s:g} s on was asked for, but the file ends at {file_s:.1f} s; "
+                "expected an earlier start"
+            )
+        if self._is_still or (not file_s and math.isinf(self._to_s)):
+            return 0.0
+        return max(0.0, (min(file_s, self._to_s) if file_s else self._to_s) - self._from_s)
 
     def _open_anew(self) -> None:
         self._container.close()
@@ -438,7 +459,8 @@ class Clip:
     def _note(self, frames: FrameSampler | None, sounds: SoundSampler | None, end_s: float) -> None:
         samplers = [sampler for sampler in (frames, sounds) if sampler is not None]
         self.damaged = self._decoder.damaged + sum(sampler.damaged for sampler in samplers)
-        self.decoded_s = min(end_s, max((sampler.end_s for sampler in samplers), default=0.0))
+        decoded_s = min(end_s, max((sampler.end_s for sampler in samplers), default=0.0))
+        self.decoded_s = max(0.0, decoded_s - self._from_s)
 
     def _conclude(self, samplers: list[FrameSampler | SoundSampler], start_s: float, end_s: float) -> None:
         if self._source.failure is not None:
@@ -449,7 +471,7 @@ class Clip:
                 f"{self.name}: holds no {kinds} that can be decoded ({self.damaged} damaged packets), "
                 "expected at least one; copy or convert the file again"
             )
-        if 0 < self.duration_s - self.decoded_s < _LEFT_OUT_S:
+        if end_s >= self._to_s and 0 < self.duration_s - self.decoded_s < _LEFT_OUT_S:
             self.decoded_s = self.duration_s
         for sampler in samplers if start_s == 0 else ():
             if not sampler.count:
@@ -475,22 +497,40 @@ def _describe_hole(samplers: list[FrameSampler | SoundSampler]) -> str:
     return f"; up to {hole_s:.1f} s are missing in one place" if hole_s > _SHORTEST_HOLE_S else ""
 
 
-def open_clip(media: str | os.PathLike[str] | bytes | IO[bytes], name: str | None = None) -> Clip:
+def move(item: Frame | Sound, by_s: float) -> Frame | Sound:
+    """Return a frame or a block of sound with other times."""
+    if not by_s:
+        return item
+    if isinstance(item, Frame):
+        return replace(item, time_s=item.time_s + by_s)
+    return replace(item, start_s=item.start_s + by_s)
+
+
+def open_clip(
+    media: str | os.PathLike[str] | bytes | IO[bytes],
+    name: str | None = None,
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+) -> Clip:
     """Open a media file: video, sound or a still image.
 
     Args:
         media: a path, the file's bytes, or a binary file object (left open on closing).
         name: how messages call it; default the path, the file object's own name, or `<bytes>`.
+        start_s: where the clip begins in the file, in seconds.
+        end_s: where it ends in the file; `None` for the file's end.
 
     Returns:
         The clip; close it, or use it in a `with`.
 
     Raises:
-        MediaError: missing, a folder, a device, unreadable, empty, not media, too large, or without picture and sound.
+        MediaError: missing, a folder, a device, unreadable, empty, not media, too large, without picture and sound, or
+            without the part asked for.
     """
     source = open_source(media, name)
     try:
-        return Clip(source)
+        return Clip(source, start_s, end_s)
     except BaseException:
         source.close()
         raise

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from moodreel.errors import MediaError
 from moodreel.labels import EMOTIONS
 from moodreel.output.drawing import COLOURS, font, middle_s, whom
-from moodreel.recognition.prediction import Box, Person, Prediction, Window
+from moodreel.recognition.prediction import Box, Person, Prediction, Window, shift_prediction
 from moodreel.text import printable
 
 if TYPE_CHECKING:
@@ -36,13 +36,17 @@ BOX_JOIN_S = 0.5
 Pixels = npt.NDArray[np.uint8]
 
 
-def write_overlay(clip: Path, prediction: Prediction, path: Path) -> None:
+def write_overlay(
+    clip: Path, prediction: Prediction, path: Path, *, start_s: float = 0.0, end_s: float | None = None
+) -> None:
     """Write the clip anew with each person's box, the emotions of the moment, and the sound.
 
     Args:
         clip: the clip that was predicted.
         prediction: its prediction.
         path: the MP4 file to write: h264 at up to 960 pixels and 25 frames a second, aac mono at 16 kHz.
+        start_s: where the predicted part begins in the file, in seconds; the overlay shows that part alone.
+        end_s: where it ends; `None` for the file's end.
 
     Raises:
         MediaError: the clip holds no picture, or the overlay cannot be encoded.
@@ -52,7 +56,8 @@ def write_overlay(clip: Path, prediction: Prediction, path: Path) -> None:
 
     from moodreel.media.clip import open_clip
 
-    with open_clip(clip) as source:
+    prediction = shift_prediction(prediction, -start_s)  # as the part's frames count
+    with open_clip(clip, start_s=start_s, end_s=end_s) as source:
         if source.video is None:
             raise MediaError(f"{printable(prediction.clip)}: has no picture to draw an overlay on; use --plot instead")
         stream = source.stream(longest_side_px=OVERLAY_SIDE_PX, frames_rate_hz=OVERLAY_HZ, sound_rate_hz=SOUND_HZ)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from moodreel.errors import OutputError
 from moodreel.media.find import is_folder
+from moodreel.media.parts import Part
 from moodreel.output.formats import Format
 from moodreel.storage.whole_files import check_writable, file_mode
 from moodreel.text import printable
@@ -30,19 +31,19 @@ class Targets:
     output: Path | None
     plot: Path | None
     overlay: Path | None
-    names: Mapping[Path, str]
+    names: Mapping[Part, str]
 
-    def answer_of(self, clip: Path) -> Path | None:
+    def answer_of(self, clip: Part) -> Path | None:
         """Return the file for a clip's own answer, `None` where all answers go to one place."""
         if not self.format.is_file_each or self.output is None or not _may_be_folder(self.output):
             return None
         return self.output / f"{self.names[clip]}{self.format.suffix}"
 
-    def plot_of(self, clip: Path) -> Path | None:
+    def plot_of(self, clip: Part) -> Path | None:
         """Return the file for a clip's timeline."""
         return self._place(self.plot, clip, ".png")
 
-    def overlay_of(self, clip: Path) -> Path | None:
+    def overlay_of(self, clip: Part) -> Path | None:
         """Return the file for a clip's overlay."""
         return self._place(self.overlay, clip, ".mp4")
 
@@ -58,7 +59,7 @@ class Targets:
         for target in self._list(most=1):
             check_writable(target)
 
-    def _place(self, place: Path | None, clip: Path, suffix: str) -> Path | None:
+    def _place(self, place: Path | None, clip: Part, suffix: str) -> Path | None:
         if place is None:
             return None
         return place / f"{self.names[clip]}{suffix}" if _may_be_folder(place) else place
@@ -91,13 +92,13 @@ class Targets:
                     yield target
 
 
-def name_apart(clips: Sequence[Path]) -> dict[Path, str]:
+def name_apart(clips: Sequence[Part]) -> dict[Part, str]:
     """Give each clip a name for the files made of it: its stem, numbered where an earlier clip has it already.
 
     Args:
-        clips: paths, each once.
+        clips: files or parts of files, each once.
     """
-    names: dict[Path, str] = {}
+    names: dict[Part, str] = {}
     taken: set[str] = set()
     for clip in clips:
         name, number = clip.stem, 1

@@ -13,21 +13,23 @@ from PIL import Image, ImageDraw
 
 from moodreel.labels import EMOTIONS
 from moodreel.output.drawing import COLOURS, font, middle_s, title
-from moodreel.recognition.prediction import Prediction, Window
+from moodreel.recognition.prediction import Prediction, Window, shift_prediction
 
 PLOT_PX = (1200, 620)
 
 
-def write_plot(prediction: Prediction, path: Path) -> None:
+def write_plot(prediction: Prediction, path: Path, *, start_s: float = 0.0) -> None:
     """Draw the timeline: a stacked area of the seven emotions, below it a row for the face and one for the voice.
 
     Args:
         prediction: what to draw.
         path: the PNG file to write.
+        start_s: where the predicted part begins in its file, in seconds.
 
     Raises:
         OSError: the file cannot be written.
     """
+    prediction = shift_prediction(prediction, -start_s)
     image = Image.new("RGB", PLOT_PX, "white")
     draw = ImageDraw.Draw(image)
     area, right = (90, 70, 1010, 430), 1010
@@ -35,7 +37,7 @@ def write_plot(prediction: Prediction, path: Path) -> None:
     _draw_area(draw, prediction, area)
     _draw_row(draw, "face", [window.face for window in prediction.timeline], prediction, (area[0], 460, right, 490))
     _draw_row(draw, "voice", [window.voice for window in prediction.timeline], prediction, (area[0], 505, right, 535))
-    _draw_axis(draw, prediction.duration_s, (area[0], 545, right))
+    _draw_axis(draw, start_s, prediction.duration_s, (area[0], 545, right))
     _draw_legend(draw, prediction, right + 25)
     image.save(path, format="PNG")
 
@@ -95,25 +97,27 @@ def _draw_row(
         draw.text((left + 8, (top + bottom) / 2), state.replace("_", " "), fill="#555555", font=font(15), anchor="lm")
 
 
-def _draw_axis(draw: ImageDraw.ImageDraw, duration_s: float, area: tuple[int, int, int]) -> None:
+def _draw_axis(draw: ImageDraw.ImageDraw, start_s: float, duration_s: float, area: tuple[int, int, int]) -> None:
     left, top, right = area
-    for time_s in ticks_s(duration_s):
-        x = left + time_s / duration_s * (right - left)
+    for time_s in ticks_s(duration_s, start_s):
+        x = left + (time_s - start_s) / duration_s * (right - left)
         draw.line((x, top - 8, x, top), fill="#555555")
         draw.text((x, top + 4), f"{time_s:g} s", fill="#555555", font=font(15), anchor="ma")
 
 
-def ticks_s(duration_s: float) -> list[float]:
+def ticks_s(duration_s: float, start_s: float = 0.0) -> list[float]:
     """Return four to eleven round instants to mark on a time axis; none for a still picture.
 
     Args:
         duration_s: length of the clip in seconds, from 0.
+        start_s: where the axis begins.
     """
     if duration_s <= 0:
         return []
     unit_s = 10.0 ** math.floor(math.log10(duration_s / 4))
     step_s = max(unit_s * times for times in (1, 2, 5) if unit_s * times <= duration_s / 4)
-    return [round(index * step_s, 6) for index in range(math.floor(duration_s / step_s + 1e-6) + 1)]
+    first, last = math.ceil(start_s / step_s - 1e-6), math.floor((start_s + duration_s) / step_s + 1e-6)
+    return [round(index * step_s, 6) for index in range(first, last + 1)]
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, prediction: Prediction, left: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from moodreel.errors import MoodreelError, OutputError
+from moodreel.media.parts import Part
 from moodreel.output.formats import Format
 from moodreel.output.interrupt import Interrupt
 from moodreel.output.places import Targets, name_apart
@@ -78,7 +79,7 @@ class Report:
             self._terminal.say(f"error: {error}")
 
     @contextmanager
-    def open(self, clips: Sequence[Path], *, is_list: bool) -> Iterator[None]:
+    def open(self, clips: Sequence[Part], *, is_list: bool) -> Iterator[None]:
         """Show progress while answers come in; write what is written at the end, also when the user breaks off.
 
         Args:
@@ -102,9 +103,9 @@ class Report:
         if self._is_interrupted:
             self._terminal.say(f"interrupted: {self._n_answers} of {len(clips)} clips done")
 
-    def progress(self, path: Path) -> Callable[[float], None]:
+    def progress(self, clip: Part) -> Callable[[float], None]:
         """Return what to call with the done share (0-1) of a clip; it raises `KeyboardInterrupt` after Ctrl-C."""
-        show = self._terminal.start(path)
+        show = self._terminal.start(clip)
 
         def report(share: float) -> None:
             self._interrupt.check()
@@ -113,7 +114,7 @@ class Report:
 
         return report
 
-    def add(self, path: Path, prediction: Prediction) -> None:
+    def add(self, clip: Part, prediction: Prediction) -> None:
         """Take one clip's answer: print or write it, and draw its pictures.
 
         Raises:
@@ -121,13 +122,13 @@ class Report:
         """
         for warning in prediction.warnings:
             self._terminal.warn(f"{printable(prediction.clip)}: {warning}")
-        self._print_or_collect(path, prediction)
-        self._draw(path, prediction)
+        self._print_or_collect(clip, prediction)
+        self._draw(clip, prediction)
 
-    def _print_or_collect(self, path: Path, prediction: Prediction) -> None:
+    def _print_or_collect(self, clip: Part, prediction: Prediction) -> None:
         text = self.format.write(prediction, self._n_answers == 0)
         self._n_answers += 1
-        place = self._targets.answer_of(path)
+        place = self._targets.answer_of(clip)
         if place is not None:
             write_text(place, text)
         elif self.format.is_by_line:
@@ -145,8 +146,8 @@ class Report:
         self._lines.write(text)
         self._lines.flush()
 
-    def _draw(self, path: Path, prediction: Prediction) -> None:
-        plot, overlay = self._targets.plot_of(path), self._targets.overlay_of(path)
+    def _draw(self, clip: Part, prediction: Prediction) -> None:
+        plot, overlay = self._targets.plot_of(clip), self._targets.overlay_of(clip)
         if plot is None and overlay is None:
             return
         from moodreel.output.overlay import write_overlay
@@ -155,11 +156,11 @@ class Report:
         if plot is not None:
             self._terminal.tell(f"drawing {printable(str(plot))}")
             with whole_file(plot) as temporary:
-                write_plot(prediction, temporary)
+                write_plot(prediction, temporary, start_s=clip.start_s)
         if overlay is not None:
             self._terminal.tell(f"drawing {printable(str(overlay))}")
             with whole_file(overlay) as temporary:
-                write_overlay(path, prediction, temporary)
+                write_overlay(clip.path, prediction, temporary, start_s=clip.start_s, end_s=clip.end_s)
 
     def _write_collected(self) -> None:
         if not self._texts:

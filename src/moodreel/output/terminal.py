@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moodreel.media.parts import Part
 from moodreel.text import printable
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Terminal:
             yield
         self._bars = self._bar = None
 
-    def start(self, clip: Path) -> Callable[[float], None] | None:
+    def start(self, clip: Part) -> Callable[[float], None] | None:
         """Begin a clip; return what to call with its done share (0-1), `None` where no progress is shown."""
         self._n_started += 1
         self.tell(f"reading {printable(str(clip))}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from moodreel.labels import EMOTIONS, N_EMOTIONS
@@ -22,7 +22,7 @@ class Window:
     """A stretch of the timeline.
 
     Attributes:
-        start_s: start in seconds from the clip's beginning.
+        start_s: start in seconds from the file's beginning, also where the clip is a part of it.
         end_s: end in seconds.
         label: the likeliest emotion; `None` where nothing was seen or heard.
         probabilities: seven values in the order of `EMOTIONS`, summing to 1; uniform where `label` is `None`.
@@ -59,7 +59,7 @@ class Box:
     """Where a face stood at one instant, for drawing.
 
     Attributes:
-        time_s: seconds from the clip's beginning.
+        time_s: seconds from the file's beginning.
         box_px: left, top, right, bottom in pixels of the upright source picture.
     """
 
@@ -93,7 +93,7 @@ class Prediction:
     """What one clip shows.
 
     Attributes:
-        clip: the clip as the user named it.
+        clip: the clip as the user named it; a part of a file with its fragment, such as `film.mp4#t=10,14`.
         duration_s: length of the clip in seconds; 0 for a still image.
         model: name and version of the bundle.
         label: the likeliest emotion, also when abstained; `None` with nothing usable.
@@ -183,12 +183,34 @@ def _person_dict(person: Person) -> dict[str, Any]:
     }
 
 
+def shift_prediction(prediction: Prediction, by_s: float) -> Prediction:
+    """Return a prediction whose windows and boxes stand later.
+
+    Args:
+        prediction: of a part of a file, its times counted from the part's start.
+        by_s: where the part begins in the file, in seconds.
+    """
+    people = [
+        replace(
+            person,
+            windows=_shift_windows(person.windows, by_s),
+            boxes=tuple(Box(box.time_s + by_s, box.box_px) for box in person.boxes),
+        )
+        for person in prediction.people
+    ]
+    return replace(prediction, people=tuple(people), timeline=_shift_windows(prediction.timeline, by_s))
+
+
+def _shift_windows(windows: Sequence[Window], by_s: float) -> tuple[Window, ...]:
+    return tuple(replace(one, start_s=one.start_s + by_s, end_s=one.end_s + by_s) for one in windows)
+
+
 @dataclass(frozen=True)
 class Stretch:
     """Consecutive windows of equal label.
 
     Attributes:
-        start_s: start in seconds from the clip's beginning.
+        start_s: start in seconds from the file's beginning.
         end_s: end in seconds: where the next stretch starts, since windows overlap.
         label: their label.
         top: the highest probability that the label has in one of them, 0-1.

@@ -9,12 +9,13 @@ from typing import IO, Protocol
 
 from moodreel.bundle import Bundle, load_bundle
 from moodreel.media.clip import Clip, open_clip
+from moodreel.media.parts import format_fragment
 from moodreel.recognition.fusion import ClipLogits, Fusion
 from moodreel.recognition.joint_network import JointCalibration
 from moodreel.recognition.joint_reader import JointReader
 from moodreel.recognition.late_fusion import LateReader
 from moodreel.recognition.live import Live, LiveReader
-from moodreel.recognition.prediction import Prediction
+from moodreel.recognition.prediction import Prediction, shift_prediction
 
 Media = str | os.PathLike[str] | bytes | IO[bytes]
 Progress = Callable[[float], None]
@@ -93,37 +94,51 @@ class Recognizer:
         """Begin a live stream, which takes frames and sound as they come."""
         return LiveReader(self._reader.start_live())
 
-    def predict(self, media: Media, *, name: str | None = None, progress: Progress | None = None) -> Prediction:
-        """Tell the emotion of one clip.
+    def predict(
+        self,
+        media: Media,
+        *,
+        name: str | None = None,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> Prediction:
+        """Tell the emotion of one clip, or of a part of a file.
 
         Args:
             media: a file's path, its bytes, or an open binary file.
-            name: how to call the clip in the answer; its path by default.
+            name: how to call the clip in the answer; by default its path, with the part's fragment.
+            start_s: where the clip begins in the file, in seconds; times of the answer count from the file's start.
+            end_s: where it ends; `None` for the file's end.
             progress: called now and then with the share done, 0-1.
 
         Returns:
             The answer; where nothing usable is in the clip, uniform probabilities, abstained, with a warning.
 
         Raises:
-            MediaError: the file cannot be read as media.
+            MediaError: the file cannot be read as media, or lacks that part.
         """
-        with open_clip(media, name) as clip:
+        with open_clip(media, name, start_s=start_s, end_s=end_s) as clip:
             shown = str(Path(media)) if isinstance(media, str | os.PathLike) else clip.name
-            return self._reader.read(clip, name or shown, progress)
+            called = name or shown + format_fragment(start_s, end_s)
+            prediction = self._reader.read(clip, called, progress)
+        return shift_prediction(prediction, start_s) if start_s else prediction
 
     @property
     def calibration(self) -> Fusion | JointCalibration:
         """How the bundle's answers are calibrated, and how those of face and voice are added."""
         return self._reader.calibration
 
-    def read_logits(self, media: Media) -> ClipLogits:
+    def read_logits(self, media: Media, *, start_s: float = 0.0, end_s: float | None = None) -> ClipLogits:
         """Tell what the networks say of one clip before it is calibrated: `calibration` makes the answer of it.
 
         Args:
             media: as for `predict`.
+            start_s: as for `predict`.
+            end_s: as for `predict`.
 
         Raises:
             MediaError: the file cannot be read as media.
         """
-        with open_clip(media, None) as clip:
+        with open_clip(media, None, start_s=start_s, end_s=end_s) as clip:
             return self._reader.read_logits(clip)

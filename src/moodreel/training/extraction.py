@@ -212,8 +212,8 @@ def _extract_missing(sample: Sample, spec: InputSpec, missing: Sequence[Part], e
 
 
 def _extract(sample: Sample, spec: InputSpec, encoders: Encoders) -> Features:
-    with open_clip(sample.path) as clip:
-        features = extract_features(clip, spec, sample.start_s or 0.0, sample.end_s, encoders)
+    with open_clip(sample.path, start_s=sample.start_s, end_s=sample.end_s) as clip:
+        features = extract_features(clip, spec, encoders=encoders)
     if not np.isfinite(features.functionals).all():
         raise MediaError(f"{sample.path}: NaN or infinity in its functionals; leave the clip out")
     return features

@@ -11,17 +11,18 @@ from typing import Any
 from moodreel.bundle import Bundle, load_bundle, read_network
 from moodreel.corpora import Corpus, Sample
 from moodreel.corpora.splits import Split, clip_folds, speaker_folds
-from moodreel.errors import BundleError, CorpusError, MoodreelError
+from moodreel.errors import CorpusError, MediaError
 from moodreel.evaluation.plan import ALL, plan_split
 from moodreel.leaks.fingerprints import read_fingerprints
 from moodreel.leaks.guard import TESTED, find_leaks
 from moodreel.leaks.training_clips import KnownClip, know_clips, read_training_clips, write_training_clips
+from moodreel.media.defence import name_clip
 from moodreel.metrics import Interval, to_plain
 from moodreel.recognition import Recognizer
 from moodreel.recognition.fusion import Fusion
 from moodreel.storage.cache import Cache, default_cache
 from moodreel.storage.whole_files import whole_folder
-from moodreel.text import first_line, printable
+from moodreel.text import printable
 from moodreel.training.calibration.choose import AskedClip, Change, Choice, choose_calibration
 
 MOST_FOLDS = 10
@@ -141,13 +142,12 @@ def _ask(
     empty: list[str] = []
     for sample in samples:
         try:
-            clip = AskedClip(sample, recognizer.read_logits(sample.path))
-        except BundleError:
-            raise
-        except Exception as error:  # whatever is wrong with one clip, the others count
-            reason = str(error) if isinstance(error, MoodreelError) else f"{type(error).__name__}: {first_line(error)}"
-            failures.append((sample.clip_id, reason))
+            with name_clip(sample.path):
+                logits = recognizer.read_logits(sample.path, start_s=sample.start_s, end_s=sample.end_s)
+        except MediaError as error:  # whatever is wrong with one clip, the others count
+            failures.append((sample.clip_id, str(error)))
             continue
+        clip = AskedClip(sample, logits)
         if recognizer.calibration.answer(clip.logits) is None:
             empty.append(sample.clip_id)
         else:
