@@ -14,6 +14,7 @@ from moodreel.predecessors.emonets.bag_of_mouths import PATCH_SIDE_PX, MouthEnco
 from moodreel.predecessors.emonets.face_cnn import FaceAnswers
 from moodreel.predecessors.emonets.relational_autoencoder import BLOCK_FRAMES, BLOCK_SIDE_PX, MotionEncoder
 from moodreel.predecessors.parts import Array, FittedPart
+from moodreel.storage.whole_files import whole_file
 
 _MOST_TILES = 64
 _FRAMES_SHOWN = (0, 4, 8)
@@ -142,6 +143,6 @@ def _plot(draw: Callable[[Any], None], path: Path, size: tuple[float, float]) ->
     figure, axes = pyplot.subplots(figsize=size)
     draw(axes)
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
+    with whole_file(path) as whole:
+        figure.savefig(whole, dpi=90)
     pyplot.close(figure)

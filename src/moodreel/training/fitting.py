@@ -301,7 +301,7 @@ def average_weights(decay: float, *, is_warmed: bool = False) -> WeightAveraging
     return WeightAveraging(use_buffers=True, avg_fn=average)
 
 
-def balance_classes(counts: npt.NDArray[np.int64], power: float = 1.0) -> Tensor:
+def weigh_classes(counts: npt.NDArray[np.int64], power: float = 1.0) -> Tensor:
     """Return weights that make all classes that occur count alike, float32, shape (n_classes,).
 
     Args:

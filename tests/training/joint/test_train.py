@@ -287,6 +287,16 @@ def test_a_loss_that_diverges_names_step_and_clips(corpus, cache, tmp_path):
         train(corpus, "audio", tmp_path / "run", options("audio", cache, *wild, max_epochs=8))
 
 
+def test_half_a_checkpoint_is_refused_with_the_way_out(corpus, cache, tmp_path):
+    run = tmp_path / "run"
+    train(corpus, "audio", run, options("audio", cache, max_epochs=1))
+    (path,) = run.rglob("last.ckpt")
+    path.write_bytes(path.read_bytes()[:1000])
+    (run / "scores.json").unlink()
+    with pytest.raises(OutputError, match=r"last\.ckpt: not a whole checkpoint .*delete it to train that part anew"):
+        train(corpus, "audio", run, options("audio", cache, max_epochs=1, resume=True))
+
+
 def test_unreadable_clips_are_left_out_and_counted_or_stop_the_run(tmp_path, cache):
     folder = write_corpus(tmp_path / "corpus")
     (folder / "angry" / "ann_angry.mp4").write_bytes(b"not a video")

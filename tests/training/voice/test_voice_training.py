@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from moodreel.errors import CorpusError, MoodreelError, OutputError, RecipeError
 from moodreel.labels import EMOTIONS, N_EMOTIONS
 from moodreel.metrics import make_outcomes, score
+from moodreel.storage import whole_files
 from moodreel.training.backbones import whisper
 from moodreel.training.backbones.whisper import WhisperEncoder
 from moodreel.training.fitting import CHECKPOINT, load_fitted
@@ -470,23 +471,23 @@ def test_the_whole_run_writes_network_and_scores(tmp_path, tiny_run):
 
 
 def test_a_run_killed_while_it_writes_leaves_no_half_file_and_goes_on(tmp_path, tiny_run, monkeypatch):
-    """Half a `voice.onnx` counted as finished, and would have been shipped."""
-    out = tmp_path / "out"
+    """Half a file counted as finished, and what was made of it would have been shipped."""
+    out, done = tmp_path / "out", ["takes", "adapt"]
+    tiny_run(out, done)
+    finished = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
 
-    def stop_within(net, path):
-        path.write_bytes(b"half a network")
+    def stop_within(file, **_):
+        file.write(b"half an archive")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(voice, "export_voice", stop_within)
-        tiny_run(out)
-    assert not (out / "voice.onnx").exists()
-    finished = {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
-    tiny_run(out)
-    onnxruntime.InferenceSession(out / "voice.onnx", providers=["CPUExecutionProvider"])
-    assert {path: path.stat().st_mtime_ns for path in finished if path.name != "heldout.npz"} == {
-        path: changed_ns for path, changed_ns in finished.items() if path.name != "heldout.npz"
-    }
+        patched.setattr(whole_files.np, "savez", stop_within)
+        tiny_run(out, ["statistics"])
+    assert set(finished) == {path for path in out.rglob("*") if path.is_file()}
+    tiny_run(out, [*done, "statistics"])
+    assert np.load(out / "statistics-0.npz")["values"].shape[0] == 64
+    kept = {path: changed_ns for path, changed_ns in finished.items() if path.suffix in {".npz", ".ckpt"}}
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
 @pytest.mark.parametrize("name", ["takes-ravdess-0.npz", "adapted.npz", "voice.onnx"])
@@ -542,8 +543,10 @@ def test_intervals_are_those_of_all_other_figures_not_plain_percentiles():
     skill = np.repeat([0.0, 0.5, 1.0, 2.0, 3.0], 56)[:, None]
     logits = (rng.normal(size=(280, 7)) + skill * np.eye(7)[label])[None].astype(np.float32)
     names = np.arange(280).astype(str)
-    found = voice_scores.RecordingLogits(np.array(["clean"]), logits, np.zeros((1, 280), np.float32), label, speaker, names)
-    result = voice_scores.score(heard, 0, np.ones(N_EMOTIONS, dtype=bool))
+    found = voice_scores.RecordingLogits(
+        np.array(["clean"]), logits, np.zeros((1, 280), np.float32), label, speaker, names
+    )
+    result = voice_scores.score_condition(found, 0, np.ones(N_EMOTIONS, dtype=bool))
     probabilities = np.exp(logits[0]) / np.exp(logits[0]).sum(1, keepdims=True)
     expected = score(make_outcomes(names.tolist(), speaker.tolist(), [EMOTIONS[i] for i in label], probabilities)).uar
     assert result["uar_95"] == pytest.approx([expected.low, expected.high], abs=1e-4)

@@ -56,7 +56,7 @@ def pretrain_default(
     if unknown := [stage for stage in wanted if stage not in STAGES]:
         raise RecipeError(f"unknown stage {unknown[0]!r}, expected one of {', '.join(STAGES)}")
     face_run, voice_run, bundle = out / "face", out / "voice", out / "default"
-    if "faces" in wanted and not (face_run / "scores.json").exists():
+    if "faces" in wanted:
         pretrain_faces(ferplus, face_run)
     if "voice" in wanted:
         pretrain_voice(ravdess, nemo, voice_run, threads=threads)

@@ -22,7 +22,7 @@ class Targets:
     """What the two heads learn.
 
     Attributes:
-        fer2013: float32, shape (n, 7), distributions; all of it on one emotion where no elder network had a say.
+        fer2013: float32, shape (n, 7), distributions; all of it on one emotion but for soft targets.
         known: float32, shape (n,): 1 where FER2013's label is known, else 0.
         ferplus: float32, shape (n, 7), distributions.
         trust: float32, shape (n,), range 0..1: weight of each FER+ distribution.
@@ -44,15 +44,15 @@ class Targets:
         """The targets at an index tensor."""
         return Targets(self.fer2013[chosen], self.known[chosen], self.ferplus[chosen], self.trust[chosen])
 
-    def taught(self, said: Tensor, share: float) -> Targets:
-        """Let a network that was trained before have a say in FER2013's labels, which one person each has given.
+    def soften(self, soft_targets: Tensor, share: float) -> Targets:
+        """Mix teachers' soft targets into FER2013's labels, which one person each has given.
 
         Args:
-            said: its probabilities of these faces, float32, shape (n, 7).
-            share: of the new targets that it decides, 0..1 (Furlanello et al., "Born-again neural networks", ICML
+            soft_targets: the teachers' probabilities of these faces, float32, shape (n, 7).
+            share: of the soft targets in the new ones, 0..1 (Furlanello et al., "Born-again neural networks", ICML
                 2018).
         """
-        return replace(self, fer2013=self.fer2013.lerp(said, share))
+        return replace(self, fer2013=self.fer2013.lerp(soft_targets, share))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from moodreel.labels import N_EMOTIONS
 from moodreel.training.joint.material import Material
 from moodreel.training.joint.networks import ClipBatch
 
@@ -114,11 +113,3 @@ class Batches:
 
     def _sequence(self, item: ClipItem) -> Tensor:
         return self.material.frames(item.sequence) if isinstance(item.sequence, int) else item.sequence
-
-
-def class_weights(items: Sequence[ClipItem]) -> Tensor:
-    """Return weights that make every class count alike, float32 (7,); 1 on average over the clips."""
-    counts = np.bincount([item.label for item in items], minlength=N_EMOTIONS)
-    present = (counts > 0).sum()
-    weights = np.where(counts > 0, len(items) / (present * np.maximum(counts, 1)), 0.0)
-    return torch.as_tensor(weights, dtype=torch.float32)

@@ -16,10 +16,10 @@ from moodreel.training.fitting import (
     Course,
     Epochs,
     FitModule,
-    balance_classes,
     fit_module,
     scale_rate,
     schedule_rates,
+    weigh_classes,
 )
 from moodreel.training.voice.network import Batch, VoiceNet, collate
 from moodreel.training.voice.recipe import Schedule
@@ -42,7 +42,7 @@ def fit_voice(net: VoiceNet, source: ExampleSource, schedule: Schedule, seed: in
     """
     rng = np.random.default_rng([seed, 2])
     torch.manual_seed(seed)
-    class_weights = balance_classes(source.count_labels())
+    class_weights = weigh_classes(source.count_labels())
     sample = source.draw_sample(rng)
     batches = [collate(sample[start : start + 16]) for start in range(0, len(sample), 16)]
     net.eval().standardise(batches, schedule.first_block)

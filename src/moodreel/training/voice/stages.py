@@ -24,7 +24,7 @@ import torch
 from moodreel.errors import OutputError
 from moodreel.labels import EMOTIONS
 from moodreel.storage.cache import hash_file, make_key
-from moodreel.storage.whole_files import whole_file, write_text
+from moodreel.storage.whole_files import write_text
 from moodreel.training.backbones.whisper import fetch_origin, load_whisper
 from moodreel.training.fitting import load_fitted
 from moodreel.training.run_folder import begin_or_resume
@@ -241,9 +241,7 @@ class VoiceRun:
     def _train_final(self) -> None:
         path = self.out / "voice.onnx"
         if not path.exists():
-            pair = self._pair(self._tune("final"))
-            with whole_file(path) as whole:
-                export_voice(pair, whole)
+            export_voice(self._pair(self._tune("final")), path)
 
     def _write_scores(self) -> None:
         folds = [self.out / f"fold-{index}.npz" for index in range(len(split_folds(self.corpora.ravdess)))]
