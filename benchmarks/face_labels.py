@@ -15,7 +15,7 @@ import numpy as np
 
 from moodreel.bundle import load_bundle
 from moodreel.training.face.ferplus import FACE_SIDE, clean_faces, majority_labels, read_ferplus, split_holdout
-from moodreel.training.face.loss import Priors, Targets
+from moodreel.training.face.loss import FaceTargets, Priors
 from moodreel.training.face.network import CROP_SIDE
 from moodreel.training.face.recipe import FaceRecipe
 from moodreel.training.face.scores import score_labels
@@ -46,8 +46,8 @@ def main() -> None:
     train, valid = clean_faces(read_ferplus(arguments.data / "train.npz"), read_ferplus(arguments.data / "valid.npz"))
     recipe = FaceRecipe()
     fitted, _ = split_holdout(train, recipe.holdout, recipe.seed)
-    priors = Priors.of(Targets.of(fitted))
-    said = answer(arguments.model, valid.images)
+    priors = Priors.of(FaceTargets.of(fitted))
+    answers = answer(arguments.model, valid.images)
     rows = (
         ("FER2013", "logits", valid.fer2013, priors.fer2013),
         ("FER2013", "fer2013", valid.fer2013, priors.fer2013),
@@ -57,7 +57,7 @@ def main() -> None:
     print("| labels | output | prior | faces | accuracy | UAR |\n|---|---|---|---|---|---|")
     for labels, output, wanted, prior in rows:
         for share in PRIOR_SHARES:
-            found = score_labels(said[output] + share * prior.numpy(), wanted)
+            found = score_labels(answers[output] + share * prior.numpy(), wanted)
             print(f"| {labels} | {output} | {share:g} | {found.n} | {found.accuracy:.4f} | {found.uar:.4f} |")
 
 

@@ -64,7 +64,7 @@ class InputSpec:
     """What a joint network reads of a clip.
 
     Attributes:
-        frames: how frames are read; `None` where the network has no eyes.
+        frames: how frames are read; `None` where no frames are read.
         expressions: whether a pretrained face encoder describes the frames; its features then stand for them.
         beside: with `expressions`: whether the frames themselves go in beside them.
         functionals: whether openSMILE's IS10 functionals are computed.
@@ -87,7 +87,7 @@ class InputSpec:
     speeds: tuple[float, ...] = ()
 
     @property
-    def hears(self) -> bool:
+    def reads_sound(self) -> bool:
         """Whether sound is read."""
         return self.functionals or self.speech or self.descriptors
 

@@ -199,7 +199,7 @@ def _read_stretch(
     clip: Clip, spec: InputSpec, start_s: float, end_s: float
 ) -> tuple[list[Frame], npt.NDArray[np.float32]]:
     rate_hz = spec.frames.rate_hz if spec.frames else 0.0
-    sound_rate_hz = RATE_HZ if spec.hears else 0
+    sound_rate_hz = RATE_HZ if spec.reads_sound else 0
     frames: list[Frame] = []
     blocks = [np.zeros(0, np.float32)]
     for part in clip.stream(longest_side_px=ANALYSIS_SIDE_PX, frames_rate_hz=rate_hz, sound_rate_hz=sound_rate_hz):

@@ -185,7 +185,7 @@ def _find_keys(sample: Sample, spec: InputSpec, encoders: Encoders) -> ClipKeys:
     keys: dict[Part, str] = {}
     if spec.frames:
         keys["picture"] = make_key("picture", *content, spec_to_dict(spec.picture), face)
-    if spec.hears:
+    if spec.reads_sound:
         keys["sound"] = make_key("sound", *content, spec_to_dict(spec.sound), voice)
     return keys
 

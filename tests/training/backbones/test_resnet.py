@@ -147,7 +147,7 @@ def test_folders_that_are_not_cifar10_are_refused(tmp_path):
 
 def test_augmenting_shifts_and_mirrors_whole_pictures():
     images = torch.from_numpy(pictures(64)[0])
-    moved = cifar10.augment(images, torch.Generator().manual_seed(0))
+    moved = cifar10.augment_pictures(images, torch.Generator().manual_seed(0))
     assert moved.shape == images.shape and moved.dtype == torch.uint8
     centre, candidates = moved[:, :, 8:24, 8:24], []
     for source in (images, images.flip(3)):
@@ -160,8 +160,8 @@ def test_augmenting_shifts_and_mirrors_whole_pictures():
 
 def test_a_hole_covers_one_square_of_each_picture():
     white = torch.full((32, 3, 32, 32), 255, dtype=torch.uint8)
-    alone = cifar10.augment(white, torch.Generator().manual_seed(0))
-    holed = cifar10.augment(white, torch.Generator().manual_seed(0), hole_px=10)
+    alone = cifar10.augment_pictures(white, torch.Generator().manual_seed(0))
+    holed = cifar10.augment_pictures(white, torch.Generator().manual_seed(0), hole_px=10)
     changed = (holed != alone).any(1)
     covered = changed.sum((1, 2))
     assert covered.max() <= 100 and covered.float().mean() > 40  # some hang over the edge, or cover black
@@ -196,9 +196,9 @@ def test_weights_of_an_unknown_run_are_refused(tmp_path):
 def test_fusing_keeps_names_and_needs_a_compiler(monkeypatch):
     network, names = ResNet20(), list(ResNet20().state_dict())
     monkeypatch.setattr(machine.shutil, "which", lambda _: None)
-    machine.fuse(network)
+    machine.compile_network(network)
     assert network._compiled_call_impl is None
     monkeypatch.setattr(machine.shutil, "which", lambda _: "/usr/bin/g++")
-    machine.fuse(network)
+    machine.compile_network(network)
     assert network._compiled_call_impl is not None
     assert list(network.state_dict()) == names

@@ -209,7 +209,7 @@ def test_grey_network_agrees_with_the_colour_network_on_grey_pictures():
     colour, grey = mobilenet.MobileNet(TINY, in_channels=3), mobilenet.MobileNet(TINY)
     state = {name: value * 0.02 for name, value in mobilenet.convert_origin(toy_origin(TINY), TINY).items()}
     colour.load_state_dict(state)
-    grey.load_state_dict(mobilenet.to_grey(state))
+    grey.load_state_dict(mobilenet.convert_to_grey(state))
     pictures = 255 * torch.rand(2, 1, 33, 33)
     means = torch.tensor(mobilenet.BGR_MEANS)
     with torch.no_grad():
@@ -223,7 +223,7 @@ def test_origin_of_another_checksum_is_refused(tmp_path):
     for name in mobilenet.ORIGIN_SHA256:
         (tmp_path / name).write_bytes(b"foreign")
     with pytest.raises(CorpusError, match="sha256"):
-        mobilenet.fetch_origin(tmp_path)
+        mobilenet.fetch_mobilenet(tmp_path)
 
 
 def test_origin_is_extracted_from_a_tarball_by_name(tmp_path):
@@ -327,7 +327,8 @@ def test_augmentation_hangs_on_its_generator_alone():
     images = noise_faces(6).images
     before = images.copy()
     first, again, other = (
-        augment.augment(images, 33, augment.Augmentation(), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+        augment.augment_faces(images, 33, augment.Augmentation(), torch.Generator().manual_seed(seed))
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -338,7 +339,7 @@ def test_augmentation_hangs_on_its_generator_alone():
 def test_augmentation_turned_off_only_enlarges_and_mirrors():
     images = noise_faces(16).images
     nothing = augment.Augmentation(0, 0, 0, 0, 0, 0, 0, 0)
-    found = augment.augment(images, 97, nothing, torch.Generator().manual_seed(0))
+    found = augment.augment_faces(images, 97, nothing, torch.Generator().manual_seed(0))
     plain = face_network.enlarge(torch.from_numpy(images)[:, None].float(), 97)
     straight = (found - plain).abs().amax((1, 2, 3)) < 0.1
     mirrored = (found - plain.flip(3)).abs().amax((1, 2, 3)) < 0.1
@@ -352,16 +353,16 @@ def test_augmentation_turned_off_only_enlarges_and_mirrors():
 def test_normalisation_removes_light_and_contrast():
     pictures = 100 * torch.rand(2, 1, 33, 33)
     torch.testing.assert_close(
-        face_network.normalise(pictures), face_network.normalise(pictures + 80), atol=1e-3, rtol=1e-3
+        face_network.normalise_pictures(pictures), face_network.normalise_pictures(pictures + 80), atol=1e-3, rtol=1e-3
     )
-    bright, plain = face_network.normalise(2 * pictures), face_network.normalise(pictures)
+    bright, plain = face_network.normalise_pictures(2 * pictures), face_network.normalise_pictures(pictures)
     assert torch.corrcoef(torch.stack([bright.flatten(), plain.flatten()]))[0, 1] > 0.999
-    assert not face_network.normalise(torch.full((1, 1, 33, 33), 9.0)).any()
+    assert not face_network.normalise_pictures(torch.full((1, 1, 33, 33), 9.0)).any()
 
 
 def test_loss_ignores_unknown_labels_and_untrusted_votes():
     certain = torch.tensor([1.0, 0.0])
-    targets = face_loss.Targets(torch.eye(7)[[3, 0]], certain, torch.eye(7)[[3, 3]], certain)
+    targets = face_loss.FaceTargets(torch.eye(7)[[3, 0]], certain, torch.eye(7)[[3, 3]], certain)
     priors = face_loss.Priors(torch.zeros(7), torch.zeros(7))
     logits = torch.zeros(2, 7)
     logits[1, 3] = 9
@@ -370,7 +371,7 @@ def test_loss_ignores_unknown_labels_and_untrusted_votes():
 
 
 def test_soft_targets_decide_their_share_of_fer2013s_targets_alone():
-    targets = face_loss.Targets.of(toy_faces(4, 0))
+    targets = face_loss.FaceTargets.of(toy_faces(4, 0))
     soft_targets = torch.full((4, 7), 1 / 7)
     softened = targets.soften(soft_targets, 0.7)
     torch.testing.assert_close(softened.fer2013, 0.3 * targets.fer2013 + 0.1)
@@ -426,7 +427,7 @@ def test_each_generation_starts_and_learns_from_those_the_recipe_names(tmp_path,
     assert starts[0] is starts[1] is first
     assert starts[2] is starts[3] is nets[1]
     answers = [face.ask_teacher(face_fit.Teacher(net, 33), faces) for net in nets[:2]]
-    prior = face_loss.Priors.of(face_loss.Targets.of(faces)).fer2013
+    prior = face_loss.Priors.of(face_loss.FaceTargets.of(faces)).fer2013
     assert soft_targets[0] is None
     torch.testing.assert_close(soft_targets[1], (answers[0] + prior).softmax(1))
     torch.testing.assert_close(soft_targets[2], ((answers[0] + answers[1]) / 2 + prior).softmax(1))
@@ -468,7 +469,7 @@ def test_teachers_see_the_students_very_picture_at_their_own_size_straight_or_mi
     batches = face_fit.FaceBatches.of(
         tiny_recipe(), generation(is_consistent=True), toy_faces(32, 0), teachers=teachers
     )
-    pictures = face_network.normalise(255 * torch.rand(3, 1, 33, 33))
+    pictures = face_network.normalise_pictures(255 * torch.rand(3, 1, 33, 33))
     found = [batches.ask_teachers(pictures, torch.Generator().manual_seed(seed)) for seed in range(20)]
     assert all(targets.known.tolist() == targets.trust.tolist() == [1, 1, 1] for targets in found)
     views = [face_network.enlarge(pictures, teacher.side) for teacher in teachers]
@@ -500,7 +501,7 @@ def test_a_network_that_goes_on_answers_at_first_as_the_one_before(tmp_path):
 
 def test_priors_are_log_frequencies():
     faces = ferplus.Faces(np.zeros((4, 48, 48), np.uint8), votes_for(1, 4), np.array([3, 3, 3, 255], np.uint8))
-    priors = face_loss.Priors.of(face_loss.Targets.of(faces))
+    priors = face_loss.Priors.of(face_loss.FaceTargets.of(faces))
     np.testing.assert_allclose(priors.fer2013.exp().sum(), 1, rtol=1e-6)
     assert EMOTIONS[int(priors.fer2013.argmax())] == "happy"
     assert priors.fer2013[3] - priors.fer2013[0] == pytest.approx(np.log(3))

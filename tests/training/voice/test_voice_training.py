@@ -423,7 +423,7 @@ def test_missing_corpora_are_named(tmp_path):
         voice_recordings.find_nemo(tmp_path)
     (tmp_path / "broken.wav").write_bytes(b"nothing")
     with pytest.raises(CorpusError, match=r"broken\.wav"):
-        voice_recordings.read_sound(tmp_path / "broken.wav")
+        voice_recordings.read_recording(tmp_path / "broken.wav")
 
 
 def test_takes_are_kept_and_belong_to_their_recordings(tmp_path):
@@ -579,7 +579,7 @@ def test_a_failed_download_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(whisper.subprocess, "run", lambda *args, **kwargs: Failed)
     with pytest.raises(MoodreelError, match="no network"):
-        whisper.fetch_origin(tmp_path)
+        whisper.fetch_whisper(tmp_path)
 
 
 def test_quantised_weights_come_back_under_their_names(tmp_path):

@@ -24,7 +24,7 @@ from torch.nn import functional
 from moodreel.errors import CorpusError
 from moodreel.training.backbones.resnet import IMAGE_MEAN, ResNet20, normalise_images, save_onnx_weights
 from moodreel.training.fitting import CHECKPOINT, Course, Epochs, FitModule, fit_module, schedule_one_cycle
-from moodreel.training.machine import choose_precision, fuse
+from moodreel.training.machine import choose_precision, compile_network
 from moodreel.training.run_folder import begin_or_resume
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -34,7 +34,7 @@ PYTHON_FILES = {"train": tuple(f"data_batch_{n}" for n in range(1, 6)), "test": 
 
 
 @dataclass(frozen=True)
-class Pictures:
+class CifarPictures:
     """Labelled pictures.
 
     Attributes:
@@ -76,7 +76,7 @@ class CifarSettings:
     fused: bool = True
 
 
-def read_cifar10(source: Path, split: str) -> Pictures:
+def read_cifar10(source: Path, split: str) -> CifarPictures:
     """Read one split of CIFAR-10 in any of the forms it is passed around in.
 
     Args:
@@ -101,14 +101,14 @@ def read_cifar10(source: Path, split: str) -> Pictures:
     )
 
 
-def _read_zip(source: Path, split: str) -> Pictures:
+def _read_zip(source: Path, split: str) -> CifarPictures:
     with zipfile.ZipFile(source) as archive:
         names = sorted(name for name in archive.namelist() if name.startswith(f"{split}/") and not name.endswith("/"))
         pairs = [(_read_picture(io.BytesIO(archive.read(name)), name), Path(name).parent.name) for name in names]
     return _label(pairs, f"{source}:{split}")
 
 
-def _read_folders(folder: Path) -> Pictures:
+def _read_folders(folder: Path) -> CifarPictures:
     paths = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
     return _label([(_read_picture(path, str(path)), path.parent.name) for path in paths], str(folder))
 
@@ -124,17 +124,17 @@ def _read_picture(file: IO[bytes] | Path, name: str) -> NDArray[np.uint8]:
     return pixels
 
 
-def _label(pairs: list[tuple[NDArray[np.uint8], str]], source: str) -> Pictures:
+def _label(pairs: list[tuple[NDArray[np.uint8], str]], source: str) -> CifarPictures:
     unknown = sorted({name for _, name in pairs} - set(CLASSES))
     if unknown or not pairs:
         found = f"unknown class {unknown[0]!r}" if unknown else "no pictures"
         raise CorpusError(f"{source}: {found}: expected folders named {', '.join(CLASSES)}")
     images = np.stack([pixels for pixels, _ in pairs]).transpose(0, 3, 1, 2)
     labels = torch.tensor([CLASSES.index(name) for _, name in pairs])
-    return Pictures(torch.from_numpy(np.ascontiguousarray(images)), labels)
+    return CifarPictures(torch.from_numpy(np.ascontiguousarray(images)), labels)
 
 
-def _read_python_tar(source: Path, split: str) -> Pictures:
+def _read_python_tar(source: Path, split: str) -> CifarPictures:
     parts = {}
     with tarfile.open(source) as archive:
         for member in archive:
@@ -161,27 +161,27 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
-def _read_batch(file: IO[bytes]) -> Pictures:
+def _read_batch(file: IO[bytes]) -> CifarPictures:
     try:
         batch = _ArraysOnly(file, encoding="bytes").load()
         images = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, SIDE_PX, SIDE_PX)
         labels = torch.tensor([int(label) for label in batch[b"labels"]])
     except Exception as error:  # a hostile or cut pickle raises whatever it likes
         raise CorpusError(f"not a batch of CIFAR-10's python version: {error}") from error
-    return Pictures(torch.from_numpy(images.copy()), labels)
+    return CifarPictures(torch.from_numpy(images.copy()), labels)
 
 
-def _describe(pictures: Pictures) -> dict[str, Any]:
+def _describe(pictures: CifarPictures) -> dict[str, Any]:
     """Say which pictures these are, as JSON types."""
     content = hashlib.sha256(pictures.images.numpy().tobytes() + pictures.labels.numpy().tobytes())
     return {"n_pictures": len(pictures.labels), "sha256": content.hexdigest()}
 
 
-def _join(parts: list[Pictures]) -> Pictures:
-    return Pictures(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+def _join(parts: list[CifarPictures]) -> CifarPictures:
+    return CifarPictures(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
 
 
-def augment(images: Tensor, generator: torch.Generator, hole_px: int = 0) -> Tensor:
+def augment_pictures(images: Tensor, generator: torch.Generator, hole_px: int = 0) -> Tensor:
     """Shift each picture by up to 4 pixels (black comes in), mirror every second one, and cover a square of it.
 
     Args:
@@ -211,15 +211,15 @@ def _cut_out(images: Tensor, hole_px: int, generator: torch.Generator) -> Tensor
     return torch.where(inside[:, None], round(255 * sum(IMAGE_MEAN) / 3), images)
 
 
-def draw_epoch(pictures: Pictures, settings: CifarSettings, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def draw_epoch(pictures: CifarPictures, settings: CifarSettings, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Draw shuffled, augmented batches, the same for the same seed and epoch whatever ran before."""
     generator = torch.Generator().manual_seed(settings.seed * 1000 + epoch)
     order = torch.randperm(len(pictures.labels), generator=generator)
     for chosen in torch.split(order, settings.batch_size)[: _count_steps(pictures, settings)]:
-        yield augment(pictures.images[chosen], generator, settings.hole_px), pictures.labels[chosen]
+        yield augment_pictures(pictures.images[chosen], generator, settings.hole_px), pictures.labels[chosen]
 
 
-def _count_steps(pictures: Pictures, settings: CifarSettings) -> int:
+def _count_steps(pictures: CifarPictures, settings: CifarSettings) -> int:
     return max(1, len(pictures.labels) // settings.batch_size)
 
 
@@ -234,7 +234,7 @@ class CifarModule(FitModule):
         super().__init__(network, "ResNet-20")
         self.settings = settings
         if settings.fused:
-            fuse(self.network)
+            compile_network(self.network)
 
     def measure_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Return the smoothed cross-entropy of one batch."""
@@ -256,7 +256,7 @@ class CifarModule(FitModule):
         return schedule_one_cycle(optimizer, settings.learning_rate, n_steps, rising=0.2)
 
 
-def measure_accuracy(network: ResNet20, pictures: Pictures) -> float:
+def measure_accuracy(network: ResNet20, pictures: CifarPictures) -> float:
     """Return the share of pictures classified rightly, 0-1."""
     network.eval()
     with torch.inference_mode():

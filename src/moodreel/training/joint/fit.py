@@ -25,7 +25,7 @@ from moodreel.storage.cache import make_key
 from moodreel.training.fitting import CHECKPOINT, check_losses, read_checkpoint, weigh_classes
 from moodreel.training.joint.batches import Batches, ClipItem
 from moodreel.training.joint.material import Material
-from moodreel.training.joint.networks import Answers, ClipBatch, JointNetwork, ResNetEncoder, build_network
+from moodreel.training.joint.networks import Answers, ClipBatch, JointNet, ResNetEncoder, build_network
 from moodreel.training.joint.recipe import Recipe
 from moodreel.training.lightning_noise import hush_lightning
 from moodreel.training.machine import Precision, choose_precision
@@ -80,7 +80,7 @@ class Fitted:
         curve: one row an epoch.
     """
 
-    network: JointNetwork
+    network: JointNet
     learning_rate: float
     curve: tuple[Epoch, ...]
 
@@ -90,7 +90,7 @@ class JointModule(lightning.LightningModule):
 
     class_weights: Tensor
 
-    def __init__(self, network: JointNetwork, material: Material, sides: Sides, recipe: Recipe, seed: int) -> None:
+    def __init__(self, network: JointNet, material: Material, sides: Sides, recipe: Recipe, seed: int) -> None:
         super().__init__()
         self.network = network
         self.material = material
@@ -239,26 +239,32 @@ def measure_uar(labels: npt.NDArray[np.int64], logits: npt.NDArray[np.float32]) 
 
 
 def build(
-    recipe: Recipe, n_video: int, n_audio: int, n_looks: int = 0, encoder: ResNetEncoder | None = None
-) -> JointNetwork:
+    recipe: Recipe, n_video: int, n_audio: int, n_picture_scores: int = 0, encoder: ResNetEncoder | None = None
+) -> JointNet:
     """Build a recipe's network.
 
     Args:
         recipe: the recipe.
         n_video: features a frame, after the frame map.
         n_audio: sound features a clip, after the projection.
-        n_looks: class scores of the picture as a whole; 0 for none.
+        n_picture_scores: class scores of the picture as a whole; 0 for none.
         encoder: the frame encoder where frames are encoded in every step; `None` where they already are.
     """
     if encoder is not None and recipe.video is not None and recipe.video.frozen:
         encoder.requires_grad_(False)
     return build_network(
-        recipe.video, recipe.audio, recipe.head, n_video=n_video, n_audio=n_audio, n_looks=n_looks, encoder=encoder
+        recipe.video,
+        recipe.audio,
+        recipe.head,
+        n_video=n_video,
+        n_audio=n_audio,
+        n_picture_scores=n_picture_scores,
+        encoder=encoder,
     )
 
 
 def fit_network(
-    network: JointNetwork,
+    network: JointNet,
     material: Material,
     sides: Sides,
     recipe: Recipe,
@@ -346,7 +352,7 @@ def _keep_best(module: JointModule, out: Path, recipe: Recipe) -> None:
 
 
 def predict_log_probabilities(
-    networks: Sequence[JointNetwork], material: Material, items: Sequence[ClipItem]
+    networks: Sequence[JointNet], material: Material, items: Sequence[ClipItem]
 ) -> npt.NDArray[np.float64]:
     """Return what networks say of clips, averaged: log-probabilities, shape (n, 7).
 

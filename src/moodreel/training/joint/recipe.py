@@ -25,7 +25,7 @@ SPEECH = "speech"
 
 @dataclass(frozen=True)
 class VideoRecipe:
-    """The eyes: ResNet-20 over single frames and the LSTM over what it gives.
+    """The picture branch: ResNet-20 over single frames and the LSTM over what it gives.
 
     Attributes:
         weights: `cifar10` (shipped with the package), `none` (random), a file (`.onnx` out of `pretrain cifar10`, or a
@@ -74,7 +74,7 @@ class VideoRecipe:
 
 @dataclass(frozen=True)
 class AudioRecipe:
-    """The ears: functionals, projected by LDA, and a dense network.
+    """The sound branch: functionals, projected by LDA, and a dense network.
 
     Attributes:
         source: what is projected: openSMILE's functionals (`opensmile`), feature files that came with the corpus
@@ -115,7 +115,7 @@ class AudioRecipe:
 
 @dataclass(frozen=True)
 class HeadRecipe:
-    """What stands on top of eyes and ears.
+    """What stands on top of the two branches.
 
     Attributes:
         dense: widths of the dense layers in front of the softmax.
@@ -184,8 +184,8 @@ class Recipe:
         longest_s: what of a clip lies beyond is left out, seconds.
         encoders: name or folder of the bundle whose networks describe faces and speech, where the recipe asks for that.
         frames: how frames are read; needed with `video`.
-        video: the eyes; `null` for a network of sound alone.
-        audio: the ears; `null` for a network of pictures alone.
+        video: the picture branch; `null` for a network of sound alone.
+        audio: the sound branch; `null` for a network of pictures alone.
         head: what joins them.
         fit: how the network is fitted.
     """
@@ -224,11 +224,11 @@ class Recipe:
         An encoder that is trained reads frames anew in every step; its start is drawn by `seed`.
         """
         video, audio = self.video, self.audio
-        eyes = video and (
+        encoded = video and (
             video.weights, video.expressions, video.frozen, video.stages, video.cells, video.grey, video.scores,
             video.mirrored,
         )  # fmt: skip
-        return repr((self.inputs, self.encoders, self.seed, eyes, audio and audio.source))
+        return repr((self.inputs, self.encoders, self.seed, encoded, audio and audio.source))
 
     @property
     def fingerprint(self) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from moodreel.labels import N_EMOTIONS
 from moodreel.storage.whole_files import write_arrays
 from moodreel.training.voice.network import VoiceNet
-from moodreel.training.voice.recordings import Recording, read_sound
+from moodreel.training.voice.recordings import Recording, read_recording
 from moodreel.training.voice.scores import mix_background
 from moodreel.voice.speech import CHUNK_S, RATE_HZ, Float32, extract_speech, pool_windows, trim_silence
 
@@ -103,7 +103,7 @@ def measure_statistics(net: VoiceNet, recordings: Sequence[Recording], seed: int
     """
     clean, mixed = [], []
     for place, recording in enumerate(recordings):
-        sound = read_sound(recording.path)[: int(CHUNK_S * RATE_HZ)]
+        sound = read_recording(recording.path)[: int(CHUNK_S * RATE_HZ)]
         rng = np.random.default_rng([seed, place, 7])
         clean.append(_pool(net, sound))
         mixed.append(_pool(net, mix_background(sound, BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))], [], rng)))

@@ -18,7 +18,7 @@ from moodreel.metrics import Interval, make_outcomes, score as measure
 from moodreel.recognition.fusion import log_softmax
 from moodreel.storage.whole_files import write_arrays
 from moodreel.training.voice import augment
-from moodreel.training.voice.recordings import Recording, list_known, read_sound
+from moodreel.training.voice.recordings import Recording, list_known, read_recording
 from moodreel.voice.speech import CHUNK_S, RATE_HZ, Float32, extract_speech, pool_windows, trim_silence
 
 CONDITIONS = ("clean", "babble 10 dB", "babble 0 dB", "music 10 dB", "music 0 dB")
@@ -82,7 +82,7 @@ def predict_recordings(
         seed: together with a recording's place decides the backgrounds.
     """
     conditions = conditions or CONDITIONS
-    sounds = [read_sound(recording.path)[: int(CHUNK_S * RATE_HZ)] for recording in recordings]
+    sounds = [read_recording(recording.path)[: int(CHUNK_S * RATE_HZ)] for recording in recordings]
     speakers = np.array([recording.speaker for recording in recordings])
     logits = np.zeros((len(conditions), len(sounds), N_EMOTIONS), dtype=np.float32)
     snr_db = np.zeros((len(conditions), len(sounds)), dtype=np.float32)

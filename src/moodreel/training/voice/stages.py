@@ -25,7 +25,7 @@ from moodreel.errors import OutputError
 from moodreel.labels import EMOTIONS
 from moodreel.storage.cache import hash_file, make_key
 from moodreel.storage.whole_files import write_text
-from moodreel.training.backbones.whisper import fetch_origin, load_whisper
+from moodreel.training.backbones.whisper import fetch_whisper, load_whisper
 from moodreel.training.fitting import load_fitted
 from moodreel.training.run_folder import begin_or_resume
 from moodreel.training.voice import examples as voice_examples
@@ -258,7 +258,7 @@ class VoiceRun:
         write_text(self.out / "scores.json", json.dumps(scores, indent=2) + "\n")
 
     def _new_net(self) -> VoiceNet:
-        return VoiceNet(load_whisper(fetch_origin(self.out), self.recipe.n_blocks))
+        return VoiceNet(load_whisper(fetch_whisper(self.out), self.recipe.n_blocks))
 
     def _adapted_net(self) -> VoiceNet:
         """The encoder adapted on nEMO under fresh heads: nEMO's know nothing of disgust."""

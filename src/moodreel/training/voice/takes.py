@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from moodreel.errors import CorpusError
 from moodreel.storage.whole_files import write_arrays
 from moodreel.training.voice import augment
-from moodreel.training.voice.recordings import Recording, read_sound
+from moodreel.training.voice.recordings import Recording, read_recording
 from moodreel.voice.speech import (
     CHUNK_S,
     FRAMES_PER_TOKEN,
@@ -52,7 +52,7 @@ def make_take(recording: Recording, n_copies: int, seed: int) -> Take:
     Raises:
         CorpusError: it cannot be decoded.
     """
-    sound = _limit_length(read_sound(recording.path))
+    sound = _limit_length(read_recording(recording.path))
     power = measure_power(sound)
     first, last = find_speech(power)
     rng = np.random.default_rng([seed, *recording.path.stem.encode()])
