@@ -79,7 +79,7 @@ def group_problems(failures: Iterable[tuple[str, Path]]) -> tuple[CorpusProblem,
 def keep_one_form(
     samples: Iterable[Sample], take_of: Callable[[Sample], str] = lambda sample: sample.clip_id
 ) -> tuple[tuple[Sample, ...], tuple[CorpusProblem, ...]]:
-    """Keep one file a take where a corpus holds several: video rather than sound alone, then the first path.
+    """Keep one file per take where a corpus holds several: video rather than sound alone, then the first path.
 
     CREMA-D ships each take as FLV, WAV and MP3, RAVDESS with and without its other track; used together they would
     stand on both sides of a split or count twice.

@@ -1,7 +1,7 @@
 """What a bundle answered to each clip of a corpus, kept clip by clip in a file, so that an interrupted run goes on.
 
-The file is JSON Lines: a first line that says what is being evaluated, then one line a clip. A line that a kill cut off
-is dropped when the file is opened again.
+The file is JSON Lines: a first line that says what is being evaluated, then one line per clip. A line that a kill cut
+off is dropped when the file is opened again.
 """
 
 from __future__ import annotations

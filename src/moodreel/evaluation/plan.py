@@ -38,7 +38,7 @@ class Plan:
         model: what the evaluation is called after: the bundle's title, or the folder of folds.
         corpus: the corpus.
         protocol: which clips of it, in words.
-        parts: one for a bundle; one a fold for a folder of folds.
+        parts: one for a bundle; one per fold for a folder of folds.
         not_covered: clips of the corpus that no fold left out, so that no bundle can be asked about them.
     """
 

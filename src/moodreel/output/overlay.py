@@ -42,7 +42,7 @@ def write_overlay(clip: Path, prediction: Prediction, path: Path) -> None:
     Args:
         clip: the clip that was predicted.
         prediction: its prediction.
-        path: the MP4 file to write: h264 at up to 960 pixels and 25 frames a second, aac mono at 16 kHz.
+        path: the MP4 file to write: h264 at up to 960 pixels and 25 frames per second, aac mono at 16 kHz.
 
     Raises:
         MediaError: the clip holds no picture, or the overlay cannot be encoded.

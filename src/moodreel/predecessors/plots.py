@@ -37,7 +37,7 @@ def draw_part(name: str, fitted: FittedPart, classifier: Any, folder: Path) -> N
     elif isinstance(encoder, MouthEncoder):
         _save(_draw_words(encoder), folder / f"{name}.png", "mouth words, four of each of 4x4 cells")
     elif isinstance(encoder, MotionEncoder):
-        _save(_draw_motion(encoder), folder / f"{name}.png", "filters over time: frames 1, 5 and 9 of 9 a row")
+        _save(_draw_motion(encoder), folder / f"{name}.png", "filters over time: frames 1, 5 and 9 of 9 per row")
     elif hasattr(classifier, "rbms_"):
         _draw_units(classifier, folder / f"{name}.png")
     elif hasattr(classifier, "separation_"):

@@ -49,7 +49,7 @@ class FrameSpec:
         framing: `whole` (the whole frame, squeezed to a square, as the paper has it), `face` (an aligned crop) or
             `frontal` (a crop whose foreshortening is undone as well).
         side_px: side of the square.
-        rate_hz: frames a second; a clip with fewer gives all it has.
+        rate_hz: frames per second; a clip with fewer gives all it has.
         face_threshold: least score of the face detector, 0-1; low for drawn faces, which it was not taught.
     """
 

@@ -123,7 +123,7 @@ def read_scores(out: Path, split: Split) -> dict[str, Any] | None:
 
 
 def describe_split(split: Split) -> dict[str, Any]:
-    """Say what a split was, as JSON types; two of one description have the same clips, labels and speakers a side."""
+    """Say what a split was, as JSON types; two of one description have the same clips, labels and speakers per side."""
     sides = {side: getattr(split, side) for side in ("train", "valid", "test")}
     corpora = {sample.corpus for samples in sides.values() for sample in samples}
     return {

@@ -61,7 +61,7 @@ class DeepBeliefNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             learning_rate: of RMSProp.
             dropout: share of hidden units dropped in fine-tuning, 0-1.
             max_norm: bound on the norm of the weights into each unit.
-            batch_size: rows a step of fine-tuning.
+            batch_size: rows per step of fine-tuning.
             seed: of weights, order, sampling and dropout.
         """
         self.n_hidden = n_hidden

@@ -61,7 +61,7 @@ class Batches:
         Args:
             material: where frames that are not held are read.
             items: the clips.
-            batch_size: clips a step, over all processes.
+            batch_size: clips per step, over all processes.
             seed: of the shuffle and of lost modalities; `None` keeps order and clips as they are, and the last batch
                 may be smaller.
             modality_dropout: chance that a clip loses its picture, and as much that it loses its sound.

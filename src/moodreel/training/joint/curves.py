@@ -13,7 +13,7 @@ def plot_curves(curves: Sequence[Sequence[Epoch]], path: Path) -> None:
     """Draw the loss of the training and validation clips, and the validation UAR.
 
     Args:
-        curves: one a network.
+        curves: one per network.
         path: PNG to write.
     """
     import matplotlib

@@ -77,7 +77,7 @@ class Fitted:
     Attributes:
         network: with the weights of the epoch that was kept.
         learning_rate: the one drawn.
-        curve: one row an epoch.
+        curve: one row per epoch.
     """
 
     network: JointNet
@@ -245,8 +245,8 @@ def build(
 
     Args:
         recipe: the recipe.
-        n_video: features a frame, after the frame map.
-        n_audio: sound features a clip, after the projection.
+        n_video: features per frame, after the frame map.
+        n_audio: sound features per clip, after the projection.
         n_picture_scores: class scores of the picture as a whole; 0 for none.
         encoder: the frame encoder where frames are encoded in every step; `None` where they already are.
     """

@@ -47,7 +47,7 @@ class Maps:
 
 @dataclass(frozen=True)
 class ModalityFeatures:
-    """One vector a clip that LDA is fitted on, and how.
+    """One vector per clip that LDA is fitted on, and how.
 
     Attributes:
         name: of the modality.

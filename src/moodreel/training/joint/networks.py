@@ -88,7 +88,7 @@ class ResNetEncoder(nn.Module):
         self.grey = grey
 
     def width(self, side_px: int) -> int:
-        """Return the features a frame."""
+        """Return the features per frame."""
         n_cells = self.cells or -(-side_px // 2 ** (self.stages - 1))
         return STAGE_WIDTHS[self.stages - 1] * n_cells**2
 
@@ -183,7 +183,7 @@ def _statistics(outputs: Tensor, mask: Tensor) -> Tensor:
 
 
 class DenseBranch(nn.Module):
-    """Dense layers, each with ReLU and dropout, over a vector a clip; with `skip` the vector goes on beside them."""
+    """Dense layers, each with ReLU and dropout, over a vector per clip; with `skip` the vector goes on beside them."""
 
     def __init__(self, n_in: int, widths: Sequence[int], dropout: float, *, skip: bool = False) -> None:
         super().__init__()
@@ -336,8 +336,8 @@ def build_network(
         video: the picture branch, or `None`.
         audio: the sound branch, or `None`.
         head: what joins them.
-        n_video: features a frame.
-        n_audio: sound features a clip.
+        n_video: features per frame.
+        n_audio: sound features per clip.
         n_picture_scores: class scores of the picture as a whole; 0 for none.
         encoder: the frame encoder where it is trained too.
     """

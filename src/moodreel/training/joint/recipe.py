@@ -39,7 +39,7 @@ class VideoRecipe:
         grey: whether ResNet-20 sees grey pictures of one mean and contrast instead of colours.
         centre: `none`; `both` appends to each feature its difference from the clip's mean; `only` keeps the difference.
         scale: whether features are brought to mean 0 and deviation 1 over the training frames.
-        reduced: features a frame after a principal component projection; 0 for none.
+        reduced: features per frame after a principal component projection; 0 for none.
         width: units of each LSTM layer.
         layers: stacked LSTM layers.
         both_ways: whether each layer also runs backwards.
@@ -89,7 +89,7 @@ class AudioRecipe:
         scale: whether functionals are brought to mean 0 and deviation 1 first.
         limit: with `scale`, how many deviations a functional may go out before it is held; 0 for no limit.
         squash: whether features are squashed first: linear near their median, logarithmic far out.
-        scores: whether the dense layers read a score a class, made of the subspace, instead of its coordinates.
+        scores: whether the dense layers read a score per class, made of the subspace, instead of its coordinates.
         cross_fit: training clips are projected by an LDA fitted without their own speaker, in so many parts; 0: the
             one LDA that saw them. Needs `scores`: coordinates of different fits cannot stand for each other.
         dense: widths of the dense layers.
@@ -146,7 +146,7 @@ class FitRecipe:
         momentum: of SGD.
         weight_decay: of either.
         schedule: `constant` or `cosine` (to zero over `epochs`).
-        batch_size: clips a step.
+        batch_size: clips per step.
         epochs: passes over the training clips.
         patience: epochs without a better validation UAR after which fitting stops; 0 for never. The best epoch is kept.
         class_weights: whether rare classes weigh more in the loss.

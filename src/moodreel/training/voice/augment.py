@@ -1,7 +1,7 @@
 """What happens to a voice before it reaches us: other speed, room, telephone, codec; and the sounds that lie under it.
 
 Two kinds of functions. Those on sound (mono float32 at 16 kHz, shape (n_samples,), full scale 1.0) are slow and run
-once a clip, before training. Those on mel power (float32, shape (80, n_frames), from
+once per clip, before training. Those on mel power (float32, shape (80, n_frames), from
 `moodreel.voice.speech.measure_power`) cost next to nothing and run at every step: the powers of unrelated sounds add,
 so a background is mixed in there.
 

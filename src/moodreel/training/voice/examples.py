@@ -144,7 +144,7 @@ class ExampleMaker:
         background: Float32,
         rng: Generator,
     ) -> Example:
-        """Weigh two windows a part: the whole of it and a random stretch of it."""
+        """Weigh two windows per part: the whole of it and a random stretch of it."""
         prepared = prepare_speech(speech + background)
         windows = [
             window for start_s, end_s in spans for window in ((start_s, end_s), _draw_window(start_s, end_s, rng))

@@ -1,4 +1,4 @@
-"""Takes: what is slow, done once a clip: decoding, trimming and degraded copies, whose mel power is kept."""
+"""Takes: what is slow, done once per clip: decoding, trimming and degraded copies, whose mel power is kept."""
 
 from __future__ import annotations
 
