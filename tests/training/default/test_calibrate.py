@@ -142,7 +142,7 @@ def rebuild_stages(out, *stages):
 
 def test_a_new_network_needs_a_new_calibration(tmp_path, monkeypatch):
     """The fusion that shipped was chosen with a face network four networks ago: the bundle must refuse that."""
-    monkeypatch.setattr(rebuild, "_list_heard", lambda *_: None)
+    monkeypatch.setattr(rebuild, "_list_training_clips", lambda *_: None)
     face_run, _ = write_runs(tmp_path)
     rebuild_stages(tmp_path, "calibrate", "bundle")
     before = read_fusion(load_bundle(tmp_path / "default").section("fusion"))
