@@ -2,7 +2,7 @@
 
     python benchmarks/encode_speed.py [--threads 2] [--seconds 4]
 
-Prints one row a choice of frames: frames a second, seconds a clip, and the process's peak memory so far.
+Prints one row a choice of frames: frames per second, seconds per clip, and the process's peak memory so far.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Choice:
     Attributes:
         name: in words.
         side_px: side of a frame.
-        rate_hz: frames a second of clip.
+        rate_hz: frames per second of clip.
         cells: see `VideoRecipe`.
         stages: see there.
     """
@@ -48,7 +48,7 @@ CHOICES = (
 
 
 def measure_rate(choice: Choice, dtype: torch.dtype) -> float:
-    """Return the frames a second that are encoded."""
+    """Return the frames per second that are encoded."""
     encoder = ResNetEncoder(ResNet20(), choice.cells, stages=choice.stages).eval().to(memory_format=torch.channels_last)
     frames = torch.randint(0, 256, (BATCH_FRAMES, choice.side_px, choice.side_px, 3), dtype=torch.uint8)
     n_frames, begun_s = 0, 0.0
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="length of the clip that costs are stated for")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print("| frames | type | frames a second | s a clip | peak memory, MB |\n|---|---|---|---|---|")
+    print("| frames | type | frames per second | s per clip | peak memory, MB |\n|---|---|---|---|---|")
     for choice in CHOICES:
         for dtype in (torch.float32, torch.bfloat16):
             rate = measure_rate(choice, dtype)

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from moodreel.bundle import load_bundle
-from moodreel.training.face.ferplus import FACE_SIDE, clean_faces, majority_labels, read_faces, split_holdout
-from moodreel.training.face.loss import Priors, Targets
+from moodreel.training.face.ferplus import FACE_SIDE, clean_faces, majority_labels, read_ferplus, split_holdout
+from moodreel.training.face.loss import FaceTargets, Priors
 from moodreel.training.face.network import CROP_SIDE
 from moodreel.training.face.recipe import FaceRecipe
-from moodreel.training.face.scores import score
+from moodreel.training.face.scores import score_labels
 from moodreel.training.greys import LUMA
 
 OUTPUTS = ["logits", "fer2013", "ferplus"]
@@ -43,11 +43,11 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="default")
     arguments = parser.parse_args()
-    train, valid = clean_faces(read_faces(arguments.data / "train.npz"), read_faces(arguments.data / "valid.npz"))
+    train, valid = clean_faces(read_ferplus(arguments.data / "train.npz"), read_ferplus(arguments.data / "valid.npz"))
     recipe = FaceRecipe()
     fitted, _ = split_holdout(train, recipe.holdout, recipe.seed)
-    priors = Priors.of(Targets.of(fitted))
-    said = answer(arguments.model, valid.images)
+    priors = Priors.of(FaceTargets.of(fitted))
+    answers = answer(arguments.model, valid.images)
     rows = (
         ("FER2013", "logits", valid.fer2013, priors.fer2013),
         ("FER2013", "fer2013", valid.fer2013, priors.fer2013),
@@ -57,7 +57,7 @@ def main() -> None:
     print("| labels | output | prior | faces | accuracy | UAR |\n|---|---|---|---|---|---|")
     for labels, output, wanted, prior in rows:
         for share in PRIOR_SHARES:
-            found = score(said[output] + share * prior.numpy(), wanted)
+            found = score_labels(answers[output] + share * prior.numpy(), wanted)
             print(f"| {labels} | {output} | {share:g} | {found.n} | {found.accuracy:.4f} | {found.uar:.4f} |")
 
 

@@ -144,7 +144,7 @@ def consume(clip: Path, voice: Any, detector: FaceDetector | None) -> None:
 
 
 def write_clip(path: Path, seconds: int, size: tuple[int, int]) -> Path:
-    """Write a clip of one moving face with a voice, h264 and aac at 30 frames a second."""
+    """Write a clip of one moving face with a voice, h264 and aac at 30 frames per second."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=RATE_HZ, options={"preset": "fast", "crf": "21"})
         video.width, video.height, video.pix_fmt = *size, "yuv420p"

@@ -92,7 +92,7 @@ def _resident_mb(pid: str) -> float:
 def print_loads(address: str, clip: tuple[str, bytes], requests: int) -> None:
     """Measure and print throughput and waits."""
     load(address, clip, STEADY_CLIENTS, STEADY_CLIENTS)  # all workers have started
-    print("| clients | clips a second | p50, s | p95, s |\n|---|---|---|---|")
+    print("| clients | clips per second | p50, s | p95, s |\n|---|---|---|---|")
     for clients in CLIENTS:
         one = load(address, clip, clients, requests)
         row = f"| {clients} | {one.rate_hz:.2f} | {statistics.median(one.waits_s):.2f} | {one.quantile_s(0.95):.2f} |"

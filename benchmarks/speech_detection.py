@@ -182,14 +182,14 @@ def make_chord(n_samples: int, rng: Generator) -> npt.NDArray[np.float64]:
 
 
 def make_beeps(n_samples: int, rng: Generator) -> npt.NDArray[np.float64]:
-    """Make a tone that goes on and off one to five times a second."""
+    """Make a tone that goes on and off one to five times per second."""
     period = RATE_HZ / rng.uniform(0.8, 5)
     gate = (np.arange(n_samples) % period) < period * rng.uniform(0.3, 0.7)
     return make_tone(n_samples, rng) * np.convolve(gate, np.hanning(160) / 80, "same")
 
 
 def make_melody(n_samples: int, rng: Generator) -> npt.NDArray[np.float64]:
-    """Make decaying notes, one to five a second."""
+    """Make decaying notes, one to five per second."""
     melody = np.zeros(n_samples)
     root_hz, decay, n_harmonics = rng.uniform(130, 500), rng.uniform(1.5, 8), int(rng.integers(1, 9))
     for start in np.arange(0, n_samples, RATE_HZ / rng.uniform(1, 5)).astype(int):
@@ -242,7 +242,7 @@ def make_clicks(n_samples: int, rng: Generator) -> npt.NDArray[np.float64]:
 
 
 def make_steps(n_samples: int, rng: Generator) -> npt.NDArray[np.float64]:
-    """Make steps, heel and toe, two a second."""
+    """Make steps, heel and toe, two per second."""
     heels = np.arange(0, n_samples, RATE_HZ / rng.uniform(1.4, 2.6)).astype(int)
     starts = np.sort(np.concatenate([heels, heels + int(rng.uniform(0.06, 0.12) * RATE_HZ)]))
     tilt = rng.uniform(0.3, 1)

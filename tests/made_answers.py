@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moodreel.evaluation.answers import ClipAnswer, Said
+from moodreel.evaluation.answers import ClipAnswer, ModalityAnswer
 from moodreel.labels import EMOTIONS
 
 
@@ -24,8 +24,8 @@ def make_answers(n=210, n_speakers=6, seed=0, both=True):
                 duration_s=1.0 + i % 10,
                 probabilities=tuple(fused if both else voice),
                 abstained=bool(fused.max() < 0.4),
-                face=Said("ok", tuple(face)) if both else Said("no_face", None),
-                voice=Said("ok", tuple(voice)),
+                face=ModalityAnswer("ok", tuple(face)) if both else ModalityAnswer("no_face", None),
+                voice=ModalityAnswer("ok", tuple(voice)),
             )
         )
     return answers

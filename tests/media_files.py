@@ -98,7 +98,7 @@ def write_clip(
         path: where to; the suffix names the container unless `format` does.
         seconds: length of the picture.
         size: width and height.
-        rate: frames a second.
+        rate: frames per second.
         video_codec: encoder, `None` for no picture.
         pix_fmt: pixel format handed to the encoder.
         frames: RGB of each frame by its number; default `moving_bar`.
@@ -107,7 +107,7 @@ def write_clip(
         flip: whether the display matrix mirrors.
         aspect: sample aspect ratio.
         audio_codec: encoder, `None` for no sound.
-        audio_rate: samples a second.
+        audio_rate: samples per second.
         layout: channel layout.
         audio_seconds: length of the sound; default the picture's.
         audio_start: seconds by which the sound starts late.

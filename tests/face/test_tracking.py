@@ -58,7 +58,7 @@ class Script:
         return looks_of(name, number)
 
     def pictures(self, shots: Iterable[int] = ()) -> Iterator[Shown]:
-        """Yield a plain picture a frame; at each of `shots` its colour changes."""
+        """Yield a plain picture per frame; at each of `shots` its colour changes."""
         colours = ((90, 90, 90), (200, 40, 40), (20, 160, 220))
         shot = 0
         for number in range(len(self.frames)):

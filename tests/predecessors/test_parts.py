@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import check_estimator
 
+from moodreel.errors import MoodreelError
 from moodreel.face.alignment import FER_TEMPLATE, align_face, flatten_face
 from moodreel.predecessors.emonets import class_weights as fusion, face_cnn
 from moodreel.predecessors.emonets.audio_dbn import DeepBeliefNetwork, bound_norms
@@ -32,6 +33,7 @@ from moodreel.predecessors.shared.logistic import make_logistic, to_module
 from moodreel.predecessors.shared.svm import KernelSvm
 from moodreel.predecessors.yao2015.au_relations import AuRelationSvm, choose_apart
 from moodreel.predecessors.yao2015.patch_features import GRID, PatchFeatures, describe_gradients
+from moodreel.training import machine
 from moodreel.voice.descriptors import GROUPS, N_DESCRIPTORS, extract_descriptors
 
 TINY_DBN = {"n_hidden": 8, "rbm_epochs": 1, "epochs": 5, "batch_size": 16, "learning_rate": 0.01}
@@ -150,7 +152,7 @@ class TestFaceCnn:
     @pytest.mark.parametrize("fast", [True, False])
     def test_it_learns_in_bf16_only_where_that_is_fast(self, monkeypatch, fast):
         seen = []
-        monkeypatch.setattr(face_cnn, "multiplies_bf16", lambda: fast)
+        monkeypatch.setattr(machine, "multiplies_bf16", lambda: fast)
         forward = face_cnn.FaceCnn.forward
         monkeypatch.setattr(
             face_cnn.FaceCnn, "forward", lambda cnn, faces: seen.append(forward(cnn, faces)) or seen[-1]
@@ -158,6 +160,12 @@ class TestFaceCnn:
         faces, targets = np.zeros((14, 48, 48), np.uint8), np.arange(14) % 7
         fit_face_cnn(faces, targets, CnnSettings(epochs=1, batch_size=14))
         assert {logits.dtype for logits in seen} == {torch.bfloat16 if fast else torch.float32}
+
+    def test_a_loss_that_is_not_finite_stops_the_fit(self):
+        wild = CnnSettings(epochs=3, batch_size=4, learning_rate=1e30)
+        faces = np.random.default_rng(0).integers(0, 256, (8, 48, 48), dtype=np.uint8)
+        with pytest.raises(MoodreelError, match=r"face network, step \d: the loss is NaN or infinite"):
+            fit_face_cnn(faces, np.arange(8) % 7, wild)
 
     def test_faces_are_moved_and_mirrored_but_stay_faces(self):
         faces = torch.zeros(64, 48, 48, dtype=torch.uint8)

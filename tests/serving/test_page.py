@@ -134,7 +134,7 @@ def test_a_clip_becomes_a_timeline(answered, leaving_clip):
     assert answered.find("#answer-title").text.split(",")[0] in ("angry", "disgust", "fear", "surprise")
     assert answered.find("#answer-clip").text.startswith("who <b>leaves.webm"), "a name must stay text"
     assert len(answered.find_all("#timeline .area path")) == 7
-    assert len(answered.find_all("#timeline .dot")) == 7, "one a window"
+    assert len(answered.find_all("#timeline .dot")) == 7, "one per window"
     assert "No face from 0:0" in answered.find("#notes").text
     names = [one.text for one in answered.find_all("#timeline .name")]
     assert "face" in names and "voice" in names and names[-1].startswith("person 1")

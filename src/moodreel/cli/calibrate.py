@@ -26,7 +26,7 @@ def calibrate(
         "moodreel-calibrated"
     ),
     folds: Annotated[
-        int | None, typer.Option(min=2, help="Folds of speakers to measure by. Default: one a speaker, at most 10.")
+        int | None, typer.Option(min=2, help="Folds of speakers to measure by. Default: one per speaker, at most 10.")
     ] = None,
     split: Annotated[Side | None, typer.Option(help="Default: valid where the corpus has one, else all.")] = None,
     layout: LayoutOption = None,

@@ -54,12 +54,10 @@ EXTRA_MODULES = frozenset(
     [
         "torch",
         "lightning",
-        "torchmetrics",
         "onnx",
         "onnxscript",
         "sklearn",
         "scipy",
-        "skimage",
         "yaml",
         "optuna",
         "sqlalchemy",

@@ -36,7 +36,7 @@ def postmortem(
     workers: WorkersOption = 2,
     threads: ThreadsOption = 2,
 ) -> None:
-    """Measure why the paper's network does not converge, one cause a row."""
+    """Measure why the paper's network does not converge, one cause per row."""
     from moodreel.training import machine
     from moodreel.training.options import TrainOptions
     from moodreel.training.search import postmortem as study

@@ -32,7 +32,7 @@ def pretrain_cifar10(
     from moodreel.training.backbones import cifar10
 
     machine.start(threads)
-    facts = cifar10.pretrain(data, out, cifar10.CifarSettings(epochs=epochs), resume=True)
+    facts = cifar10.pretrain_cifar10(data, out, cifar10.CifarSettings(epochs=epochs))
     typer.echo(f"{facts['test_accuracy']:.4f} of {facts['n_test']} test pictures right: {out / 'resnet20.onnx'}")
 
 

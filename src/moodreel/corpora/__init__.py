@@ -10,15 +10,15 @@ from moodreel.corpora.describe import CorpusDescription, describe_corpus, render
 from moodreel.corpora.feature_files import read_feature_file
 from moodreel.corpora.layout import Layout
 from moodreel.corpora.read import detect_layout, find_layouts, read_corpus
-from moodreel.corpora.sample import SPLITS, UNKNOWN_SPEAKER, Corpus, Problem, Sample, natural_key
+from moodreel.corpora.sample import SPLITS, UNKNOWN_SPEAKER, Corpus, CorpusProblem, Sample, natural_key
 
 __all__ = [
     "SPLITS",
     "UNKNOWN_SPEAKER",
     "Corpus",
     "CorpusDescription",
+    "CorpusProblem",
     "Layout",
-    "Problem",
     "Sample",
     "describe_corpus",
     "detect_layout",

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from moodreel.corpora.files import group_problems
-from moodreel.corpora.sample import UNKNOWN_SPEAKER, Corpus, Problem, Sample, natural_key
+from moodreel.corpora.sample import UNKNOWN_SPEAKER, Corpus, CorpusProblem, Sample, natural_key
 from moodreel.errors import MediaError
 from moodreel.labels import EMOTIONS
 from moodreel.media.clip import open_clip
@@ -80,8 +80,8 @@ class CorpusDescription:
     splits: Mapping[str, int]
     imbalance: float
     durations: Durations | None
-    unreadable: tuple[Problem, ...] | None
-    problems: tuple[Problem, ...]
+    unreadable: tuple[CorpusProblem, ...] | None
+    problems: tuple[CorpusProblem, ...]
     warnings: tuple[str, ...]
 
     @property
@@ -107,7 +107,7 @@ class CorpusDescription:
         }
 
 
-def _problem_to_json(problem: Problem) -> dict[str, Any]:
+def _problem_to_json(problem: CorpusProblem) -> dict[str, Any]:
     return {"reason": problem.reason, "files": [str(path) for path in problem.paths]}
 
 
@@ -148,7 +148,9 @@ def _count(corpus: Corpus) -> Mapping[str, Mapping[str, int]]:
     return MappingProxyType(rows)
 
 
-def _open_all(samples: Sequence[Sample], progress: Progress | None) -> tuple[Durations | None, tuple[Problem, ...]]:
+def _open_all(
+    samples: Sequence[Sample], progress: Progress | None
+) -> tuple[Durations | None, tuple[CorpusProblem, ...]]:
     lengths_s: list[float] = []
     failures: list[tuple[str, Path]] = []
     for n_done, sample in enumerate(samples, start=1):

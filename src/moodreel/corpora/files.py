@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from moodreel.corpora.sample import Problem, Sample, natural_key
+from moodreel.corpora.sample import CorpusProblem, Sample, natural_key
 from moodreel.errors import CorpusError
 from moodreel.labels import EMOTIONS, read_emotion
 
@@ -61,8 +61,8 @@ def find_clips(root: Path) -> tuple[Path, ...]:
     return find_files(root, CLIP_SUFFIXES)
 
 
-def group_problems(failures: Iterable[tuple[str, Path]]) -> tuple[Problem, ...]:
-    """Gather failures of one reason into one `Problem` each.
+def group_problems(failures: Iterable[tuple[str, Path]]) -> tuple[CorpusProblem, ...]:
+    """Gather failures of one reason into one `CorpusProblem` each.
 
     Args:
         failures: pairs of a reason and a file.
@@ -73,13 +73,13 @@ def group_problems(failures: Iterable[tuple[str, Path]]) -> tuple[Problem, ...]:
     paths_by_reason: dict[str, list[Path]] = defaultdict(list)
     for reason, path in failures:
         paths_by_reason[reason].append(path)
-    return tuple(Problem(reason, tuple(paths)) for reason, paths in paths_by_reason.items())
+    return tuple(CorpusProblem(reason, tuple(paths)) for reason, paths in paths_by_reason.items())
 
 
 def keep_one_form(
     samples: Iterable[Sample], take_of: Callable[[Sample], str] = lambda sample: sample.clip_id
-) -> tuple[tuple[Sample, ...], tuple[Problem, ...]]:
-    """Keep one file a take where a corpus holds several: video rather than sound alone, then the first path.
+) -> tuple[tuple[Sample, ...], tuple[CorpusProblem, ...]]:
+    """Keep one file per take where a corpus holds several: video rather than sound alone, then the first path.
 
     CREMA-D ships each take as FLV, WAV and MP3, RAVDESS with and without its other track; used together they would
     stand on both sides of a split or count twice.

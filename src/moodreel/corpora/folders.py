@@ -64,7 +64,7 @@ def read_afew(root: Path) -> Corpus:
     """Read AFEW, the corpus of the EmotiW challenges (Dhall et al. 2012), or any `Train|Val|Test/<Emotion>/` folder.
 
     Args:
-        root: a folder with `Train`, `Val` and `Test` (or `Train_AFEW`, …), in them one folder an emotion. The official
+        root: a folder with `Train`, `Val` and `Test` (or `Train_AFEW`, …), in them one folder per emotion. The official
             split is kept. Films are not told by names such as `000046280.avi`: `read_corpus` takes them from a CSV.
             Sound features that came with the clips (`.arff`, `.csv`, `.txt` or `.mat` with a clip's stem, below a
             folder named after the same side of the split, or after none) stand in `Sample.features_path`.
@@ -78,7 +78,7 @@ def read_afew(root: Path) -> Corpus:
     """
     folders = split_folders(root)
     if not folders:
-        raise CorpusError(f"{root}: expected folders Train, Val and Test with one folder an emotion in each")
+        raise CorpusError(f"{root}: expected folders Train, Val and Test with one folder per emotion in each")
     samples: list[Sample] = []
     unlabelled: list[tuple[str, Path]] = []
     for split, folder in folders.items():
@@ -99,7 +99,7 @@ def read_class_folders(root: Path) -> Corpus:
     """Read a plain class folder: `root/<emotion>/…/clip.mp4`.
 
     Args:
-        root: a folder with one folder a class, of any of the names that `moodreel.labels.read_emotion` knows.
+        root: a folder with one folder per class, of any of the names that `moodreel.labels.read_emotion` knows.
 
     Returns:
         Clips named by their path (`angry/clip1`), speakers unknown until `read_corpus` is told how to find them.

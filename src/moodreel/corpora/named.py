@@ -9,7 +9,7 @@ from pathlib import Path
 from moodreel.corpora.files import AUDIO_SUFFIXES, find_clips, find_files, group_problems, keep_one_form, read_class
 from moodreel.corpora.layout import Layout, count_names
 from moodreel.corpora.rows import Row, read_header, read_rows
-from moodreel.corpora.sample import Corpus, Problem, Sample, natural_key
+from moodreel.corpora.sample import Corpus, CorpusProblem, Sample, natural_key
 
 RAVDESS_NAME = re.compile(
     r"(?P<modality>0[1-3])-(?P<channel>0[12])-(?P<emotion>0[1-8])-(?P<intensity>0[12])"
@@ -177,11 +177,13 @@ def _nemo_sample(path: Path, row: Row) -> Sample:
     )
 
 
-def _repeated_rows(root: Path, rows: list[Row], named: dict[str, Row]) -> tuple[Problem, ...]:
+def _repeated_rows(root: Path, rows: list[Row], named: dict[str, Row]) -> tuple[CorpusProblem, ...]:
     n_repeated = len(rows) - len(named)
     if not n_repeated:
         return ()
-    return (Problem(f"{n_repeated} rows name a clip that another row names too, the last kept", (root / "data.tsv",)),)
+    return (
+        CorpusProblem(f"{n_repeated} rows name a clip that another row names too, the last kept", (root / "data.tsv",)),
+    )
 
 
 def read_gender(text: str) -> str | None:

@@ -22,7 +22,7 @@ def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
         required: columns that must be there.
 
     Returns:
-        One row a line, column names in lower case, values stripped; empty and missing cells are `""`.
+        One row per line, column names in lower case, values stripped; empty and missing cells are `""`.
 
     Raises:
         CorpusError: the file is missing, is no table, holds no row or lacks a column; the message lists its columns.

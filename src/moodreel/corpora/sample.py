@@ -49,7 +49,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Problem:
+class CorpusProblem:
     """Files of a corpus that were left out, and why.
 
     Attributes:
@@ -81,7 +81,7 @@ class Corpus:
     name: str
     root: Path
     samples: tuple[Sample, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[CorpusProblem, ...]
     layout: str
 
     @property

@@ -140,7 +140,8 @@ def speaker_folds(samples: Sequence[Sample], n_folds: int) -> tuple[Split, ...]:
         n_folds: how many folds, 2 or more and no more than there are speakers.
 
     Returns:
-        One split a fold; `test` holds its group of speakers, `train` all others, `valid` nothing (see `speaker_split`).
+        One split per fold; `test` holds its group of speakers, `train` all others, `valid` nothing (see
+        `speaker_split`).
 
     Raises:
         CorpusError: unknown speakers, too few speakers or folds, or a class that only one fold's speakers show.
@@ -148,7 +149,7 @@ def speaker_folds(samples: Sequence[Sample], n_folds: int) -> tuple[Split, ...]:
     _check_known(samples)
     speakers = sorted({_speaker_key(sample) for sample in samples}, key=lambda key: (key[0], natural_key(key[1])))
     if not 2 <= n_folds <= len(speakers):
-        raise CorpusError(f"{n_folds} folds of {len(speakers)} speakers: need from 2 folds to one fold a speaker")
+        raise CorpusError(f"{n_folds} folds of {len(speakers)} speakers: need from 2 folds to one fold per speaker")
     bounds = pairwise(_bounds(len(speakers), n_folds))
     groups = [set(speakers[low:high]) for low, high in bounds]
     return tuple(_hold_out(samples, group, f"fold {k} of {n_folds}, by speaker") for k, group in enumerate(groups, 1))
@@ -278,7 +279,7 @@ def clip_folds(
         allow_shared_speakers: must be `True` where speakers are unknown or stand in several folds; the splits say so.
 
     Returns:
-        One split a fold: `test` and `train`.
+        One split per fold: `test` and `train`.
 
     Raises:
         CorpusError: too few clips, or speakers shared or unknown without leave.
@@ -286,7 +287,7 @@ def clip_folds(
     if not allow_shared_speakers:
         _check_known(samples)
     if not 2 <= n_folds <= len(samples):
-        raise CorpusError(f"{n_folds} folds of {len(samples)} clips: need from 2 folds to one fold a clip")
+        raise CorpusError(f"{n_folds} folds of {len(samples)} clips: need from 2 folds to one fold per clip")
     fold_of = _deal_clips(samples, n_folds, seed)
     return tuple(
         make_split(

@@ -1,7 +1,7 @@
 """What a bundle answered to each clip of a corpus, kept clip by clip in a file, so that an interrupted run goes on.
 
-The file is JSON Lines: a first line that says what is being evaluated, then one line a clip. A line that a kill cut off
-is dropped when the file is opened again.
+The file is JSON Lines: a first line that says what is being evaluated, then one line per clip. A line that a kill cut
+off is dropped when the file is opened again.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ ANSWERS_FILE = "predictions.jsonl"
 
 
 @dataclass(frozen=True)
-class Said:
-    """What one modality alone said of a clip.
+class ModalityAnswer:
+    """What one modality alone answers to a clip.
 
     Attributes:
         state: one of `moodreel.recognition.prediction.FACE_STATES` or `VOICE_STATES`.
-        probabilities: seven values in the order of `EMOTIONS`; `None` where it said nothing of its own.
+        probabilities: seven values in the order of `EMOTIONS`; `None` where it has no answer of its own.
     """
 
     state: str
@@ -52,8 +52,8 @@ class ClipAnswer:
         duration_s: length in seconds.
         probabilities: seven values in the order of `EMOTIONS`; `None` where the clip failed.
         abstained: whether the bundle took the evidence for too weak.
-        face: what the face alone said; `None` where the clip failed.
-        voice: what the voice alone said; `None` where the clip failed.
+        face: the answer of the face alone; `None` where the clip failed.
+        voice: the answer of the voice alone; `None` where the clip failed.
         error: why the clip failed, in one line; `None` where it did not.
     """
 
@@ -65,14 +65,14 @@ class ClipAnswer:
     duration_s: float = 0.0
     probabilities: tuple[float, ...] | None = None
     abstained: bool = False
-    face: Said | None = None
-    voice: Said | None = None
+    face: ModalityAnswer | None = None
+    voice: ModalityAnswer | None = None
     error: str | None = None
 
     @property
     def modalities(self) -> str:
         """What the answer could go by: `face and voice`, `face only`, `voice only` or `neither`."""
-        face, voice = (said is not None and said.state == "ok" for said in (self.face, self.voice))
+        face, voice = (modalities is not None and modalities.state == "ok" for modalities in (self.face, self.voice))
         return {(True, True): "face and voice", (True, False): "face only", (False, True): "voice only"}.get(
             (face, voice), "neither"
         )
@@ -85,14 +85,14 @@ def make_answer(sample: Sample, prediction: Prediction) -> ClipAnswer:
         duration_s=prediction.duration_s,
         probabilities=prediction.probabilities,
         abstained=prediction.abstained,
-        face=_said(prediction.face),
-        voice=_said(prediction.voice),
+        face=_take_modality(prediction.face),
+        voice=_take_modality(prediction.voice),
         error=None,
     )
 
 
-def _said(modality: Modality) -> Said:
-    return Said(modality.state, modality.probabilities)
+def _take_modality(modality: Modality) -> ModalityAnswer:
+    return ModalityAnswer(modality.state, modality.probabilities)
 
 
 def make_failure(sample: Sample, error: str) -> ClipAnswer:
@@ -222,8 +222,8 @@ def _read_line(line: str, where: str) -> dict[str, Any]:
 
 def _read_answer(entry: dict[str, Any], where: str) -> ClipAnswer:
     try:
-        said = {key: None if entry[key] is None else _read_said(entry[key]) for key in ("face", "voice")}
-        answer = ClipAnswer(**{**entry, **said, "probabilities": _read_row(entry["probabilities"])})
+        modalities = {key: None if entry[key] is None else _read_modality(entry[key]) for key in ("face", "voice")}
+        answer = ClipAnswer(**{**entry, **modalities, "probabilities": _read_row(entry["probabilities"])})
     except (KeyError, TypeError, ValueError) as error:
         raise EvaluationError(f"{where}: damaged line ({error}); delete the file and evaluate anew") from None
     if answer.label not in EMOTIONS or not isinstance(answer.clip, str):
@@ -231,8 +231,8 @@ def _read_answer(entry: dict[str, Any], where: str) -> ClipAnswer:
     return answer
 
 
-def _read_said(entry: Mapping[str, Any]) -> Said:
-    return Said(str(entry["state"]), _read_row(entry["probabilities"]))
+def _read_modality(entry: Mapping[str, Any]) -> ModalityAnswer:
+    return ModalityAnswer(str(entry["state"]), _read_row(entry["probabilities"]))
 
 
 def _read_row(values: Any) -> tuple[float, ...] | None:

@@ -11,7 +11,7 @@ from moodreel.bundle import load_bundle
 from moodreel.corpora import Corpus, Sample
 from moodreel.evaluation.answers import ANSWERS_FILE
 from moodreel.evaluation.html import render_html
-from moodreel.evaluation.plan import Part, Plan, run_plan
+from moodreel.evaluation.plan import Plan, PlanPart, run_plan
 from moodreel.evaluation.report import Evaluation, Subject, evaluate_answers, format_json
 from moodreel.leaks.fingerprints import Fingerprint, read_fingerprints
 from moodreel.leaks.guard import TESTED, LeakReport, corpus_sides, find_leaks, join_reports, other_sides
@@ -71,7 +71,7 @@ def check_corpus(corpus: Corpus, cache: Cache | None = None) -> LeakReport:
 
 
 def _check_part(
-    part: Part, corpus: Corpus, prints: Mapping[Sample, Fingerprint | None], cache: Cache | None
+    part: PlanPart, corpus: Corpus, prints: Mapping[Sample, Fingerprint | None], cache: Cache | None
 ) -> LeakReport:
     """Hold tested clips against those the bundle was trained on, and against the other sides of the corpus."""
     others = other_sides(part.samples, corpus.samples)

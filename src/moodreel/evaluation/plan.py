@@ -19,7 +19,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Part:
+class PlanPart:
     """Clips that one bundle is asked about.
 
     Attributes:
@@ -39,14 +39,14 @@ class Plan:
         model: what the evaluation is called after: the bundle's title, or the folder of folds.
         corpus: the corpus.
         protocol: which clips of it, in words.
-        parts: one for a bundle; one a fold for a folder of folds.
+        parts: one for a bundle; one per fold for a folder of folds.
         not_covered: clips of the corpus that no fold left out, so that no bundle can be asked about them.
     """
 
     model: str
     corpus: Corpus
     protocol: str
-    parts: tuple[Part, ...]
+    parts: tuple[PlanPart, ...]
     not_covered: tuple[str, ...] = ()
 
     @property
@@ -77,7 +77,7 @@ def plan_split(model: str, corpus: Corpus, split: str | None) -> Plan:
         raise EvaluationError(f"{corpus.root}: no clip of the split {wanted!r}; the corpus gives {held}")
     _check_clips(samples)
     protocol = f"the corpus's own {wanted} split" if wanted != ALL else "all clips"
-    return Plan(load_bundle(model).title, corpus, protocol, (Part(model, samples),))
+    return Plan(load_bundle(model).title, corpus, protocol, (PlanPart(model, samples),))
 
 
 def plan_folds(runs: Path, corpus: Corpus) -> Plan:
@@ -93,7 +93,8 @@ def plan_folds(runs: Path, corpus: Corpus) -> Plan:
     folds = find_folds(runs)
     samples = {sample.clip_id: sample for sample in corpus.samples}
     parts = tuple(
-        Part(str(run / "bundle"), tuple(_look_up(name, samples, run) for name in read_test_clips(run))) for run in folds
+        PlanPart(str(run / "bundle"), tuple(_look_up(name, samples, run) for name in read_test_clips(run)))
+        for run in folds
     )
     covered = [sample for part in parts for sample in part.samples]
     _check_clips(covered)

@@ -73,7 +73,7 @@ def group_people(
         tracks: what `FaceTracker.tracks` returned.
         frame_count: frames analysed.
         detection_count: detections run.
-        looks: another vector of length one a track id, such as the mean of a network's embeddings; with it, give
+        looks: another vector of length one per track id, such as the mean of a network's embeddings; with it, give
             `options` that fit. A track without one keeps its own looks only if none has one.
         options: when tracks are joined.
 

@@ -15,7 +15,7 @@ _LEAST_JUMP = 0.25
 
 
 class ShotDetector:
-    """Notices cuts in a stream of pictures sampled some times a second.
+    """Notices cuts in a stream of pictures sampled some times per second.
 
     A cut changes both where things stand (the thumbnail) and which colours there are (its histogram); a moving head
     or camera changes the first alone, a flicker of light mostly the second.

@@ -1,6 +1,6 @@
-"""Faces over time: detected some times a second, followed in between, handed on as aligned crops.
+"""Faces over time: detected some times per second, followed in between, handed on as aligned crops.
 
-The stream is read once and nothing of it is kept but a few numbers a frame. A face is carried from detection to
+The stream is read once and nothing of it is kept but a few numbers per frame. A face is carried from detection to
 detection by the cheapest assignment (Kuhn 1955) over motion and looks; a cut ends every track. Which tracks are the
 same person is decided afterwards, in `people.py`.
 """

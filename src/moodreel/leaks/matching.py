@@ -72,7 +72,7 @@ def find_matches(prints: Sequence[Fingerprint], sides: Sequence[str]) -> tuple[M
     """Find clips of different sides that are the same recording.
 
     Args:
-        prints: one a clip, fewer than a million.
+        prints: one per clip, fewer than a million.
         sides: the side each stands on; clips of one side are not held against each other.
 
     Returns:

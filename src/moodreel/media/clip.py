@@ -134,7 +134,7 @@ class Clip:
 
         Args:
             longest_side_px: frames are scaled down to this long side; smaller ones keep their size.
-            frames_rate_hz: frames a second to yield, fewer if the file has fewer; `inf` for all, 0 for no frames.
+            frames_rate_hz: frames per second to yield, fewer if the file has fewer; `inf` for all, 0 for no frames.
             sound_rate_hz: rate of the samples; 0 for no sound.
             start_s: where the stretch begins, in seconds from the clip's start.
             end_s: where it ends; `None` for the clip's end.

@@ -67,7 +67,7 @@ class Grid:
         """Store the grid.
 
         Args:
-            rate_hz: items to take a second, above 0; `inf` takes all.
+            rate_hz: items to take per second, above 0; `inf` takes all.
             tolerance_s: an item this much before a cell begins counts as in it (half a source frame, say).
         """
         self._rate_hz = rate_hz

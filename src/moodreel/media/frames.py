@@ -126,9 +126,9 @@ class FrameSampler:
 
         Args:
             shown_px: width and height of the clip as shown.
-            source_rate_hz: frames a second in the file; `inf` for a still image, of which only one frame is taken.
+            source_rate_hz: frames per second in the file; `inf` for a still image, of which only one frame is taken.
             longest_side_px: long side to scale down to.
-            rate_hz: frames a second to sample.
+            rate_hz: frames per second to sample.
             read_placement: tells how a frame is placed.
             begin_s: when the first frame is due, in seconds from the clip's start.
         """

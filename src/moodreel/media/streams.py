@@ -21,7 +21,7 @@ class VideoTrack:
     Attributes:
         width_px: width as shown: upright, with square pixels.
         height_px: height as shown.
-        rate_hz: average frames a second; 25 where the file states no sensible rate.
+        rate_hz: average frames per second; 25 where the file states no sensible rate.
         is_still: whether it is one picture and not a video.
         codec: ffmpeg's name of the codec, e.g. `h264`.
     """
@@ -38,7 +38,7 @@ class SoundTrack:
     """The sound of a clip.
 
     Attributes:
-        rate_hz: samples a second in the file.
+        rate_hz: samples per second in the file.
         channels: number of channels in the file.
         codec: ffmpeg's name of the codec, e.g. `aac`.
     """

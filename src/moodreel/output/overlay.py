@@ -44,7 +44,7 @@ def write_overlay(
     Args:
         clip: the clip that was predicted.
         prediction: its prediction.
-        path: the MP4 file to write: h264 at up to 960 pixels and 25 frames a second, aac mono at 16 kHz.
+        path: the MP4 file to write: h264 at up to 960 pixels and 25 frames per second, aac mono at 16 kHz.
         start_s: where the predicted part begins in the file, in seconds; the overlay shows that part alone.
         end_s: where it ends; `None` for the file's end.
 

@@ -103,7 +103,7 @@ class Clips:
 
     def usable(self, rows: Sequence[int], part: Part) -> list[int]:
         """Return those of some clips that have what a part needs."""
-        there = self.has_face if part.sense == "face" else self.has_voice
+        there = self.has_face if part.modality == "face" else self.has_voice
         return [int(row) for row in rows if there[row]]
 
     def inputs(self, rows: Sequence[int], part: Part) -> ClipInputs:
@@ -116,7 +116,7 @@ class Clips:
         encoded: dict[int, Tensor] = {}
         spent_cpu_s = kept_cpu_s = 0.0
         for row, given in zip(rows, self.inputs(rows, part), strict=True):
-            read = self.extraction.keys[row]["picture" if part.sense == "face" else "sound"]
+            read = self.extraction.keys[row]["picture" if part.modality == "face" else "sound"]
             key = None if part.cache_key is None else make_key("encoded rows", part.cache_key, read)
             entry = None if key is None else self.extraction.cache.read(key)
             if entry is not None:

@@ -45,19 +45,19 @@ class PredecessorNetwork(nn.Module):
             Logits, shape (7,): logarithms of the fused probabilities.
         """
         given = dict(zip(self.input_names, inputs, strict=True))
-        said: dict[str, Tensor] = {}
+        answers: dict[str, Tensor] = {}
         for part in self.parts:
             assert isinstance(part, FittedPart)
-            said[part.part.name] = self._ask(part, given, said)
-        votes = torch.stack([said[name] for name in self.voters])
+            answers[part.part.name] = self._ask(part, given, answers)
+        votes = torch.stack([answers[name] for name in self.voters])
         fused = (votes * self.weights).sum(0)
         return torch.log(fused / fused.sum() + _LEAST)
 
-    def _ask(self, part: FittedPart, given: Mapping[str, Tensor], said: Mapping[str, Tensor]) -> Tensor:
+    def _ask(self, part: FittedPart, given: Mapping[str, Tensor], answers: Mapping[str, Tensor]) -> Tensor:
         """Ask one part; without anything to look at or listen to it says that all classes are alike."""
         if part.part.members:
-            answer: Tensor = part(torch.cat([said[name] for name in part.part.members])[None])
+            answer: Tensor = part(torch.cat([answers[name] for name in part.part.members])[None])
             return answer
-        there = given[f"has_{part.part.sense}"]
+        there = given[f"has_{part.part.modality}"]
         # What stands in for a missing input may give anything, NaN included: it is dropped, not multiplied by zero.
         return torch.where(there > 0, part(given[part.part.reads]), torch.full((N_EMOTIONS,), 1 / N_EMOTIONS))

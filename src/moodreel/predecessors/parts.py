@@ -25,7 +25,7 @@ from moodreel.recognition.inputs import DESCRIPTORS, FRAMES, FUNCTIONALS
 from moodreel.storage.cache import make_key
 
 Array = npt.NDArray[Any]
-Sense = Literal["face", "voice"]
+ModalityName = Literal["face", "voice"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Part:
     members: tuple[str, ...] = ()
 
     @property
-    def sense(self) -> Sense:
+    def modality(self) -> ModalityName:
         """What a clip must have for the part to say anything."""
         return "face" if self.reads == FRAMES else "voice"
 

@@ -16,7 +16,7 @@ from moodreel.metrics import Outcomes, make_outcomes, score
 
 
 def format_parts(runs: Sequence[Path]) -> str:
-    """Return a Markdown table: a row a part and a fusion, test clips of all runs together.
+    """Return a Markdown table: a row per part and a fusion, test clips of all runs together.
 
     Args:
         runs: run folders of one recipe, a fold each.
@@ -26,7 +26,7 @@ def format_parts(runs: Sequence[Path]) -> str:
     """
     scores = [_read_scores(run) for run in runs]
     names = [*scores[0]["parts"], *scores[0]["fusions"]]
-    lines = ["| part | UAR | WAR | train, CPU s a fold | predict, CPU ms a clip |", "|---|---|---|---|---|"]
+    lines = ["| part | UAR | WAR | train, CPU s per fold | predict, CPU ms per clip |", "|---|---|---|---|---|"]
     for name in names:
         figures = score(_join([read_run(run / "parts" / name) for run in runs]))
         entries = [one["parts"].get(name, {}) for one in scores]

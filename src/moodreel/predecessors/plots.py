@@ -14,6 +14,7 @@ from moodreel.predecessors.emonets.bag_of_mouths import PATCH_SIDE_PX, MouthEnco
 from moodreel.predecessors.emonets.face_cnn import FaceAnswers
 from moodreel.predecessors.emonets.relational_autoencoder import BLOCK_FRAMES, BLOCK_SIDE_PX, MotionEncoder
 from moodreel.predecessors.parts import Array, FittedPart
+from moodreel.storage.whole_files import whole_file
 
 _MOST_TILES = 64
 _FRAMES_SHOWN = (0, 4, 8)
@@ -36,7 +37,7 @@ def draw_part(name: str, fitted: FittedPart, classifier: Any, folder: Path) -> N
     elif isinstance(encoder, MouthEncoder):
         _save(_draw_words(encoder), folder / f"{name}.png", "mouth words, four of each of 4x4 cells")
     elif isinstance(encoder, MotionEncoder):
-        _save(_draw_motion(encoder), folder / f"{name}.png", "filters over time: frames 1, 5 and 9 of 9 a row")
+        _save(_draw_motion(encoder), folder / f"{name}.png", "filters over time: frames 1, 5 and 9 of 9 per row")
     elif hasattr(classifier, "rbms_"):
         _draw_units(classifier, folder / f"{name}.png")
     elif hasattr(classifier, "separation_"):
@@ -142,6 +143,6 @@ def _plot(draw: Callable[[Any], None], path: Path, size: tuple[float, float]) ->
     figure, axes = pyplot.subplots(figsize=size)
     draw(axes)
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
+    with whole_file(path) as whole:
+        figure.savefig(whole, dpi=90)
     pyplot.close(figure)

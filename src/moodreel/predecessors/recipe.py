@@ -123,9 +123,9 @@ class PredecessorRecipe:
     @property
     def inputs(self) -> InputSpec:
         """What is read of each clip."""
-        looks = any(name not in {"audio_dbn", "functionals"} for name in self.part_names)
+        reads_faces = any(name not in {"audio_dbn", "functionals"} for name in self.part_names)
         return InputSpec(
-            frames=self.frames if looks else None,
+            frames=self.frames if reads_faces else None,
             functionals=self.parts.functionals is not None,
             trimmed=self.parts.functionals is not None,
             descriptors=self.parts.audio_dbn is not None,

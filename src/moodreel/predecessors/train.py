@@ -181,7 +181,7 @@ class _Run:
     def _fit_part(self, part: Part) -> Answered:
         rows, clips = self.rows, self.clips
         if not clips.usable(rows["train"], part):
-            raise CorpusError(f"{part.name}: no training clip has a {part.sense} to learn from")
+            raise CorpusError(f"{part.name}: no training clip has a {part.modality} to learn from")
         begun_cpu_s = time.process_time()
         encoder = part.fit_encoder(clips.inputs(rows["train"], part))
         encoded = clips.encode(part, encoder, rows["train"])
@@ -212,30 +212,30 @@ class _Run:
     def _fit_joined(self, part: Part, answered: dict[str, Answered]) -> Answered:
         """Fit a part that reads other parts' answers, on the validation clips, which those parts did not see."""
         begun_cpu_s = time.process_time()
-        said = {
+        answers = {
             side: np.concatenate([answered[name].probabilities[side] for name in part.members], axis=1)
             for side in ("valid", "test")
         }
         valid = self.rows["valid"]
-        classifier = part.make_classifier().fit(said["valid"], self.clips.targets[valid], self.clips.speakers[valid])
+        classifier = part.make_classifier().fit(answers["valid"], self.clips.targets[valid], self.clips.speakers[valid])
         fitted = FittedPart(part, nn.Identity(), classifier)
         train_cpu_s = time.process_time() - begun_cpu_s
         # What it says of clips it was fitted on would flatter it before the fusion.
         probabilities = {"valid": classifier.out_of_fold_ @ fitted.columns.numpy()}
         with torch.inference_mode():
-            rows = torch.from_numpy(said["test"]).float()
+            rows = torch.from_numpy(answers["test"]).float()
             probabilities["test"] = (fitted.classifier(rows) @ fitted.columns).double().numpy()
         return Answered(fitted, probabilities, train_cpu_s, sum(answered[name].clip_cpu_s for name in part.members))
 
     def score(self, answered: dict[str, Answered], cnn: FittedCnn | None) -> dict[str, Any]:
         """Score every part and every fusion; write predictions, pictures and `scores.json`."""
         fusions = self._fuse(answered)
-        said = {name: one.probabilities for name, one in answered.items()}
-        stacked = {side: np.stack([one[side] for one in said.values()]) for side in ("valid", "test")}
-        said |= {
+        answers = {name: one.probabilities for name, one in answered.items()}
+        stacked = {side: np.stack([one[side] for one in answers.values()]) for side in ("valid", "test")}
+        answers |= {
             name: {side: fusion.fuse(stacked[side], weights) for side in stacked} for name, weights in fusions.items()
         }
-        entries = {name: self._score_one(name, one) for name, one in said.items()}
+        entries = {name: self._score_one(name, one) for name, one in answers.items()}
         for name, one in answered.items():
             entries[name] |= {"train_cpu_s": one.train_cpu_s, "clip_cpu_s": one.clip_cpu_s}
         chosen = self._answers_by(answered)
@@ -255,7 +255,7 @@ class _Run:
             scores["static_faces"] = {key: getattr(cnn, key) for key in ("n_faces", "accuracy", "uar", "train_cpu_s")}
         for side in ("valid", "test"):
             if self.rows[side]:
-                score_side(self._samples(side), said[chosen][side], side, self.out)
+                score_side(self._samples(side), answers[chosen][side], side, self.out)
         write_text(self.out / SCORES_FILE, json.dumps(scores, indent=2) + "\n")
         return scores
 
@@ -280,11 +280,11 @@ class _Run:
     def _samples(self, side: str) -> list[Any]:
         return [self.clips.extraction.samples[row] for row in self.rows[side]]
 
-    def _score_one(self, name: str, said: dict[str, Array]) -> dict[str, Any]:
+    def _score_one(self, name: str, answers: dict[str, Array]) -> dict[str, Any]:
         folder = self.out / "parts" / name
         folder.mkdir(parents=True, exist_ok=True)
         sides = [side for side in ("valid", "test") if self.rows[side]]
-        return {side: score_side(self._samples(side), said[side], side, folder) for side in sides}
+        return {side: score_side(self._samples(side), answers[side], side, folder) for side in sides}
 
     def export(self, answered: dict[str, Answered], scores: dict[str, Any], options: TrainOptions) -> None:
         """Write the bundle."""

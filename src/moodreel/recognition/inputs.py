@@ -49,7 +49,7 @@ class FrameSpec:
         framing: `whole` (the whole frame, squeezed to a square, as the paper has it), `face` (an aligned crop) or
             `frontal` (a crop whose foreshortening is undone as well).
         side_px: side of the square.
-        rate_hz: frames a second; a clip with fewer gives all it has.
+        rate_hz: frames per second; a clip with fewer gives all it has.
         face_threshold: least score of the face detector, 0-1; low for drawn faces, which it was not taught.
     """
 
@@ -64,7 +64,7 @@ class InputSpec:
     """What a joint network reads of a clip.
 
     Attributes:
-        frames: how frames are read; `None` where the network has no eyes.
+        frames: how frames are read; `None` where no frames are read.
         expressions: whether a pretrained face encoder describes the frames; its features then stand for them.
         beside: with `expressions`: whether the frames themselves go in beside them.
         functionals: whether openSMILE's IS10 functionals are computed.
@@ -87,7 +87,7 @@ class InputSpec:
     speeds: tuple[float, ...] = ()
 
     @property
-    def hears(self) -> bool:
+    def reads_sound(self) -> bool:
         """Whether sound is read."""
         return self.functionals or self.speech or self.descriptors
 

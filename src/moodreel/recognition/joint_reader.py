@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     pass
 
 from moodreel.recognition.joint_network import JointCalibration, JointNetwork
-from moodreel.recognition.joint_tracks import People, PictureTrack, SoundTrack, hear_speech, join_modalities
+from moodreel.recognition.joint_tracks import People, PictureTrack, SoundBuffer, hear_speech, join_modalities
 
 Samples = npt.NDArray[np.float32]
 
@@ -95,7 +95,7 @@ class JointReader:
         reading = ClipReading(network, clip)
         rate_hz = spec.frames.rate_hz if spec.frames else 0.0
         stream = clip.stream(
-            longest_side_px=ANALYSIS_SIDE_PX, frames_rate_hz=rate_hz, sound_rate_hz=RATE_HZ if spec.hears else 0
+            longest_side_px=ANALYSIS_SIDE_PX, frames_rate_hz=rate_hz, sound_rate_hz=RATE_HZ if spec.reads_sound else 0
         )
         with read_ahead(stream) as items:
             reading.take_all(report_progress(items, clip.duration_s, progress))
@@ -170,7 +170,7 @@ class ClipReading:
     def __init__(self, network: JointNetwork, clip: Clip) -> None:
         self._network = network
         self._pictures = PictureTrack(network, has_video=clip.has_picture)
-        self._sounds = SoundTrack(network, has_sound=clip.has_sound)
+        self._sounds = SoundBuffer(network, has_sound=clip.has_sound)
         self._people = People(network) if network.follows is not None and clip.has_picture else None
         self._clip = clip
         self._stretches: list[tuple[float, Answer]] = []

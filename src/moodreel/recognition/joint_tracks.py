@@ -98,7 +98,7 @@ class PictureTrack:
         return read_pictures([], self._network.spec, self._network.encoders, has_video=self._has_video)
 
 
-class SoundTrack:
+class SoundBuffer:
     """The sound of a clip, of which no more is kept than what is not answered yet."""
 
     def __init__(self, network: JointNetwork, *, has_sound: bool) -> None:

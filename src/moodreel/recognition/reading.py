@@ -60,7 +60,7 @@ def extract_features(
         min(start_s + spec.longest_s, np.inf if end_s is None else end_s),
         longest_side_px=ANALYSIS_SIDE_PX,
         frames_rate_hz=spec.frames.rate_hz if spec.frames else 0.0,
-        sound_rate_hz=RATE_HZ if spec.hears else 0,
+        sound_rate_hz=RATE_HZ if spec.reads_sound else 0,
     )
     has_video, has_sound = clip.has_picture, clip.has_sound
     return build_features(stretch.frames, stretch.sound, spec, encoders, has_video=has_video, has_sound=has_sound)

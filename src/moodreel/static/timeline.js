@@ -137,7 +137,7 @@ function key() {
 }
 
 /**
- * The area as outlines, one an emotion in each stretch of windows in which somebody was seen or heard; points of `time` in
+ * The area as outlines, one per emotion in each stretch of windows in which somebody was seen or heard; points of `time` in
  * seconds and `share`. Elsewhere the area stays empty: the seven equal shares of such a window are nothing that was shown.
  */
 export function bands(windows, end) {

@@ -6,10 +6,13 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from moodreel.errors import OutputError
 from moodreel.text import printable
@@ -96,6 +99,17 @@ def write_text(path: Path, text: str) -> None:
     """
     with whole_file(path) as temporary, open_text(temporary) as file:
         file.write(text)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write arrays as one `.npz`, without a pickle, whole or not at all.
+
+    Raises:
+        OutputError: the place cannot be written.
+        ValueError: an array holds Python objects.
+    """
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def open_text(path: Path) -> IO[str]:

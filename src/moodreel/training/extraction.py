@@ -144,7 +144,7 @@ def _report(outcomes: Iterator[Outcome], n_clips: int) -> Iterator[Outcome]:
         if now_s - said_s >= _REPORT_EVERY_S or done == n_clips:
             rate_hz = done / max(now_s - begun_s, 1e-6)
             left_s = (n_clips - done) / rate_hz
-            logger.info("features: %d of %d clips, %.1f a second, %.0f s left", done, n_clips, rate_hz, left_s)
+            logger.info("features: %d of %d clips, %.1f per second, %.0f s left", done, n_clips, rate_hz, left_s)
             said_s = now_s
         yield outcome
 
@@ -187,7 +187,7 @@ def _find_keys(sample: Sample, spec: InputSpec, encoders: Encoders) -> ClipKeys:
     keys: dict[Part, str] = {}
     if spec.frames:
         keys["picture"] = make_key("picture", *content, spec_to_dict(spec.picture), face)
-    if spec.hears:
+    if spec.reads_sound:
         keys["sound"] = make_key("sound", *content, spec_to_dict(spec.sound), voice)
     return keys
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 
-NOISE = ("💡 Tip: ", "GPU available: ", "TPU available: ", "Seed set to ")
+NOISE = ("💡 Tip: ", "GPU available: ", "TPU available: ", "Seed set to ", "Found current_model_state")
 """How the lines begin that are dropped; all others pass."""
 
 _KNOWN = (

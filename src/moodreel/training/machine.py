@@ -27,7 +27,7 @@ def multiplies_bf16() -> bool:
     return any(question is not None and question() for question in questions)
 
 
-def fuse(network: torch.nn.Module) -> None:
+def compile_network(network: torch.nn.Module) -> None:
     """Compile a network in place where a C++ compiler is there; its weights and names stay as they are.
 
     Fusing normalisation and activations into one pass over memory made ResNet-20 on 32x32 pictures train a fifth

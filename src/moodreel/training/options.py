@@ -19,6 +19,7 @@ from moodreel.leaks.fingerprints import read_fingerprints
 from moodreel.leaks.training_clips import know_clips, write_training_clips
 from moodreel.metrics import make_outcomes, score, to_plain
 from moodreel.storage.cache import Cache
+from moodreel.storage.whole_files import whole_file
 from moodreel.training.extraction import Unreadable
 
 UNKNOWN_LICENCE = "unknown: the licence of the training data binds these weights"
@@ -180,8 +181,8 @@ def score_side(samples: Sequence[Sample], probabilities: npt.NDArray[np.float64]
 
 
 def write_predictions(samples: Sequence[Sample], probabilities: npt.NDArray[np.float64], path: Path) -> None:
-    """Write one row a clip: name, speaker, true label and the seven probabilities."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    """Write one row per clip: name, speaker, true label and the seven probabilities."""
+    with whole_file(path) as whole, whole.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["clip", "speaker", "label", *EMOTIONS])
         for sample, row in zip(samples, probabilities, strict=True):

@@ -1,12 +1,14 @@
-"""What a run folder says of its run: the recipe and the split, so that no other run goes on in it.
+"""What a run folder says of its run: recipe, seed and data, so that no other run goes on in it.
 
 A network that goes on with another fold is scored on speakers that it learned from. The folder therefore holds, beside
-`recipe.yaml`, `split.json`: which clips stood on which side.
+`recipe.yaml` with the seed, which clips stood on which side (`split.json`), or of which files the data were
+(`data.json`). Results are written whole: one that is there, in a folder of the same recipe and data, is finished.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from moodreel.training.strict_yaml import format_recipe
 
 RECIPE_FILE = "recipe.yaml"
 SPLIT_FILE = "split.json"
+DATA_FILE = "data.json"
 SCORES_FILE = "scores.json"
 """Written last: a run that has it has come to its end."""
 
@@ -56,6 +59,37 @@ def holds_other_recipe(out: Path, recipe: Any) -> bool:
         raise OutputError(f"{path}: cannot be read ({error}); name another folder") from None
 
 
+def begin_or_resume(out: Path, recipe: Any, data: Mapping[str, Any], results: Collection[str]) -> None:
+    """Note recipe and data of a pretraining in its folder, or see that the run found there is the same.
+
+    Args:
+        out: the run folder.
+        recipe: a dataclass with the seed and all else that the results depend on, but the data.
+        data: what tells the data from others, such as the sha256 of its files; JSON types.
+        results: names of what the training writes there: found without a recipe they are of an unknown run.
+
+    Raises:
+        OutputError: the folder holds results of an unknown run or of other data, or cannot be written.
+        RecipeError: it holds a run of another recipe or seed.
+    """
+    check_run(out, recipe, resume=True)
+    if (out / RECIPE_FILE).exists():
+        _check_data(_read_json(out / DATA_FILE), data, out)
+    unknown = [name for name in results if (out / name).exists() and not (out / RECIPE_FILE).exists()]
+    if unknown:
+        raise OutputError(
+            f"{out}: holds {unknown[0]} but no {RECIPE_FILE}: an unknown run; name another folder, or delete it"
+        )
+    write_text(out / DATA_FILE, json.dumps(data, indent=2) + "\n")
+    write_text(out / RECIPE_FILE, format_recipe(recipe))  # the last, for a folder with a recipe holds a run
+
+
+def _check_data(found: dict[str, Any] | None, asked: Mapping[str, Any], out: Path) -> None:
+    differing = [key for key in asked if (found or {}).get(key) != asked[key]]
+    if differing:
+        raise OutputError(f"{out}: holds a run of other data ({differing[0]} differs); name another folder")
+
+
 def begin_run(out: Path, recipe: Any, split: Split) -> None:
     """Note recipe and split in a folder that `check_run` let pass; refuse to go on with another split.
 
@@ -89,7 +123,7 @@ def read_scores(out: Path, split: Split) -> dict[str, Any] | None:
 
 
 def describe_split(split: Split) -> dict[str, Any]:
-    """Say what a split was, as JSON types; two of one description have the same clips, labels and speakers a side."""
+    """Say what a split was, as JSON types; two of one description have the same clips, labels and speakers per side."""
     sides = {side: getattr(split, side) for side in ("train", "valid", "test")}
     corpora = {sample.corpus for samples in sides.values() for sample in samples}
     return {

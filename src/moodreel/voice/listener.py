@@ -1,7 +1,7 @@
 """The voice over time: blocks of sound in, the voice network's answer for each utterance and window out.
 
 Sound is taken in chunks of at most 8 s that overlap by 2 s, so that any length of sound needs the memory of one chunk.
-The network runs once a chunk; its tokens are pooled for every window of the timeline and for the chunk's own part
+The network runs once per chunk; its tokens are pooled for every window of the timeline and for the chunk's own part
 ("utterance"), over speech alone. Loud sound that is plainly no speech is not given to the network, which would name an
 emotion for a hum.
 """

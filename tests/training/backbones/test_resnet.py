@@ -3,6 +3,7 @@
 import io
 import pickle
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
-from moodreel.errors import CorpusError, MoodreelError
+from moodreel.errors import CorpusError, MoodreelError, OutputError, RecipeError
 from moodreel.training import machine
 from moodreel.training.backbones import cifar10
 from moodreel.training.backbones.resnet import (
@@ -146,7 +147,7 @@ def test_folders_that_are_not_cifar10_are_refused(tmp_path):
 
 def test_augmenting_shifts_and_mirrors_whole_pictures():
     images = torch.from_numpy(pictures(64)[0])
-    moved = cifar10.augment(images, torch.Generator().manual_seed(0))
+    moved = cifar10.augment_pictures(images, torch.Generator().manual_seed(0))
     assert moved.shape == images.shape and moved.dtype == torch.uint8
     centre, candidates = moved[:, :, 8:24, 8:24], []
     for source in (images, images.flip(3)):
@@ -159,8 +160,8 @@ def test_augmenting_shifts_and_mirrors_whole_pictures():
 
 def test_a_hole_covers_one_square_of_each_picture():
     white = torch.full((32, 3, 32, 32), 255, dtype=torch.uint8)
-    alone = cifar10.augment(white, torch.Generator().manual_seed(0))
-    holed = cifar10.augment(white, torch.Generator().manual_seed(0), hole_px=10)
+    alone = cifar10.augment_pictures(white, torch.Generator().manual_seed(0))
+    holed = cifar10.augment_pictures(white, torch.Generator().manual_seed(0), hole_px=10)
     changed = (holed != alone).any(1)
     covered = changed.sum((1, 2))
     assert covered.max() <= 100 and covered.float().mean() > 40  # some hang over the edge, or cover black
@@ -170,20 +171,34 @@ def test_a_hole_covers_one_square_of_each_picture():
 def test_training_writes_weights_scores_and_goes_on(tmp_path):
     folder = write_folders(tmp_path / "data")
     settings = cifar10.CifarSettings(epochs=1, batch_size=10, fused=False)
-    facts = cifar10.pretrain(folder, tmp_path / "out", settings)
+    facts = cifar10.pretrain_cifar10(folder, tmp_path / "out", settings)
     assert facts["n_train"] == 20 and 0 <= facts["test_accuracy"] <= 1
     assert load_onnx_weights(tmp_path / "out" / "resnet20.onnx")
     checkpoint = torch.load(tmp_path / "out" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2
-    cifar10.pretrain(folder, tmp_path / "out", settings, resume=True)
+    cifar10.pretrain_cifar10(folder, tmp_path / "out", settings)
+    with pytest.raises(RecipeError, match="another recipe"):
+        cifar10.pretrain_cifar10(folder, tmp_path / "out", replace(settings, seed=1))
+    next((folder / "train").rglob("*.png")).unlink()
+    with pytest.raises(OutputError, match="other data"):
+        cifar10.pretrain_cifar10(folder, tmp_path / "out", settings)
+
+
+def test_weights_of_an_unknown_run_are_refused(tmp_path):
+    """The run of other settings was gone on with, and its weights were shipped under these."""
+    folder = write_folders(tmp_path / "data")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "last.ckpt").write_bytes(b"whatever")
+    with pytest.raises(OutputError, match=r"last\.ckpt but no recipe\.yaml: an unknown run"):
+        cifar10.pretrain_cifar10(folder, tmp_path / "out", cifar10.CifarSettings(epochs=1))
 
 
 def test_fusing_keeps_names_and_needs_a_compiler(monkeypatch):
     network, names = ResNet20(), list(ResNet20().state_dict())
     monkeypatch.setattr(machine.shutil, "which", lambda _: None)
-    machine.fuse(network)
+    machine.compile_network(network)
     assert network._compiled_call_impl is None
     monkeypatch.setattr(machine.shutil, "which", lambda _: "/usr/bin/g++")
-    machine.fuse(network)
+    machine.compile_network(network)
     assert network._compiled_call_impl is not None
     assert list(network.state_dict()) == names

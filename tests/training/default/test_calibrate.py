@@ -24,7 +24,7 @@ from moodreel.training.default.calibrate import (
     read_voices,
     write_calibration,
 )
-from moodreel.training.voice.scores import Heard
+from moodreel.training.voice.scores import RecordingLogits
 from tiny_bundle import write_tiny_bundle
 
 RNG = np.random.default_rng(7)
@@ -73,7 +73,7 @@ def test_how_large_the_logits_of_another_network_are_does_not_decide_how_sure_th
     _, run = write_runs(tmp_path)
     before = temperature_of(read_voices(run)[1])
     for name in ("nemo-to-ravdess", "ravdess-to-nemo"):
-        heard = Heard.load(run / f"{name}.npz")
+        heard = RecordingLogits.load(run / f"{name}.npz")
         replace(heard, logits=heard.logits * np.float32(0.25)).save(run / f"{name}.npz")
     assert temperature_of(read_voices(run)[1]) == pytest.approx(before, rel=1e-3)
 
@@ -96,7 +96,7 @@ def write_runs(folder):
     ):
         heard = draw(300, 1.0)
         rows = len(conditions)
-        Heard(
+        RecordingLogits(
             np.array(conditions),
             np.repeat(heard.logits[None], rows, axis=0).astype(np.float32),
             np.repeat(heard.snr_db[None], rows, axis=0).astype(np.float32),
@@ -142,7 +142,7 @@ def rebuild_stages(out, *stages):
 
 def test_a_new_network_needs_a_new_calibration(tmp_path, monkeypatch):
     """The fusion that shipped was chosen with a face network four networks ago: the bundle must refuse that."""
-    monkeypatch.setattr(rebuild, "_list_heard", lambda *_: None)
+    monkeypatch.setattr(rebuild, "_list_training_clips", lambda *_: None)
     face_run, _ = write_runs(tmp_path)
     rebuild_stages(tmp_path, "calibrate", "bundle")
     before = read_fusion(load_bundle(tmp_path / "default").section("fusion"))

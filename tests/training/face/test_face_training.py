@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from moodreel.errors import CorpusError, MoodreelError
+from moodreel.errors import CorpusError, MoodreelError, OutputError, RecipeError
 from moodreel.labels import EMOTIONS
+from moodreel.storage import whole_files
 from moodreel.training.backbones import mobilenet
 from moodreel.training.face import (
     augment,
@@ -24,6 +26,7 @@ from moodreel.training.face import (
     recipe as face_recipe,
     scores as face_scores,
 )
+from moodreel.training.fitting import CHECKPOINT
 
 
 @pytest.fixture(autouse=True)
@@ -206,7 +209,7 @@ def test_grey_network_agrees_with_the_colour_network_on_grey_pictures():
     colour, grey = mobilenet.MobileNet(TINY, in_channels=3), mobilenet.MobileNet(TINY)
     state = {name: value * 0.02 for name, value in mobilenet.convert_origin(toy_origin(TINY), TINY).items()}
     colour.load_state_dict(state)
-    grey.load_state_dict(mobilenet.to_grey(state))
+    grey.load_state_dict(mobilenet.convert_to_grey(state))
     pictures = 255 * torch.rand(2, 1, 33, 33)
     means = torch.tensor(mobilenet.BGR_MEANS)
     with torch.no_grad():
@@ -220,7 +223,7 @@ def test_origin_of_another_checksum_is_refused(tmp_path):
     for name in mobilenet.ORIGIN_SHA256:
         (tmp_path / name).write_bytes(b"foreign")
     with pytest.raises(CorpusError, match="sha256"):
-        mobilenet.fetch_origin(tmp_path)
+        mobilenet.fetch_mobilenet(tmp_path)
 
 
 def test_origin_is_extracted_from_a_tarball_by_name(tmp_path):
@@ -240,7 +243,7 @@ def test_origin_is_extracted_from_a_tarball_by_name(tmp_path):
 def test_faces_are_read_back(tmp_path):
     faces = noise_faces(3)
     np.savez(tmp_path / "f.npz", images=faces.images, votes=faces.votes, fer2013=faces.fer2013)
-    found = ferplus.read_faces(tmp_path / "f.npz")
+    found = ferplus.read_ferplus(tmp_path / "f.npz")
     assert np.array_equal(found.images, faces.images)
 
 
@@ -252,15 +255,15 @@ def test_faces_that_do_not_fit_together_are_refused(tmp_path, change):
     arrays = {"images": faces.images, "votes": faces.votes, "fer2013": faces.fer2013, **change}
     np.savez(tmp_path / "f.npz", **arrays)
     with pytest.raises(CorpusError, match="shapes"):
-        ferplus.read_faces(tmp_path / "f.npz")
+        ferplus.read_ferplus(tmp_path / "f.npz")
 
 
 def test_what_is_no_archive_is_refused(tmp_path):
     with pytest.raises(CorpusError, match="none"):
-        ferplus.read_faces(tmp_path / "none.npz")
+        ferplus.read_ferplus(tmp_path / "none.npz")
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 not really")
     with pytest.raises(CorpusError, match="bad"):
-        ferplus.read_faces(tmp_path / "bad.npz")
+        ferplus.read_ferplus(tmp_path / "bad.npz")
 
 
 def test_cleaning_removes_repeats_leaks_blanks_and_non_faces():
@@ -324,7 +327,8 @@ def test_augmentation_hangs_on_its_generator_alone():
     images = noise_faces(6).images
     before = images.copy()
     first, again, other = (
-        augment.augment(images, 33, augment.Augmentation(), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+        augment.augment_faces(images, 33, augment.Augmentation(), torch.Generator().manual_seed(seed))
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -335,7 +339,7 @@ def test_augmentation_hangs_on_its_generator_alone():
 def test_augmentation_turned_off_only_enlarges_and_mirrors():
     images = noise_faces(16).images
     nothing = augment.Augmentation(0, 0, 0, 0, 0, 0, 0, 0)
-    found = augment.augment(images, 97, nothing, torch.Generator().manual_seed(0))
+    found = augment.augment_faces(images, 97, nothing, torch.Generator().manual_seed(0))
     plain = face_network.enlarge(torch.from_numpy(images)[:, None].float(), 97)
     straight = (found - plain).abs().amax((1, 2, 3)) < 0.1
     mirrored = (found - plain.flip(3)).abs().amax((1, 2, 3)) < 0.1
@@ -349,16 +353,16 @@ def test_augmentation_turned_off_only_enlarges_and_mirrors():
 def test_normalisation_removes_light_and_contrast():
     pictures = 100 * torch.rand(2, 1, 33, 33)
     torch.testing.assert_close(
-        face_network.normalise(pictures), face_network.normalise(pictures + 80), atol=1e-3, rtol=1e-3
+        face_network.normalise_pictures(pictures), face_network.normalise_pictures(pictures + 80), atol=1e-3, rtol=1e-3
     )
-    bright, plain = face_network.normalise(2 * pictures), face_network.normalise(pictures)
+    bright, plain = face_network.normalise_pictures(2 * pictures), face_network.normalise_pictures(pictures)
     assert torch.corrcoef(torch.stack([bright.flatten(), plain.flatten()]))[0, 1] > 0.999
-    assert not face_network.normalise(torch.full((1, 1, 33, 33), 9.0)).any()
+    assert not face_network.normalise_pictures(torch.full((1, 1, 33, 33), 9.0)).any()
 
 
 def test_loss_ignores_unknown_labels_and_untrusted_votes():
     certain = torch.tensor([1.0, 0.0])
-    targets = face_loss.Targets(torch.eye(7)[[3, 0]], certain, torch.eye(7)[[3, 3]], certain)
+    targets = face_loss.FaceTargets(torch.eye(7)[[3, 0]], certain, torch.eye(7)[[3, 3]], certain)
     priors = face_loss.Priors(torch.zeros(7), torch.zeros(7))
     logits = torch.zeros(2, 7)
     logits[1, 3] = 9
@@ -366,88 +370,88 @@ def test_loss_ignores_unknown_labels_and_untrusted_votes():
     torch.testing.assert_close(both, torch.tensor(7.0).log())
 
 
-def test_an_elder_network_decides_its_share_of_fer2013s_targets_alone():
-    targets = face_loss.Targets.of(toy_faces(4, 0))
-    said = torch.full((4, 7), 1 / 7)
-    taught = targets.taught(said, 0.7)
-    torch.testing.assert_close(taught.fer2013, 0.3 * targets.fer2013 + 0.1)
-    assert torch.equal(taught.ferplus, targets.ferplus)
-    assert torch.equal(targets.taught(said, 0.0).fer2013, targets.fer2013)
+def test_soft_targets_decide_their_share_of_fer2013s_targets_alone():
+    targets = face_loss.FaceTargets.of(toy_faces(4, 0))
+    soft_targets = torch.full((4, 7), 1 / 7)
+    softened = targets.soften(soft_targets, 0.7)
+    torch.testing.assert_close(softened.fer2013, 0.3 * targets.fer2013 + 0.1)
+    assert torch.equal(softened.ferplus, targets.ferplus)
+    assert torch.equal(targets.soften(soft_targets, 0.0).fer2013, targets.fer2013)
 
 
 def test_mixtures_are_mostly_of_the_first_face_and_hang_on_the_generator():
-    run = face_fit._Run.start(tiny_recipe(), generation(mixing=0.3), toy_faces(32, 0), origin())
+    batches = face_fit.FaceBatches.of(tiny_recipe(), generation(mixing=0.3), toy_faces(32, 0))
     shares, orders = zip(
-        *(run._draw_mixture(16, torch.Generator().manual_seed(seed)) for seed in range(50)), strict=True
+        *(batches.draw_mixture(16, torch.Generator().manual_seed(seed)) for seed in range(50)), strict=True
     )
     assert all(0 <= share <= 0.5 for share in shares)
     assert np.mean(shares) > 0.05
     assert all(order.sort().values.tolist() == list(range(16)) for order in orders)
-    share, order = run._draw_mixture(16, torch.Generator().manual_seed(3))
+    share, order = batches.draw_mixture(16, torch.Generator().manual_seed(3))
     assert share == shares[3]
     assert torch.equal(order, orders[3])
-    run.generation = generation(mixing=0.0)
-    assert run._draw_mixture(4, torch.Generator())[0] == 0
+    batches = replace(batches, generation=generation(mixing=0.0))
+    assert batches.draw_mixture(4, torch.Generator())[0] == 0
 
 
-def test_the_elder_says_the_same_of_a_face_and_of_its_mirror_image():
+def test_a_teacher_answers_the_same_to_a_face_and_to_its_mirror_image():
     torch.manual_seed(0)
-    elder = face_network.FaceNet(TINY).eval()
-    torch.nn.init.normal_(elder.fer2013.weight)
+    net = face_network.FaceNet(TINY).eval()
+    torch.nn.init.normal_(net.fer2013.weight)
     faces = toy_faces(3, 0)
     mirrored = ferplus.Faces(faces.images[:, :, ::-1].copy(), faces.votes, faces.fer2013)
-    elder = face_fit.Elder(elder, 33)
-    torch.testing.assert_close(face.ask(elder, faces), face.ask(elder, mirrored), atol=1e-4, rtol=1e-4)
+    teacher = face_fit.Teacher(net, 33)
+    torch.testing.assert_close(
+        face.ask_teacher(teacher, faces), face.ask_teacher(teacher, mirrored), atol=1e-4, rtol=1e-4
+    )
 
 
 def test_each_generation_starts_and_learns_from_those_the_recipe_names(tmp_path, monkeypatch):
     faces, calls = toy_faces(32, 0), []
 
-    def watch(recipe, generation, faces, start, out, said=None, elders=()):
-        net = face_fit.fit_faces(recipe, generation, faces, start, out, said, elders)
-        calls.append((start, said, [elder.net for elder in elders], net))
+    def note(recipe, generation, faces, start, out, soft_targets=None, teachers=()):
+        net = face_fit.fit_faces(recipe, generation, faces, start, out, soft_targets, teachers)
+        calls.append((start, soft_targets, [teacher.net for teacher in teachers], net))
         return net
 
-    monkeypatch.setattr(face, "fit_faces", watch)
+    monkeypatch.setattr(face, "fit_faces", note)
     first = origin()
     line = (
         generation(1),
-        generation(2, elders=(1,)),
-        generation(1, start=2, elders=(1, 2)),
-        generation(1, start=2, elders=(1, 3), watched=True),
+        generation(2, teachers=(1,)),
+        generation(1, start=2, teachers=(1, 2)),
+        generation(1, start=2, teachers=(1, 3), is_consistent=True),
     )
     last = face.fit_generations(tiny_recipe(generations=line), faces, first, tmp_path)
-    starts, said, elders, nets = zip(*calls, strict=True)
+    starts, soft_targets, teachers, nets = zip(*calls, strict=True)
     assert starts[0] is starts[1] is first
     assert starts[2] is starts[3] is nets[1]
-    answers = [face.ask(face_fit.Elder(net, 33), faces) for net in nets[:2]]
-    prior = face_loss.Priors.of(face_loss.Targets.of(faces)).fer2013
-    assert said[0] is None
-    torch.testing.assert_close(said[1], (answers[0] + prior).softmax(1))
-    torch.testing.assert_close(said[2], ((answers[0] + answers[1]) / 2 + prior).softmax(1))
-    assert said[3] is None
-    assert elders[:3] == ([], [], [])
-    assert elders[3] == [nets[0], nets[2]]
+    answers = [face.ask_teacher(face_fit.Teacher(net, 33), faces) for net in nets[:2]]
+    prior = face_loss.Priors.of(face_loss.FaceTargets.of(faces)).fer2013
+    assert soft_targets[0] is None
+    torch.testing.assert_close(soft_targets[1], (answers[0] + prior).softmax(1))
+    torch.testing.assert_close(soft_targets[2], ((answers[0] + answers[1]) / 2 + prior).softmax(1))
+    assert soft_targets[3] is None
+    assert teachers[:3] == ([], [], [])
+    assert teachers[3] == [nets[0], nets[2]]
     assert last is nets[3]
 
 
-def test_who_is_watched_learns_what_the_elders_see_and_not_the_labels(tmp_path):
+def test_a_student_of_consistent_teachers_learns_from_them_and_not_from_the_labels(tmp_path):
     recipe, faces = tiny_recipe(layer_decay=1.0, averaging=0.9), toy_faces(160, 0)
-    elder = face_fit.Elder(face_fit.fit_faces(recipe, generation(8), faces, origin(), tmp_path), 33)
+    teacher = face_fit.Teacher(face_fit.fit_faces(recipe, generation(8), faces, origin(), tmp_path), 33)
     wrong = ferplus.Faces(faces.images, faces.votes[::-1].copy(), np.where(faces.fer2013 == 3, 5, 3).astype(np.uint8))
-    (tmp_path / "pupil").mkdir()
-    watched = generation(16, elders=(1,), watched=True, mixing=0.3)
-    pupil = face_fit.fit_faces(recipe, watched, wrong, origin(), tmp_path / "pupil", elders=[elder])
+    distilled = generation(16, teachers=(1,), is_consistent=True, mixing=0.3)
+    student = face_fit.fit_faces(recipe, distilled, wrong, origin(), tmp_path / "student", teachers=[teacher])
     test = toy_faces(64, 1)
-    for logits in face_scores.predict_logits(pupil, test.images, 33):
-        assert face_scores.score(logits.numpy(), test.fer2013).accuracy > 0.9
+    for logits in face_scores.predict_logits(student, test.images, 33):
+        assert face_scores.score_labels(logits.numpy(), test.fer2013).accuracy > 0.9
 
 
 def test_a_share_of_what_it_started_from_is_kept(tmp_path):
     faces, start = toy_faces(48, 0), origin()
     nets = []
     for kept in (0.0, 0.25, 1.0):
-        (tmp_path / str(kept)).mkdir()
         nets.append(face_fit.fit_faces(tiny_recipe(), generation(1, kept=kept), faces, start, tmp_path / str(kept)))
     ends, mixed, same = (net.state_dict() for net in nets)
     for name, before in start.state_dict().items():
@@ -456,22 +460,24 @@ def test_a_share_of_what_it_started_from_is_kept(tmp_path):
     assert any(not torch.equal(ends[name], before) for name, before in start.state_dict().items())
 
 
-def test_elders_see_the_pupils_very_picture_at_their_own_size_straight_or_mirrored():
-    elders = [face_fit.Elder(origin().eval(), side) for side in (33, 65)]
-    for number, elder in enumerate(elders):
+def test_teachers_see_the_students_very_picture_at_their_own_size_straight_or_mirrored():
+    teachers = [face_fit.Teacher(origin().eval(), side) for side in (33, 65)]
+    for number, teacher in enumerate(teachers):
         torch.manual_seed(number)
-        torch.nn.init.normal_(elder.net.fer2013.weight, std=0.01)
-        torch.nn.init.normal_(elder.net.ferplus.weight, std=0.01)
-    run = face_fit._Run.start(tiny_recipe(), generation(watched=True), toy_faces(32, 0), origin(), elders=elders)
-    pictures = face_network.normalise(255 * torch.rand(3, 1, 33, 33))
-    found = [run._watch(pictures, torch.Generator().manual_seed(seed)) for seed in range(20)]
+        torch.nn.init.normal_(teacher.net.fer2013.weight, std=0.01)
+        torch.nn.init.normal_(teacher.net.ferplus.weight, std=0.01)
+    batches = face_fit.FaceBatches.of(
+        tiny_recipe(), generation(is_consistent=True), toy_faces(32, 0), teachers=teachers
+    )
+    pictures = face_network.normalise_pictures(255 * torch.rand(3, 1, 33, 33))
+    found = [batches.ask_teachers(pictures, torch.Generator().manual_seed(seed)) for seed in range(20)]
     assert all(targets.known.tolist() == targets.trust.tolist() == [1, 1, 1] for targets in found)
-    views = [face_network.enlarge(pictures, elder.side) for elder in elders]
-    said = [
-        [face_fit.answer(elder.net, seen)[1] for seen in (view, view.flip(3))]
-        for elder, view in zip(elders, views, strict=True)
+    views = [face_network.enlarge(pictures, teacher.side) for teacher in teachers]
+    answers = [
+        [face_fit.answer(teacher.net, seen)[1] for seen in (view, view.flip(3))]
+        for teacher, view in zip(teachers, views, strict=True)
     ]
-    expected = [((one + two) / 2 + run.priors.ferplus).softmax(1) for one in said[0] for two in said[1]]
+    expected = [((one + two) / 2 + batches.priors.ferplus).softmax(1) for one in answers[0] for two in answers[1]]
     matches = {
         place
         for targets in found
@@ -481,22 +487,21 @@ def test_elders_see_the_pupils_very_picture_at_their_own_size_straight_or_mirror
     assert matches == {0, 1, 2, 3}
 
 
-def test_a_network_that_goes_on_says_at_first_what_the_one_before_said(tmp_path):
+def test_a_network_that_goes_on_answers_at_first_as_the_one_before(tmp_path):
     faces = toy_faces(96, 0)
     before = face_fit.fit_faces(tiny_recipe(), generation(3), faces, origin(), tmp_path)
     state = {name: value.clone() for name, value in before.state_dict().items()}
-    run = face_fit._Run.start(tiny_recipe(), generation(start=1), faces, before)
-    for net in (run.net, run.average):
-        found = face_scores.predict_logits(net.eval(), faces.images, 33)
-        for output, wanted in zip(found, face_scores.predict_logits(before, faces.images, 33), strict=True):
-            torch.testing.assert_close(output, wanted, atol=1e-3, rtol=1e-3)
-    run.fit_epoch()
+    net = face_fit.unfold_start(tiny_recipe(), generation(start=1), faces, before)
+    found = face_scores.predict_logits(net.eval(), faces.images, 33)
+    for output, wanted in zip(found, face_scores.predict_logits(before, faces.images, 33), strict=True):
+        torch.testing.assert_close(output, wanted, atol=1e-3, rtol=1e-3)
+    face_fit.fit_faces(tiny_recipe(), generation(1, start=1), faces, before, tmp_path / "after")
     assert all(torch.equal(value, before.state_dict()[name]) for name, value in state.items())
 
 
 def test_priors_are_log_frequencies():
     faces = ferplus.Faces(np.zeros((4, 48, 48), np.uint8), votes_for(1, 4), np.array([3, 3, 3, 255], np.uint8))
-    priors = face_loss.Priors.of(face_loss.Targets.of(faces))
+    priors = face_loss.Priors.of(face_loss.FaceTargets.of(faces))
     np.testing.assert_allclose(priors.fer2013.exp().sum(), 1, rtol=1e-6)
     assert EMOTIONS[int(priors.fer2013.argmax())] == "happy"
     assert priors.fer2013[3] - priors.fer2013[0] == pytest.approx(np.log(3))
@@ -504,11 +509,11 @@ def test_priors_are_log_frequencies():
 
 def test_score_counts_recall_over_emotions_that_occur():
     logits = np.eye(7)[[3, 3, 5, 3]]
-    found = face_scores.score(logits, np.array([3, 3, 5, 5]))
+    found = face_scores.score_labels(logits, np.array([3, 3, 5, 5]))
     assert found.recall == {"happy": 1.0, "sad": 0.5}
     assert (found.n, found.accuracy, found.uar) == (4, 0.75, 0.75)
     with pytest.raises(ValueError, match="no face"):
-        face_scores.score(logits, np.full(4, -1))
+        face_scores.score_labels(logits, np.full(4, -1))
 
 
 def test_fit_learns_a_toy_problem(tmp_path):
@@ -516,22 +521,40 @@ def test_fit_learns_a_toy_problem(tmp_path):
     net = face_fit.fit_faces(recipe, generation(8), toy_faces(160, 0), origin(), tmp_path)
     test = toy_faces(64, 1)
     for logits in face_scores.predict_logits(net, test.images, 33):
-        assert face_scores.score(logits.numpy(), test.fer2013).accuracy > 0.9
+        assert face_scores.score_labels(logits.numpy(), test.fer2013).accuracy > 0.9
 
 
-def test_fit_is_deterministic_and_resumes_where_it_stopped(tmp_path):
+class DiesInStep4(face_fit.FaceModule):
+    def measure_loss(self, batch):
+        if self.global_step == 4:  # of three per epoch
+            raise KeyError("killed")
+        return super().measure_loss(batch)
+
+
+def test_fit_is_deterministic_and_one_killed_within_an_epoch_ends_alike(tmp_path, monkeypatch):
     recipe, of_three, faces = tiny_recipe(), generation(3, mixing=0.3), toy_faces(48, 0)
-    for name in ("whole", "again", "stopped"):
-        (tmp_path / name).mkdir()
     whole = face_fit.fit_faces(recipe, of_three, faces, origin(0.2), tmp_path / "whole").state_dict()
     again = face_fit.fit_faces(recipe, of_three, faces, origin(0.2), tmp_path / "again").state_dict()
-    run = face_fit._Run.start(recipe, of_three, faces, origin(0.2))
-    run.fit_epoch()
-    face_fit._save(run.state(), tmp_path / "stopped" / "checkpoint.pt")
+    with monkeypatch.context() as patched, pytest.raises(KeyError, match="killed"):
+        patched.setattr(face_fit, "FaceModule", DiesInStep4)
+        face_fit.fit_faces(recipe, of_three, faces, origin(0.2), tmp_path / "stopped")
+    assert (tmp_path / "stopped" / CHECKPOINT).is_file()
     resumed = face_fit.fit_faces(recipe, of_three, faces, origin(0.2), tmp_path / "stopped").state_dict()
+    finished = face_fit.fit_faces(recipe, of_three, faces, origin(0.2), tmp_path / "whole").state_dict()
     for name, value in whole.items():
         assert torch.equal(value, again[name])
         assert torch.equal(value, resumed[name])
+        assert torch.equal(value, finished[name])
+
+
+@pytest.mark.parametrize("rate", [1e30, float("nan")])
+def test_a_loss_that_is_not_finite_stops_the_fit_at_its_step(tmp_path, rate):
+    """Training went on with NaN weights to its end, and said so nowhere."""
+    recipe = tiny_recipe(learning_rate=rate, head_rate=rate, warmup=1)
+    with pytest.raises(
+        MoodreelError, match=r"face network, step \d: the loss is NaN or infinite; lower the learning rate"
+    ):
+        face_fit.fit_faces(recipe, generation(3), toy_faces(48, 0), origin(), tmp_path)
 
 
 def test_frozen_layers_stay_as_the_origin_has_them(tmp_path):
@@ -585,7 +608,7 @@ def test_weights_beyond_half_precision_are_refused(tmp_path):
 
 def test_low_layers_learn_more_slowly():
     groups = face_fit._parameter_groups(face_network.FaceNet(TINY), tiny_recipe())
-    rates = [group["highest_rate"] for group in groups]
+    rates = [group["lr"] for group in groups]
     assert rates == sorted(rates, reverse=True)
     assert sum(len(group["params"]) for group in groups) == len(list(face_network.FaceNet(TINY).parameters()))
 
@@ -611,17 +634,57 @@ def test_export_agrees_with_torch_for_any_number_of_faces(tmp_path):
             np.testing.assert_allclose(output, wanted, atol=1e-4)
 
 
-def test_pretraining_writes_network_scores_and_heldout_logits(tmp_path, monkeypatch):
-    data, out = tmp_path / "data", tmp_path / "out"
-    data.mkdir()
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    folder = tmp_path / "data"
+    folder.mkdir()
     for name, n in (("train", 64), ("valid", 24)):
         faces = toy_faces(n, n)
-        np.savez(data / f"{name}.npz", images=faces.images, votes=faces.votes, fer2013=faces.fer2013)
+        np.savez(folder / f"{name}.npz", images=faces.images, votes=faces.votes, fer2013=faces.fer2013)
     monkeypatch.setattr(face, "read_origin", lambda recipe, folder: origin())
-    line = (generation(1), generation(1, mixing=0.3), generation(1, start=2, elders=(1, 2), watched=True))
+    return folder
+
+
+def test_a_run_folder_of_another_recipe_seed_or_data_is_refused(tmp_path, data):
+    out, recipe = tmp_path / "out", tiny_recipe(holdout=0.25, generations=(generation(1),))
+    face.pretrain_faces(data, out, recipe)
+    with pytest.raises(RecipeError, match=r"another recipe.*name another folder"):
+        face.pretrain_faces(data, out, replace(recipe, seed=1))
+    faces = toy_faces(64, 5)
+    np.savez(data / "train.npz", images=faces.images, votes=faces.votes, fer2013=faces.fer2013)
+    with pytest.raises(OutputError, match=r"other data \(train\.npz.*name another folder"):
+        face.pretrain_faces(data, out, recipe)
+
+
+def test_files_of_an_unknown_run_are_refused(tmp_path, data):
+    (tmp_path / "out" / "generation-1").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"generation-1 but no recipe\.yaml.*name another folder"):
+        face.pretrain_faces(data, tmp_path / "out", tiny_recipe())
+
+
+def test_a_run_that_came_to_its_end_is_not_run_again_but_one_cut_short_is(tmp_path, data, monkeypatch):
+    out, recipe = tmp_path / "out", tiny_recipe(holdout=0.25, generations=(generation(1),))
+
+    def stop_within(file, **_):
+        file.write(b"half an archive")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(whole_files.np, "savez", stop_within)
+        face.pretrain_faces(data, out, recipe)
+    assert not (out / "holdout.npz").exists() and not (out / "scores.json").exists()
+    face.pretrain_faces(data, out, recipe)
+    written_ns = (out / "scores.json").stat().st_mtime_ns
+    face.pretrain_faces(data, out, recipe)
+    assert (out / "scores.json").stat().st_mtime_ns == written_ns
+
+
+def test_pretraining_writes_network_scores_and_heldout_logits(tmp_path, data):
+    out = tmp_path / "out"
+    line = (generation(1), generation(1, mixing=0.3), generation(1, start=2, teachers=(1, 2), is_consistent=True))
     path = face.pretrain_faces(data, out, tiny_recipe(holdout=0.25, generations=line))
     assert path == out / "face.onnx"
-    assert [(out / f"generation-{number}" / "checkpoint.pt").is_file() for number in (1, 2, 3)] == [True] * 3
+    assert [(out / f"generation-{number}" / CHECKPOINT).is_file() for number in (1, 2, 3)] == [True] * 3
     scores = json.loads((out / "scores.json").read_text())
     assert scores["valid"]["fer2013"]["n"] > 0
     with np.load(out / "valid.npz") as heldout:

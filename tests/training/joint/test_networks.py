@@ -19,12 +19,12 @@ def answers(vote):
         HeadRecipe(dense=(8,), dropout=0.0, vote=vote),
         n_video=6,
         n_audio=7,
-        n_looks=7,
+        n_picture_scores=7,
     ).eval()
-    looks, heard, there = torch.randn(50, 7), torch.randn(50, 7), torch.ones(50)
+    picture_scores, sound_scores, there = torch.randn(50, 7), torch.randn(50, 7), torch.ones(50)
     with torch.inference_mode():
-        logits = network(torch.randn(50, 3, 6), None, looks, heard, there, there).logits
-    return logits, looks + heard
+        logits = network(torch.randn(50, 3, 6), None, picture_scores, sound_scores, there, there).logits
+    return logits, picture_scores + sound_scores
 
 
 def test_a_voting_network_first_says_what_the_class_scores_say():

@@ -287,6 +287,16 @@ def test_a_loss_that_diverges_names_step_and_clips(corpus, cache, tmp_path):
         train(corpus, "audio", tmp_path / "run", options("audio", cache, *wild, max_epochs=8))
 
 
+def test_half_a_checkpoint_is_refused_with_the_way_out(corpus, cache, tmp_path):
+    run = tmp_path / "run"
+    train(corpus, "audio", run, options("audio", cache, max_epochs=1))
+    (path,) = run.rglob("last.ckpt")
+    path.write_bytes(path.read_bytes()[:1000])
+    (run / "scores.json").unlink()
+    with pytest.raises(OutputError, match=r"last\.ckpt: not a whole checkpoint .*delete it to train that part anew"):
+        train(corpus, "audio", run, options("audio", cache, max_epochs=1, resume=True))
+
+
 def test_unreadable_clips_are_left_out_and_counted_or_stop_the_run(tmp_path, cache):
     folder = write_corpus(tmp_path / "corpus")
     (folder / "angry" / "ann_angry.mp4").write_bytes(b"not a video")
@@ -393,7 +403,7 @@ def stop_at(number, fitted, network, material, sides, recipe, out, **rest):
     ],
 )
 def test_changes_of_a_postmortem_reach_the_branches_that_a_row_has(base, taken):
-    """Rows of pictures alone once grew ears by `--set audio.x`, and lost `--set video.x`."""
+    """Rows of pictures alone once grew a sound branch by `--set audio.x`, and lost `--set video.x`."""
     changes = ("video.width=4", "frames.rate_hz=5", "audio.dropout=0.1", "fit.epochs=1")
     assert list(applicable(changes, base)) == taken
     recipe = load_recipe(base, applicable(changes, base))
@@ -448,11 +458,11 @@ def test_copies_of_clips_are_learned_from_and_never_scored(corpus, cache, tmp_pa
     assert "speeds" not in bundle.manifest["inputs"], "predicting needs no copies"
 
 
-def _sense(copies, n=12):
+def _modality_features(copies, n=12):
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(n, 3)).astype(np.float32)
     settings = {"n_directions": 2, "shrinkage": "fixed", "share": 0.5}
-    return maps.Sense("ears", vectors, copies, np.ones(n, bool), settings, cross_fit=2, is_scored=True)
+    return maps.ModalityFeatures("audio", vectors, copies, np.ones(n, bool), settings, cross_fit=2, is_scored=True)
 
 
 class _ThreeSpeakers:
@@ -469,7 +479,7 @@ class _ThreeSpeakers:
 
 def test_copies_of_a_speaker_do_not_reach_the_fit_that_scores_this_speaker():
     material, rows = _ThreeSpeakers(), np.arange(12)
-    plain = _sense(np.zeros((12, 1, 3), np.float32))
+    plain = _modality_features(np.zeros((12, 1, 3), np.float32))
     wild = plain.copies.copy()
     wild[::3] += 100 * np.random.default_rng(1).normal(size=wild[::3].shape)  # of speaker s0
     scores = maps._score_strangers(material, plain, rows)
@@ -483,12 +493,12 @@ def test_copies_of_a_speaker_do_not_reach_the_fit_that_scores_this_speaker():
 
 def test_a_fit_with_copies_is_the_fit_of_more_clips():
     rows, copies = np.arange(12), np.random.default_rng(2).normal(size=(12, 2, 3)).astype(np.float32)
-    sense = _sense(copies)
-    found = maps._fit_sense(_ThreeSpeakers(), sense, rows, "have sound")
-    vectors = np.concatenate([sense.vectors, copies.reshape(24, 3)]).astype(np.float64)
+    modality = _modality_features(copies)
+    found = maps._fit_modality(_ThreeSpeakers(), modality, rows, "have sound")
+    vectors = np.concatenate([modality.vectors, copies.reshape(24, 3)]).astype(np.float64)
     labels = np.concatenate([rows // 3 % 3, np.repeat(rows // 3 % 3, 2)])
-    expected = class_scores(fit_lda(vectors, labels, **sense.settings), vectors, labels, 7)
-    np.testing.assert_allclose(found.apply(sense.vectors), expected.apply(sense.vectors))
+    expected = class_scores(fit_lda(vectors, labels, **modality.settings), vectors, labels, 7)
+    np.testing.assert_allclose(found.apply(modality.vectors), expected.apply(modality.vectors))
 
 
 def test_mirrored_frames_are_summarised_beside_the_frames(cache, tmp_path):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +12,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from moodreel.errors import CorpusError, MoodreelError
+from moodreel.errors import CorpusError, MoodreelError, OutputError, RecipeError
 from moodreel.labels import EMOTIONS, N_EMOTIONS
 from moodreel.metrics import make_outcomes, score
+from moodreel.storage import whole_files
 from moodreel.training.backbones import whisper
 from moodreel.training.backbones.whisper import WhisperEncoder
+from moodreel.training.fitting import CHECKPOINT, load_fitted
 from moodreel.training.voice import (
     augment,
     examples as voice_examples,
@@ -30,6 +31,7 @@ from moodreel.training.voice import (
 )
 from moodreel.training.voice.export import export_voice
 from moodreel.training.voice.network import VoiceNet, collate, raise_examples
+from moodreel.training.voice.recipe import Schedule, VoiceRecipe
 from moodreel.training.voice.recordings import Recording
 from moodreel.training.voice.takes import Take
 from moodreel.voice.speech import RATE_HZ, extract_speech, measure_power, pool_windows
@@ -164,12 +166,12 @@ def test_ratio_stays_in_its_range():
 
 def test_fitting_learns_and_is_deterministic(backgrounds):
     takes = make_takes()
-    schedule = voice_fit.Schedule(epochs=8, n_batch=4, encoder_rate=2e-3, head_rate=1e-2, average=0.8)
+    schedule = Schedule(epochs=8, n_batch=4, encoder_rate=2e-3, head_rate=1e-2, average=0.8)
     nets = []
     for _ in range(2):
         torch.manual_seed(0)
         net = VoiceNet(WhisperEncoder(n_blocks=2, width=16, n_heads=2, n_positions=400))
-        voice_fit.fit(
+        voice_fit.fit_voice(
             net, voice_sources.FreshExamples(voice_examples.ExampleMaker(takes, backgrounds)), schedule, seed=3
         )
         nets.append(net)
@@ -188,7 +190,7 @@ def test_what_a_corpus_cannot_name_is_not_unlearned(backgrounds):
     maker = voice_examples.ExampleMaker(takes, backgrounds)
     batch = collate([maker.make(take, np.random.default_rng(0)) for take in takes])
     net = make_net()
-    voice_fit.measure_loss(net, batch, torch.ones(N_EMOTIONS), voice_fit.Schedule(epochs=1)).backward()
+    voice_fit.measure_loss(net, batch, torch.ones(N_EMOTIONS), Schedule(epochs=1)).backward()
     disgust = EMOTIONS.index("disgust")
     assert not net.classifier.weight.grad[disgust].any()
     assert net.classifier.weight.grad[ANGRY].any()
@@ -198,7 +200,7 @@ def test_a_batch_in_which_no_speech_is_heard_teaches_nothing(backgrounds):
     takes = make_takes(4)
     example = voice_examples.ExampleMaker(takes, backgrounds).make(takes[0], np.random.default_rng(0))
     batch = collate([replace(example, labels=np.full_like(example.labels, -1))])
-    loss = voice_fit.measure_loss(make_net(), batch, torch.ones(N_EMOTIONS), voice_fit.Schedule(epochs=1))
+    loss = voice_fit.measure_loss(make_net(), batch, torch.ones(N_EMOTIONS), Schedule(epochs=1))
     assert torch.isfinite(loss)
 
 
@@ -221,20 +223,95 @@ def test_lower_blocks_stay_as_they_are(backgrounds):
     maker, net = voice_examples.ExampleMaker(make_takes(6), backgrounds), make_net()
     examples = raise_examples(net, [maker.make(take, np.random.default_rng(0)) for take in maker.takes], 1)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    voice_fit.fit(
-        net, voice_sources.KeptExamples(examples), voice_fit.Schedule(epochs=1, n_batch=4, first_block=1), seed=0
+    voice_fit.fit_voice(
+        net, voice_sources.KeptExamples(examples, 6), Schedule(epochs=1, n_batch=4, first_block=1), seed=0
     )
     changed = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
     assert not any(name.startswith(("encoder.conv", "encoder.embed", "encoder.layers.0.")) for name in changed)
     assert "encoder.layers.1.fc1.weight" in changed
 
 
-def test_state_is_kept_without_a_pickle(tmp_path):
-    net, other = make_net(0), make_net(1)
-    voice_fit.save_state(net, tmp_path / "state.npz")
-    voice_fit.load_state(other, tmp_path / "state.npz")
-    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True))
-    assert all(name.endswith(".npy") for name in zipfile.ZipFile(tmp_path / "state.npz").namelist())
+def kept_examples(backgrounds):
+    maker, rng = voice_examples.ExampleMaker(make_takes(8), backgrounds), np.random.default_rng(0)
+    return voice_sources.KeptExamples(raise_examples(make_net(), [maker.make(t, rng) for t in maker.takes], 1), 1)
+
+
+class StopsAt(voice_fit.VoiceModule):
+    """Dies in a step, as a process that is killed does: nothing of that epoch is kept."""
+
+    step = 3
+
+    def measure_loss(self, batch):
+        if self.global_step == self.step:
+            raise KeyError("killed")
+        return super().measure_loss(batch)
+
+
+def test_a_fit_killed_within_an_epoch_ends_as_an_undisturbed_one(tmp_path, monkeypatch, backgrounds):
+    source, schedule = kept_examples(backgrounds), Schedule(epochs=3, n_batch=4, first_block=1)
+    whole, killed, again = make_net(), make_net(), make_net()
+    voice_fit.fit_voice(whole, source, schedule, 1, tmp_path / "whole")
+    with monkeypatch.context() as patched, pytest.raises(KeyError, match="killed"):
+        patched.setattr(voice_fit, "VoiceModule", StopsAt)
+        voice_fit.fit_voice(killed, source, schedule, 1, tmp_path / "killed")
+    assert not load_fitted(again, tmp_path / "killed", schedule.epochs)
+    voice_fit.fit_voice(again, source, schedule, 1, tmp_path / "killed")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_a_fit_that_came_to_its_end_is_loaded_and_not_run_again(tmp_path, monkeypatch, backgrounds):
+    source, schedule = kept_examples(backgrounds), Schedule(epochs=1, n_batch=4, first_block=1)
+    net, loaded, again = make_net(), make_net(5), make_net()
+    voice_fit.fit_voice(net, source, schedule, 1, tmp_path)
+    assert load_fitted(loaded, tmp_path, schedule.epochs)
+    monkeypatch.setattr(StopsAt, "step", 0)
+    monkeypatch.setattr(voice_fit, "VoiceModule", StopsAt)
+    voice_fit.fit_voice(again, source, schedule, 1, tmp_path)
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name]), name
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda whole: b"", lambda whole: b"no zip"])
+def test_half_a_checkpoint_is_refused_with_the_way_out(tmp_path, backgrounds, damage):
+    source, schedule = kept_examples(backgrounds), Schedule(epochs=1, n_batch=4, first_block=1)
+    voice_fit.fit_voice(make_net(), source, schedule, 1, tmp_path)
+    path = tmp_path / CHECKPOINT
+    path.write_bytes(damage(path.read_bytes()))
+    for run in (
+        lambda: load_fitted(make_net(), tmp_path, 1),
+        lambda: voice_fit.fit_voice(make_net(), source, schedule, 1, tmp_path),
+    ):
+        with pytest.raises(OutputError, match=r"not a whole checkpoint .*delete it to train that part anew"):
+            run()
+
+
+class Hostile:
+    def __reduce__(self):
+        return (print, ("code of the checkpoint ran",))
+
+
+def test_a_checkpoint_that_names_code_is_refused_and_does_not_run(tmp_path, capsys):
+    torch.save({"state_dict": {"network.x": Hostile()}}, tmp_path / CHECKPOINT)
+    with pytest.raises(OutputError, match="not a whole checkpoint"):
+        load_fitted(make_net(), tmp_path, 1)
+    assert "ran" not in capsys.readouterr().out
+
+
+def test_the_checkpoint_of_another_network_is_refused(tmp_path, backgrounds):
+    source, schedule = kept_examples(backgrounds), Schedule(epochs=1, n_batch=4, first_block=1)
+    voice_fit.fit_voice(make_net(), source, schedule, 1, tmp_path)
+    other = VoiceNet(WhisperEncoder(n_blocks=1, width=16, n_heads=2, n_positions=400))
+    with pytest.raises(OutputError, match="another network"):
+        load_fitted(other, tmp_path, 1)
+
+
+def test_a_loss_that_is_not_finite_stops_the_fit_at_its_step(tmp_path, backgrounds):
+    source = kept_examples(backgrounds)
+    wild = Schedule(epochs=3, n_batch=4, encoder_rate=1e30, head_rate=1e30, first_block=1)
+    with pytest.raises(MoodreelError, match=r"voice network, step \d+: the loss is NaN or infinite; lower .*rate"):
+        voice_fit.fit_voice(make_net(), source, wild, 1, tmp_path)
 
 
 # --- examples
@@ -346,7 +423,7 @@ def test_missing_corpora_are_named(tmp_path):
         voice_recordings.find_nemo(tmp_path)
     (tmp_path / "broken.wav").write_bytes(b"nothing")
     with pytest.raises(CorpusError, match=r"broken\.wav"):
-        voice_recordings.read_sound(tmp_path / "broken.wav")
+        voice_recordings.read_recording(tmp_path / "broken.wav")
 
 
 def test_takes_are_kept_and_belong_to_their_recordings(tmp_path):
@@ -361,14 +438,25 @@ def test_takes_are_kept_and_belong_to_their_recordings(tmp_path):
         voice_takes.load_takes(recordings[:3], tmp_path / "takes.npz")
 
 
-def test_the_whole_run_writes_network_and_scores(tmp_path, monkeypatch):
+TINY_RECIPE = VoiceRecipe(adapt=Schedule(epochs=1), tune=Schedule(epochs=1, first_block=1))
+
+
+@pytest.fixture
+def tiny_run(tmp_path, monkeypatch):
+    """What trains a tiny voice network on tiny corpora into a folder: all stages, or some."""
     write_corpora(tmp_path)
     monkeypatch.setattr(voice.VoiceRun, "_new_net", lambda self: make_net())
-    monkeypatch.setattr(voice, "ADAPT", voice_fit.Schedule(epochs=1))
-    monkeypatch.setattr(voice, "TUNE", voice_fit.Schedule(epochs=1, first_block=1))
     monkeypatch.setattr(voice_scores, "N_BABBLE", 2)
+
+    def run(out, stages=None, recipe=TINY_RECIPE):
+        voice.pretrain_voice(tmp_path / "ravdess", tmp_path / "nemo", out, stages, recipe)
+
+    return run
+
+
+def test_the_whole_run_writes_network_and_scores(tmp_path, tiny_run):
     out = tmp_path / "out"
-    voice.pretrain_voice(tmp_path / "ravdess", tmp_path / "nemo", out)
+    tiny_run(out)
     scores = json.loads((out / "scores.json").read_text())
     assert scores["folds"]["clean"]["n"] == 32
     assert len(scores["folds"]["clean by fold"]) == 2
@@ -376,10 +464,58 @@ def test_the_whole_run_writes_network_and_scores(tmp_path, monkeypatch):
     heldout = np.load(out / "heldout.npz")
     assert heldout["logits"].shape == (len(voice_scores.CONDITIONS), 32, N_EMOTIONS)
     assert heldout["fold"].tolist() == [0] * 16 + [1] * 16
-    assert voice_scores.Heard.load(out / "heldout.npz").label.shape == (32,)
+    assert voice_scores.RecordingLogits.load(out / "heldout.npz").label.shape == (32,)
     assert (out / "voice.onnx").stat().st_size < 1e6
     with pytest.raises(ValueError, match="unknown stage"):
-        voice.pretrain_voice(tmp_path / "ravdess", tmp_path / "nemo", out, ["nothing"])
+        tiny_run(out, ["nothing"])
+
+
+def test_a_run_killed_while_it_writes_leaves_no_half_file_and_goes_on(tmp_path, tiny_run, monkeypatch):
+    """Half a file counted as finished, and what was made of it would have been shipped."""
+    out, done = tmp_path / "out", ["takes", "adapt"]
+    tiny_run(out, done)
+    finished = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+
+    def stop_within(file, **_):
+        file.write(b"half an archive")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(whole_files.np, "savez", stop_within)
+        tiny_run(out, ["statistics"])
+    assert set(finished) == {path for path in out.rglob("*") if path.is_file()}
+    tiny_run(out, [*done, "statistics"])
+    assert np.load(out / "statistics-0.npz")["values"].shape[0] == 64
+    kept = {path: changed_ns for path, changed_ns in finished.items() if path.suffix in {".npz", ".ckpt"}}
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+@pytest.mark.parametrize("name", ["takes-ravdess-0.npz", "adapted.npz", "voice.onnx"])
+def test_files_of_an_unknown_run_do_not_count_as_finished(tmp_path, tiny_run, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_bytes(b"half of it")
+    with pytest.raises(OutputError, match=rf"holds {name} but no recipe\.yaml: an unknown run; name another folder"):
+        tiny_run(tmp_path / "out")
+
+
+def test_a_run_of_another_recipe_seed_or_corpus_is_refused(tmp_path, tiny_run):
+    out = tmp_path / "out"
+    tiny_run(out, ["takes"])
+    for other in (replace(TINY_RECIPE, seed=1), replace(TINY_RECIPE, n_variants=2)):
+        with pytest.raises(RecipeError, match=r"another recipe.*name another folder"):
+            tiny_run(out, ["takes"], other)
+    write_wav(next((tmp_path / "ravdess").rglob("*.wav")), make_voice(500))
+    with pytest.raises(OutputError, match=r"other data .*ravdess.*name another folder"):
+        tiny_run(out, ["takes"])
+
+
+def test_the_second_half_of_a_stage_is_not_forgotten(tmp_path, tiny_run):
+    """The adapted network was written, then the run was stopped: what it makes of RAVDESS was missing for good."""
+    out = tmp_path / "out"
+    tiny_run(out, ["takes", "adapt"])
+    (out / "nemo-to-ravdess.npz").unlink()
+    tiny_run(out, ["adapt"])
+    assert (out / "nemo-to-ravdess.npz").is_file()
 
 
 # --- scores
@@ -390,8 +526,10 @@ def test_score_counts_recall_by_emotion():
     logits[0, [0, 1, 2, 3], [ANGRY, ANGRY, SAD, ANGRY]] = 1
     label = np.array([ANGRY, ANGRY, SAD, SAD])
     speaker, names = np.array(["a", "b", "a", "b"]), np.array(["0", "1", "2", "3"])
-    heard = voice_scores.Heard(np.array(["clean"]), logits, np.zeros((1, 4), np.float32), label, speaker, names)
-    result = voice_scores.score(heard, 0, np.ones(N_EMOTIONS, dtype=bool))
+    found = voice_scores.RecordingLogits(
+        np.array(["clean"]), logits, np.zeros((1, 4), np.float32), label, speaker, names
+    )
+    result = voice_scores.score_condition(found, 0, np.ones(N_EMOTIONS, dtype=bool))
     assert result["uar"] == 0.75
     assert result["war"] == 0.75
     assert result["recall"]["sad"] == 0.5
@@ -405,8 +543,10 @@ def test_intervals_are_those_of_all_other_figures_not_plain_percentiles():
     skill = np.repeat([0.0, 0.5, 1.0, 2.0, 3.0], 56)[:, None]
     logits = (rng.normal(size=(280, 7)) + skill * np.eye(7)[label])[None].astype(np.float32)
     names = np.arange(280).astype(str)
-    heard = voice_scores.Heard(np.array(["clean"]), logits, np.zeros((1, 280), np.float32), label, speaker, names)
-    result = voice_scores.score(heard, 0, np.ones(N_EMOTIONS, dtype=bool))
+    found = voice_scores.RecordingLogits(
+        np.array(["clean"]), logits, np.zeros((1, 280), np.float32), label, speaker, names
+    )
+    result = voice_scores.score_condition(found, 0, np.ones(N_EMOTIONS, dtype=bool))
     probabilities = np.exp(logits[0]) / np.exp(logits[0]).sum(1, keepdims=True)
     expected = score(make_outcomes(names.tolist(), speaker.tolist(), [EMOTIONS[i] for i in label], probabilities)).uar
     assert result["uar_95"] == pytest.approx([expected.low, expected.high], abs=1e-4)
@@ -417,8 +557,8 @@ def test_emotions_never_taught_are_ruled_out():
     logits = np.ones((1, 2, N_EMOTIONS), dtype=np.float32)
     label = np.array([EMOTIONS.index("disgust"), SAD])
     names = np.array(["0", "1"])
-    heard = voice_scores.Heard(np.array(["clean"]), logits, np.zeros((1, 2), np.float32), label, names, names)
-    left = heard.among(voice_recordings.list_known("nemo"))
+    found = voice_scores.RecordingLogits(np.array(["clean"]), logits, np.zeros((1, 2), np.float32), label, names, names)
+    left = found.among(voice_recordings.list_known("nemo"))
     assert left.label.tolist() == [SAD]
     assert left.logits[0, 0, EMOTIONS.index("disgust")] == voice_scores.RULED_OUT
     assert left.logits[0, 0, SAD] == 1
@@ -439,7 +579,7 @@ def test_a_failed_download_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(whisper.subprocess, "run", lambda *args, **kwargs: Failed)
     with pytest.raises(MoodreelError, match="no network"):
-        whisper.fetch_origin(tmp_path)
+        whisper.fetch_whisper(tmp_path)
 
 
 def test_quantised_weights_come_back_under_their_names(tmp_path):

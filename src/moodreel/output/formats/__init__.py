@@ -1,4 +1,4 @@
-"""Answers as text: a file a format, and how the one asked for is found."""
+"""Answers as text: a file per format, and how the one asked for is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSV: one row a window of the timeline, fit for a spreadsheet."""
+"""CSV: one row per window of the timeline, fit for a spreadsheet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON Lines: an object a clip, each on a line of its own."""
+"""JSON Lines: an object per clip, each on a line of its own."""
 
 from __future__ import annotations
 

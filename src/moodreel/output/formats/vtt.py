@@ -1,4 +1,4 @@
-"""WebVTT: the timeline as subtitles, a file a clip."""
+"""WebVTT: the timeline as subtitles, a file per clip."""
 
 from __future__ import annotations
 

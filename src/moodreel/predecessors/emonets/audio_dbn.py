@@ -7,6 +7,7 @@ both trained greedily; then the whole as a network with RMSProp, dropout and a b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch.nn import functional
 
 from moodreel.predecessors.emonets.rbm import Rbm
 from moodreel.predecessors.shared.whitening import fit_whitening
+from moodreel.training.fitting import Course, Epochs, FitModule, fit_module, weigh_classes
 
 Array = npt.NDArray[Any]
 
@@ -59,7 +61,7 @@ class DeepBeliefNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             learning_rate: of RMSProp.
             dropout: share of hidden units dropped in fine-tuning, 0-1.
             max_norm: bound on the norm of the weights into each unit.
-            batch_size: rows a step of fine-tuning.
+            batch_size: rows per step of fine-tuning.
             seed: of weights, order, sampling and dropout.
         """
         self.n_hidden = n_hidden
@@ -110,18 +112,15 @@ class DeepBeliefNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         return nn.Sequential(rbm.to_linear(), nn.Sigmoid(), nn.Dropout(self.dropout))
 
     def _fine_tune(self, network: nn.Sequential, rows: Tensor, targets: Tensor) -> None:
-        counts = torch.bincount(targets)
-        weights = len(targets) / (len(counts) * counts.float())
-        optimizer = torch.optim.RMSprop(network.parameters(), lr=self.learning_rate)
         n_drawn = min(self.rows_an_epoch or len(rows), len(rows))
-        network.train()
-        for _ in range(self.epochs):
+
+        def draw(_: int) -> Iterator[tuple[Tensor, Tensor]]:
             for batch in torch.split(torch.randperm(len(rows))[:n_drawn], self.batch_size):
-                loss = functional.cross_entropy(network(rows[batch]), targets[batch], weight=weights)
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                optimizer.step()
-                bound_norms(network, self.max_norm)
+                yield rows[batch], targets[batch]
+
+        weights = weigh_classes(np.bincount(targets.numpy()))
+        module = _FineTuning(network, weights, self.learning_rate, self.max_norm)
+        fit_module(module, Epochs(-(-n_drawn // self.batch_size), draw), Course(self.epochs))
 
     def predict_proba(self, X: Array) -> Array:
         """Return probabilities, shape (n, n_classes), rows summing to 1."""
@@ -142,6 +141,26 @@ class DeepBeliefNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
+
+
+class _FineTuning(FitModule):
+    """RMSProp over the stacked layers, the norm of each unit's weights bounded after every step."""
+
+    def __init__(self, network: nn.Module, weights: Tensor, learning_rate: float, max_norm: float) -> None:
+        super().__init__(network, "audio network")
+        self.weights = weights
+        self.learning_rate = learning_rate
+        self.max_norm = max_norm
+
+    def measure_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        rows, targets = batch
+        return functional.cross_entropy(self.network(rows), targets, weight=self.weights)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        bound_norms(self.network, self.max_norm)
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.RMSprop(self.network.parameters(), lr=self.learning_rate)
 
 
 def bound_norms(network: nn.Module, max_norm: float) -> None:

@@ -8,7 +8,7 @@ chosen to be trained within minutes on two cores.
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,9 @@ from torch.nn import functional
 
 from moodreel.labels import N_EMOTIONS
 from moodreel.predecessors.shared.pictures import FACE_SIDE_PX, to_grey
-from moodreel.training.machine import multiplies_bf16
+from moodreel.training.fitting import Course, Epochs, FitModule, fit_module, schedule_one_cycle, weigh_classes
+from moodreel.training.machine import choose_precision
 
-logger = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
 _WIDTHS = (32, 32, 64)
@@ -36,7 +36,7 @@ class CnnSettings:
     Attributes:
         epochs: passes over the faces.
         learning_rate: greatest rate of SGD with momentum .9; it rises, then falls to zero (one cycle).
-        batch_size: faces a step.
+        batch_size: faces per step.
         weight_decay: of all weights.
         dropout: share of the last maps dropped, 0-1.
     """
@@ -115,32 +115,42 @@ def fit_face_cnn(faces: Array, targets: Array, settings: CnnSettings, seed: int 
         cnn = FaceCnn(settings.dropout)
         cnn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stub
         pictures, labels = torch.from_numpy(faces), torch.from_numpy(targets.astype(np.int64))
-        counts = torch.bincount(labels, minlength=N_EMOTIONS).clamp(min=1)
-        weights = (len(labels) / (N_EMOTIONS * counts.float())).sqrt()  # rare emotions weigh more, not all
-        n_steps = settings.epochs * -(-len(labels) // settings.batch_size)
-        optimizer = torch.optim.SGD(
-            cnn.parameters(), settings.learning_rate, momentum=0.9, weight_decay=settings.weight_decay, nesterov=True
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, max(n_steps, 2))
-        cnn.train()
-        for epoch in range(settings.epochs):
-            losses = []
+        counts = np.bincount(labels.numpy(), minlength=N_EMOTIONS)
+        weights = weigh_classes(counts, power=0.5)  # rare emotions weigh more, not all
+
+        def draw(_: int) -> Iterator[tuple[Tensor, Tensor]]:
             for batch in torch.split(torch.randperm(len(labels)), settings.batch_size):
-                loss = _loss(cnn, vary(pictures[batch]), labels[batch], weights)
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                optimizer.step()
-                schedule.step()
-                losses.append(float(loss.detach()))
-            logger.info("face network: epoch %d of %d, loss %.3f", epoch + 1, settings.epochs, np.mean(losses))
+                yield vary(pictures[batch]), labels[batch]
+
+        epochs = Epochs(-(-len(labels) // settings.batch_size), draw)
+        module = _CnnModule(cnn, settings, weights)
+        fit_module(module, epochs, Course(settings.epochs, precision=choose_precision()))
     cnn.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return cnn.eval().requires_grad_(False)
 
 
-def _loss(cnn: FaceCnn, faces: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bf16()):
-        logits = cnn(faces)
-    return functional.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=0.1)
+class _CnnModule(FitModule):
+    """SGD with one cycle of the learning rate."""
+
+    def __init__(self, cnn: FaceCnn, settings: CnnSettings, weights: Tensor) -> None:
+        super().__init__(cnn, "face network")
+        self.settings = settings
+        self.weights = weights
+
+    def measure_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        faces, labels = batch
+        return functional.cross_entropy(self.network(faces).float(), labels, weight=self.weights, label_smoothing=0.1)
+
+    def configure_optimizers(self) -> Any:
+        settings = self.settings
+        optimizer = torch.optim.SGD(
+            self.network.parameters(),
+            settings.learning_rate,
+            momentum=0.9,
+            weight_decay=settings.weight_decay,
+            nesterov=True,
+        )
+        return schedule_one_cycle(optimizer, settings.learning_rate, int(self.trainer.estimated_stepping_batches))
 
 
 def vary(faces: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class Rbm(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         weights_: float32, shape (d, n_hidden).
         hidden_bias_: float32, shape (n_hidden,).
         visible_bias_: float32, shape (d,).
-        errors_: mean squared error of reconstructing a batch, one an epoch.
+        errors_: mean squared error of reconstructing a batch, one per epoch.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Rbm(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
             visible: `gaussian` for columns of mean 0 and deviation 1, `binary` for columns within 0-1.
             learning_rate: of contrastive divergence; momentum is .9.
             epochs: passes over the rows.
-            batch_size: rows a step.
+            batch_size: rows per step.
             seed: of weights, order and sampling.
         """
         self.n_hidden = n_hidden

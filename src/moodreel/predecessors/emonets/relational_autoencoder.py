@@ -8,7 +8,7 @@ agree: synchrony (Konda, Memisevic and Michalski 2014, "Learning to encode motio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from moodreel.predecessors.shared.pictures import FACE_SIDE_PX, cut_patches, to_grey
 from moodreel.predecessors.shared.whitening import fit_whitening, normalise_patches
+from moodreel.training.fitting import Course, Epochs, FitModule, fit_module
 
 Array = npt.NDArray[Any]
 
@@ -106,23 +107,37 @@ def fit_autoencoder(x: Array, y: Array, settings: RelationalSettings, seed: int 
         model = RelationalAutoencoder(whiten_x, whiten_y, settings.factors, settings.hidden)
         with torch.inference_mode():
             first, second = whiten_x(torch.from_numpy(x)).clone(), whiten_y(torch.from_numpy(y)).clone()
-        optimizer = torch.optim.Adam([model.u, model.v, model.w, model.bias], settings.learning_rate)
-        for _ in range(settings.epochs):
+
+        def draw(_: int) -> Iterator[tuple[Tensor, Tensor]]:
             for batch in torch.split(torch.randperm(len(first)), _BATCH):
-                _step(model, optimizer, first[batch], second[batch], settings.noise)
+                yield first[batch], second[batch]
+
+        fit_module(_Rebuilding(model, settings), Epochs(-(-len(first) // _BATCH), draw), Course(settings.epochs))
     return model.eval().requires_grad_(False)
 
 
-def _step(model: RelationalAutoencoder, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, noise: float) -> None:
-    x_again, y_again = model.rebuild(x, y, noise)
-    loss = ((x_again - x) ** 2).mean() + ((y_again - y) ** 2).mean()
-    optimizer.zero_grad()
-    torch.autograd.backward(loss)
-    optimizer.step()
-    with torch.no_grad():  # products of large filters run away
-        for filters in (model.u, model.v):
-            norms = filters.norm(dim=0, keepdim=True)
-            filters.mul_((_MOST_FILTER_NORM / norms.clamp(min=1e-8)).clamp(max=1.0))
+class _Rebuilding(FitModule):
+    """Adam over filters and mapping units, which rebuild each side from the other."""
+
+    network: RelationalAutoencoder
+
+    def __init__(self, model: RelationalAutoencoder, settings: RelationalSettings) -> None:
+        super().__init__(model, "relational autoencoder")
+        self.settings = settings
+
+    def measure_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        (x, y), (x_again, y_again) = batch, self.network.rebuild(*batch, self.settings.noise)
+        return ((x_again - x) ** 2).mean() + ((y_again - y) ** 2).mean()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        with torch.no_grad():  # products of large filters run away
+            for filters in (self.network.u, self.network.v):
+                norms = filters.norm(dim=0, keepdim=True)
+                filters.mul_((_MOST_FILTER_NORM / norms.clamp(min=1e-8)).clamp(max=1.0))
+
+    def configure_optimizers(self) -> Any:
+        model = self.network
+        return torch.optim.Adam([model.u, model.v, model.w, model.bias], self.settings.learning_rate)
 
 
 class MotionEncoder(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from moodreel.metrics import confusion_matrix, unweighted_average_recall, weighted_average_recall
 from moodreel.predecessors.emonets.face_cnn import CnnSettings, FaceCnn, fit_face_cnn
 from moodreel.storage.cache import Cache, hash_file, make_key
-from moodreel.training.face.ferplus import Faces, clean_faces, majority_labels, read_faces
+from moodreel.training.face.ferplus import Faces, clean_faces, majority_labels, read_ferplus
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def load_face_cnn(folder: Path, settings: CnnSettings, seed: int, cache: Cache) 
         CorpusError: a file is missing or of another form.
         OutputError: the cache cannot be written.
     """
-    train, valid = (read_faces(folder / f"{side}.npz") for side in ("train", "valid"))
+    train, valid = (read_ferplus(folder / f"{side}.npz") for side in ("train", "valid"))
     hashes = [hash_file(folder / f"{side}.npz") for side in ("train", "valid")]
     fitting = {one.name: getattr(settings, one.name) for one in fields(CnnSettings)}  # no others of a subclass
     key = make_key("face_cnn", *hashes, fitting, seed)

@@ -1,8 +1,8 @@
 """Support vector machines with probabilities: the classifier that both predecessors put on top of most of their parts.
 
-One machine a class against the rest (Cortes and Vapnik 1995), fitted by scikit-learn on a kernel computed here, so that
-the exported graph computes the same kernel; Platt 1999, "Probabilistic outputs for support vector machines", widened to
-several classes: a logistic regression on decision values of clips that the machines did not see.
+One machine per class against the rest (Cortes and Vapnik 1995), fitted by scikit-learn on a kernel computed here, so
+that the exported graph computes the same kernel; Platt 1999, "Probabilistic outputs for support vector machines",
+widened to several classes: a logistic regression on decision values of clips that the machines did not see.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class SvmModule(nn.Module):
 
 
 def _fit_machines(kernel: Array, targets: Array, penalty: float, n_classes: int) -> tuple[Array, Array]:
-    """Fit a machine a class; return weights of the fitted rows (n, n_classes) and intercepts (n_classes,)."""
+    """Fit a machine per class; return weights of the fitted rows (n, n_classes) and intercepts (n_classes,)."""
     weights, intercept = np.zeros((len(kernel), n_classes)), np.full(n_classes, -1.0)
     for index in range(n_classes):
         is_class = targets == index
@@ -216,7 +216,7 @@ def _decide_outside(kernel: Array, targets: Array, penalty: float, folds: list[t
 
 
 def _full_logistic(logistic: Any) -> tuple[Array, Array]:
-    """Return slopes and offsets with a row a class; scikit-learn keeps one row for two classes."""
+    """Return slopes and offsets with a row per class; scikit-learn keeps one row for two classes."""
     slopes, offsets = logistic.coef_, logistic.intercept_
     if len(slopes) > 1:
         return slopes, offsets

@@ -128,7 +128,7 @@ class AuRelationSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
 
 class PatchRelations(nn.Module):
-    """The graphs of all pairs of emotions: vertices and edges, joined into one row a clip."""
+    """The graphs of all pairs of emotions: vertices and edges, joined into one row per clip."""
 
     mean: Tensor
     maps: Tensor

@@ -44,7 +44,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Finished:
     """The worker has read the clip.
 
     Attributes:
@@ -56,7 +56,7 @@ class Answer:
     texts: dict[str, str]
 
 
-Reply = Taken | Progress | Problem | Answer
+Reply = Taken | Progress | Problem | Finished
 
 
 def read_reply(head: Mapping[str, Any]) -> Reply:
@@ -75,7 +75,7 @@ def read_reply(head: Mapping[str, Any]) -> Reply:
         case {"progress": int() | float() as share} if 0 <= share <= 1:
             return Progress(float(share))
         case {"prediction": dict(prediction), "texts": {"csv": str(csv), "vtt": str(vtt)}}:
-            return Answer(prediction, {TextFormat.CSV: csv, TextFormat.VTT: vtt})
+            return Finished(prediction, {TextFormat.CSV: csv, TextFormat.VTT: vtt})
     return read_problem(head)
 
 

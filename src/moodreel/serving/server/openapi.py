@@ -24,7 +24,7 @@ Besides the calls below there is a web socket, `WS /v1/stream`, for live sound a
 1. The client sends `StreamStart` as text.
 2. The server sends `StreamReady`.
 3. The client sends binary messages, a byte for the kind and then the data: 0 is sound (mono PCM of 16 bits,
-   little-endian, or one Opus packet), 1 a picture (one JPEG, about five a second).
+   little-endian, or one Opus packet), 1 a picture (one JPEG, about five per second).
 4. The server sends a `StreamWindow` every half second in which something came.
 5. Any text from the client ends the stream. If it fails, the server sends `StreamProblem` and closes.
 

@@ -14,7 +14,7 @@ from moodreel.serving.protocol.limits import Limits
 from moodreel.serving.protocol.messages import Message
 from moodreel.serving.protocol.options import WorkerOptions
 from moodreel.serving.protocol.problems import Problem
-from moodreel.serving.protocol.replies import Answer, Progress, Taken, read_reply
+from moodreel.serving.protocol.replies import Finished, Progress, Taken, read_reply
 from moodreel.serving.server.jobs import Job, JobBook, JobState
 from moodreel.serving.server.metrics import Metrics
 from moodreel.serving.server.worker_process import Worker, start_worker
@@ -179,7 +179,7 @@ class WorkerPool:
             match read_reply((await worker.receive()).head):
                 case Progress(share):
                     job.change(replace(job.now, progress=share))
-                case Answer(prediction, texts):
+                case Finished(prediction, texts):
                     job.change(JobState("done", 1.0, prediction, texts))
                 case Problem() as problem:
                     self._note(problem)

@@ -43,7 +43,7 @@ class SoundFormat:
 
     Attributes:
         format: one of `SOUND_FORMATS`.
-        rate_hz: samples a second; Opus says its own.
+        rate_hz: samples per second; Opus says its own.
     """
 
     format: str = "pcm16"

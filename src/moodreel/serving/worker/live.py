@@ -97,7 +97,7 @@ class SoundDecoder:
 
     Attributes:
         format: `pcm16` (mono, little-endian) or `opus` (one packet a message).
-        rate_hz: samples a second of PCM.
+        rate_hz: samples per second of PCM.
     """
 
     format: str

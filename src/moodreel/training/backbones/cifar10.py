@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import logging
 import pickle
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -23,10 +23,9 @@ from torch.nn import functional
 
 from moodreel.errors import CorpusError
 from moodreel.training.backbones.resnet import IMAGE_MEAN, ResNet20, normalise_images, save_onnx_weights
-from moodreel.training.lightning_noise import hush_lightning
-from moodreel.training.machine import choose_precision, fuse
-
-logger = logging.getLogger(__name__)
+from moodreel.training.fitting import CHECKPOINT, Course, Epochs, FitModule, fit_module, schedule_one_cycle
+from moodreel.training.machine import choose_precision, compile_network
+from moodreel.training.run_folder import begin_or_resume
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIDE_PX = 32
@@ -35,7 +34,7 @@ PYTHON_FILES = {"train": tuple(f"data_batch_{n}" for n in range(1, 6)), "test": 
 
 
 @dataclass(frozen=True)
-class Pictures:
+class CifarPictures:
     """Labelled pictures.
 
     Attributes:
@@ -53,13 +52,13 @@ class CifarSettings:
 
     Attributes:
         epochs: passes over the training pictures.
-        batch_size: pictures a step.
+        batch_size: pictures per step.
         learning_rate: peak of the one-cycle schedule of SGD with Nesterov momentum.
         momentum: of SGD.
         weight_decay: of SGD.
         label_smoothing: share of the target spread over all classes, 0-1.
         hole_px: side of the square that is covered in each picture.
-        average_decay: decay of the running mean of weights that is kept in the end, a step.
+        average_decay: decay per step of the weight averaging; the average is kept in the end.
         seed: of weights, order and augmentation.
         fused: whether the network is compiled first where a C++ compiler is there: half a minute that a long run is
             worth.
@@ -77,7 +76,7 @@ class CifarSettings:
     fused: bool = True
 
 
-def read_cifar10(source: Path, split: str) -> Pictures:
+def read_cifar10(source: Path, split: str) -> CifarPictures:
     """Read one split of CIFAR-10 in any of the forms it is passed around in.
 
     Args:
@@ -102,14 +101,14 @@ def read_cifar10(source: Path, split: str) -> Pictures:
     )
 
 
-def _read_zip(source: Path, split: str) -> Pictures:
+def _read_zip(source: Path, split: str) -> CifarPictures:
     with zipfile.ZipFile(source) as archive:
         names = sorted(name for name in archive.namelist() if name.startswith(f"{split}/") and not name.endswith("/"))
         pairs = [(_read_picture(io.BytesIO(archive.read(name)), name), Path(name).parent.name) for name in names]
     return _label(pairs, f"{source}:{split}")
 
 
-def _read_folders(folder: Path) -> Pictures:
+def _read_folders(folder: Path) -> CifarPictures:
     paths = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
     return _label([(_read_picture(path, str(path)), path.parent.name) for path in paths], str(folder))
 
@@ -125,17 +124,17 @@ def _read_picture(file: IO[bytes] | Path, name: str) -> NDArray[np.uint8]:
     return pixels
 
 
-def _label(pairs: list[tuple[NDArray[np.uint8], str]], source: str) -> Pictures:
+def _label(pairs: list[tuple[NDArray[np.uint8], str]], source: str) -> CifarPictures:
     unknown = sorted({name for _, name in pairs} - set(CLASSES))
     if unknown or not pairs:
         found = f"unknown class {unknown[0]!r}" if unknown else "no pictures"
         raise CorpusError(f"{source}: {found}: expected folders named {', '.join(CLASSES)}")
     images = np.stack([pixels for pixels, _ in pairs]).transpose(0, 3, 1, 2)
     labels = torch.tensor([CLASSES.index(name) for _, name in pairs])
-    return Pictures(torch.from_numpy(np.ascontiguousarray(images)), labels)
+    return CifarPictures(torch.from_numpy(np.ascontiguousarray(images)), labels)
 
 
-def _read_python_tar(source: Path, split: str) -> Pictures:
+def _read_python_tar(source: Path, split: str) -> CifarPictures:
     parts = {}
     with tarfile.open(source) as archive:
         for member in archive:
@@ -162,21 +161,27 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
-def _read_batch(file: IO[bytes]) -> Pictures:
+def _read_batch(file: IO[bytes]) -> CifarPictures:
     try:
         batch = _ArraysOnly(file, encoding="bytes").load()
         images = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, SIDE_PX, SIDE_PX)
         labels = torch.tensor([int(label) for label in batch[b"labels"]])
     except Exception as error:  # a hostile or cut pickle raises whatever it likes
         raise CorpusError(f"not a batch of CIFAR-10's python version: {error}") from error
-    return Pictures(torch.from_numpy(images.copy()), labels)
+    return CifarPictures(torch.from_numpy(images.copy()), labels)
 
 
-def _join(parts: list[Pictures]) -> Pictures:
-    return Pictures(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+def _describe(pictures: CifarPictures) -> dict[str, Any]:
+    """Say which pictures these are, as JSON types."""
+    content = hashlib.sha256(pictures.images.numpy().tobytes() + pictures.labels.numpy().tobytes())
+    return {"n_pictures": len(pictures.labels), "sha256": content.hexdigest()}
 
 
-def augment(images: Tensor, generator: torch.Generator, hole_px: int = 0) -> Tensor:
+def _join(parts: list[CifarPictures]) -> CifarPictures:
+    return CifarPictures(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+
+
+def augment_pictures(images: Tensor, generator: torch.Generator, hole_px: int = 0) -> Tensor:
     """Shift each picture by up to 4 pixels (black comes in), mirror every second one, and cover a square of it.
 
     Args:
@@ -206,53 +211,36 @@ def _cut_out(images: Tensor, hole_px: int, generator: torch.Generator) -> Tensor
     return torch.where(inside[:, None], round(255 * sum(IMAGE_MEAN) / 3), images)
 
 
-class _Batches:
-    """One epoch of shuffled, augmented batches, the same for the same seed and epoch whatever ran before."""
-
-    def __init__(self, pictures: Pictures, batch_size: int, hole_px: int, seed: int) -> None:
-        self.pictures = pictures
-        self.batch_size = batch_size
-        self.hole_px = hole_px
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return max(1, len(self.pictures.labels) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed(self.seed)
-        order = torch.randperm(len(self.pictures.labels), generator=generator)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            yield augment(self.pictures.images[chosen], generator, self.hole_px), self.pictures.labels[chosen]
+def draw_epoch(pictures: CifarPictures, settings: CifarSettings, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Draw shuffled, augmented batches, the same for the same seed and epoch whatever ran before."""
+    generator = torch.Generator().manual_seed(settings.seed * 1000 + epoch)
+    order = torch.randperm(len(pictures.labels), generator=generator)
+    for chosen in torch.split(order, settings.batch_size)[: _count_steps(pictures, settings)]:
+        yield augment_pictures(pictures.images[chosen], generator, settings.hole_px), pictures.labels[chosen]
 
 
-class CifarModule(lightning.LightningModule):
+def _count_steps(pictures: CifarPictures, settings: CifarSettings) -> int:
+    return max(1, len(pictures.labels) // settings.batch_size)
+
+
+class CifarModule(FitModule):
     """SGD with one cycle of the learning rate over ResNet-20."""
 
-    def __init__(self, pictures: Pictures, settings: CifarSettings) -> None:
-        super().__init__()
-        self.pictures = pictures
+    network: ResNet20
+
+    def __init__(self, settings: CifarSettings) -> None:
+        """Draw the network's weights."""
+        network = ResNet20().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(network, "ResNet-20")
         self.settings = settings
-        self.network = ResNet20().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if settings.fused:
-            fuse(self.network)
+            compile_network(self.network)
 
-    def train_dataloader(self) -> _Batches:
-        """Return the batches of the current epoch."""
-        settings = self.settings
-        return _Batches(self.pictures, settings.batch_size, settings.hole_px, settings.seed * 1000 + self.current_epoch)
-
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+    def measure_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Return the smoothed cross-entropy of one batch."""
         images, labels = batch
         pixels = normalise_images(images).to(memory_format=torch.channels_last)
-        loss = functional.cross_entropy(self.network(pixels), labels, label_smoothing=self.settings.label_smoothing)
-        self.log("loss", loss, on_epoch=True, on_step=False)
-        return loss
-
-    def on_train_epoch_end(self) -> None:
-        """Say how far the training is."""
-        logger.info("epoch %d: loss %.4f", self.current_epoch, float(self.trainer.callback_metrics["loss"]))
+        return functional.cross_entropy(self.network(pixels), labels, label_smoothing=self.settings.label_smoothing)
 
     def configure_optimizers(self) -> Any:
         """Return Nesterov SGD and its one-cycle schedule."""
@@ -265,11 +253,10 @@ class CifarModule(lightning.LightningModule):
             nesterov=True,
         )
         n_steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, n_steps, pct_start=0.2)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return schedule_one_cycle(optimizer, settings.learning_rate, n_steps, rising=0.2)
 
 
-def score(network: ResNet20, pictures: Pictures) -> float:
+def measure_accuracy(network: ResNet20, pictures: CifarPictures) -> float:
     """Return the share of pictures classified rightly, 0-1."""
     network.eval()
     with torch.inference_mode():
@@ -277,56 +264,40 @@ def score(network: ResNet20, pictures: Pictures) -> float:
     return float((torch.cat(answers) == pictures.labels).float().mean())
 
 
-def pretrain(source: Path, out: Path, settings: CifarSettings, *, resume: bool = False) -> Mapping[str, object]:
+def pretrain_cifar10(source: Path, out: Path, settings: CifarSettings) -> Mapping[str, object]:
     """Train ResNet-20 on CIFAR-10 and write it to `out`.
 
     The last epoch's averaged weights are kept; the test pictures are looked at once, afterwards.
 
     Args:
         source: see `read_cifar10`.
-        out: folder for `resnet20.onnx`, `resnet20.json` and the checkpoint `last.ckpt`.
+        out: folder for `resnet20.onnx`, `resnet20.json` and the checkpoint `last.ckpt`; a run found there goes on.
         settings: how to train.
-        resume: go on from `last.ckpt` where there is one.
 
     Returns:
         What `resnet20.json` holds: test accuracy, counts, settings.
 
     Raises:
         CorpusError: see `read_cifar10`.
+        MoodreelError: training diverged.
+        OutputError: the folder cannot be written, or holds another or an unknown run.
+        RecipeError: it holds a run of other settings.
     """
-    hush_lightning()
-    lightning.seed_everything(settings.seed)
     train = read_cifar10(source, "train")
-    module = CifarModule(train, settings)
-    last = out / "last.ckpt"
-    _trainer(out, settings).fit(module, ckpt_path=str(last) if resume and last.is_file() else None, weights_only=True)
+    begin_or_resume(out, settings, {"train": _describe(train)}, ("resnet20.onnx", "resnet20.json", CHECKPOINT))
+    lightning.seed_everything(settings.seed, verbose=False)
+    module = CifarModule(settings)
+    epochs = Epochs(_count_steps(train, settings), partial(draw_epoch, train, settings))
+    fit_module(module, epochs, Course(settings.epochs, None, settings.average_decay, precision=choose_precision()), out)
     test = read_cifar10(source, "test")
     facts = {
         "network": "ResNet-20, option-A shortcuts, 32x32 RGB",
         "n_train": len(train.labels),
         "n_test": len(test.labels),
-        "test_accuracy": round(score(module.network, test), 4),
+        "test_accuracy": round(measure_accuracy(module.network, test), 4),
         "settings": asdict(settings),
         "training_data": "CIFAR-10 (Krizhevsky 2009)",
         "command": "moodreel pretrain cifar10 DATA --out DIR",
     }
     save_onnx_weights(module.network, out, facts)
     return facts
-
-
-def _trainer(out: Path, settings: CifarSettings) -> lightning.Trainer:
-    return lightning.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_epochs=settings.epochs,
-        precision=choose_precision(),
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        reload_dataloaders_every_n_epochs=1,
-        default_root_dir=out,
-        callbacks=[
-            EMAWeightAveraging(decay=settings.average_decay, use_buffers=True),
-            ModelCheckpoint(out, "last", save_on_train_epoch_end=True, enable_version_counter=False),
-        ],
-    )

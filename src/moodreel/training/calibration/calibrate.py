@@ -37,7 +37,7 @@ class CalibrateOptions:
 
     Attributes:
         split: side of the corpus: `train`, `valid`, `test` or `all`; by default `valid` where there is one, else all.
-        n_folds: folds of speakers; by default one a speaker, at most `MOST_FOLDS`.
+        n_folds: folds of speakers; by default one per speaker, at most `MOST_FOLDS`.
         allow_shared_speakers: part the folds by clip, blind to who speaks.
         threads: processor threads that a network may use.
         cache: where fingerprints of clips are kept; the user's cache by default.

@@ -21,7 +21,7 @@ from moodreel.recognition.fusion import FloatArray, Fusion, read_fusion
 from moodreel.storage.cache import hash_file
 from moodreel.storage.whole_files import write_text
 from moodreel.training.calibration.fit import ANSWERED_SHARE, HeldOut, Labels, Pairs, fit_fusion
-from moodreel.training.voice.scores import RULED_OUT, Heard
+from moodreel.training.voice.scores import RULED_OUT, RecordingLogits
 
 TRUST_DB = (0.0, 10.0, 20.0, 30.0)
 PAIRS_A_VOICE = 4
@@ -80,7 +80,7 @@ def calibrate_runs(face_run: Path, voice_run: Path) -> DefaultCalibration:
     """
     check_finished(face_run, ("face.onnx", "holdout.npz", "scores.json"))
     check_finished(voice_run, ("voice.onnx", "heldout.npz", "scores.json", *_TRANSFERS, _COVERED))
-    faces, (voices, clean) = read_faces(face_run / "holdout.npz"), read_voices(voice_run)
+    faces, (voices, clean) = read_heldout_faces(face_run / "holdout.npz"), read_voices(voice_run)
     return DefaultCalibration(
         fusion=choose_fusion(faces, voices, clean, tuple(read_bias(face_run / "scores.json"))),
         no_speech_below_db=round(float(np.quantile(voices.snr_db, NO_SPEECH_SHARE)), 2),
@@ -165,7 +165,7 @@ def read_bias(scores: Path) -> FloatArray:
     return np.asarray(np.round(PRIOR_SHARE * (logarithms - logarithms.mean()), 4))
 
 
-def read_faces(path: Path) -> HeldOut:
+def read_heldout_faces(path: Path) -> HeldOut:
     """Read the face network's answers on the faces set aside; those without a FER2013 label are left out."""
     with np.load(path, allow_pickle=False) as stored:
         logits, label = stored["logits"].astype(np.float64), stored["fer2013"].astype(np.int64)
@@ -183,8 +183,11 @@ def read_voices(run: Path) -> tuple[HeldOut, HeldOut]:
         Unseen speakers and unheard corpora, under backgrounds too; and the same without backgrounds. `UNHEARD_SHARE` of
         the weight lies on unheard corpora.
     """
-    folds, transfers = Heard.load(run / "heldout.npz"), [Heard.load(run / name) for name in _TRANSFERS]
-    covered = Heard.load(run / _COVERED)
+    folds, transfers = (
+        RecordingLogits.load(run / "heldout.npz"),
+        [RecordingLogits.load(run / name) for name in _TRANSFERS],
+    )
+    covered = RecordingLogits.load(run / _COVERED)
     backgrounds = [_condition(folds, row) for row in range(len(folds.conditions))]
     spread = _spread(backgrounds[0].logits)
     unheard = [_scale_to(_condition(one, 0), spread) for one in transfers]
@@ -211,7 +214,7 @@ def _scale(held: HeldOut, scale: float) -> HeldOut:
     return replace(held, logits=np.where(held.logits > RULED_OUT, scale * held.logits, held.logits))
 
 
-def _condition(heard: Heard, row: int) -> HeldOut:
+def _condition(heard: RecordingLogits, row: int) -> HeldOut:
     return _hold(heard.logits[row].astype(np.float64), heard.label, heard.snr_db[row].astype(np.float64))
 
 

@@ -1,4 +1,4 @@
-"""`moodreel pretrain default`: both networks, their calibration and fusion, and the list of what they heard."""
+"""`moodreel pretrain default`: both networks, their calibration and fusion, and the clips the voice was trained on."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def pretrain_default(
     if unknown := [stage for stage in wanted if stage not in STAGES]:
         raise RecipeError(f"unknown stage {unknown[0]!r}, expected one of {', '.join(STAGES)}")
     face_run, voice_run, bundle = out / "face", out / "voice", out / "default"
-    if "faces" in wanted and not (face_run / "scores.json").exists():
+    if "faces" in wanted:
         pretrain_faces(ferplus, face_run)
     if "voice" in wanted:
         pretrain_voice(ravdess, nemo, voice_run, threads=threads)
@@ -64,13 +64,13 @@ def pretrain_default(
         write_calibration(calibrate_runs(face_run, voice_run), out / CALIBRATION_FILE)
     if "bundle" in wanted:
         calibration = read_calibration(out / CALIBRATION_FILE)
-        heard = _list_heard((ravdess, nemo), bundle, cache or default_cache(), threads)
-        assemble_bundle(face_run, voice_run, calibration, bundle, REBUILD, heard)
+        known = _list_training_clips((ravdess, nemo), bundle, cache or default_cache(), threads)
+        assemble_bundle(face_run, voice_run, calibration, bundle, REBUILD, known)
     return bundle / "bundle.json"
 
 
-def _list_heard(corpora: Sequence[Path], bundle: Path, cache: Cache, threads: int) -> dict[str, Any]:
-    """Write the list of the clips that the voice heard into the bundle."""
+def _list_training_clips(corpora: Sequence[Path], bundle: Path, cache: Cache, threads: int) -> dict[str, Any]:
+    """Write the list of the clips that the voice was trained on into the bundle."""
     samples = [sample for corpus in corpora for sample in read_corpus(corpus).samples]
     prints = read_fingerprints(samples, cache, threads)
     return write_training_clips(know_clips(samples, prints, ["trained"] * len(samples)), bundle)

@@ -38,7 +38,7 @@ class Augmentation:
     erased: float = 0.15
 
 
-def augment(images: Array, side: int, settings: Augmentation, generator: torch.Generator) -> Tensor:
+def augment_faces(images: Array, side: int, settings: Augmentation, generator: torch.Generator) -> Tensor:
     """Vary faces as detectors, cameras and codecs vary them, and bring them to the network's size.
 
     Args:

@@ -60,7 +60,7 @@ class Faces:
         return Faces(self.images[chosen], self.votes[chosen], self.fer2013[chosen])
 
 
-def read_faces(path: Path) -> Faces:
+def read_ferplus(path: Path) -> Faces:
     """Read one `.npz` of faces.
 
     Args:
@@ -99,7 +99,7 @@ def clean_faces(train: Faces, valid: Faces) -> tuple[Faces, Faces]:
         Both parts, cleaned.
 
     Raises:
-        ValueError: never for faces that `read_faces` returns.
+        ValueError: never for faces that `read_ferplus` returns.
     """
     train, valid = _drop_non_faces(train), _drop_non_faces(valid)
     train_marks, valid_marks = _thumbnails(train.images), _thumbnails(valid.images)

@@ -1,34 +1,45 @@
-"""Fitting the face network: stages of rising picture size, averaged weights, a checkpoint an epoch."""
+"""Fitting the face network: stages of rising picture size, averaged weights, a checkpoint per epoch."""
 
 from __future__ import annotations
 
 import copy
-import logging
-import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from moodreel.training.face.augment import augment
+from moodreel.training.face.augment import augment_faces
 from moodreel.training.face.ferplus import Faces
-from moodreel.training.face.loss import Priors, Targets, loss_of
-from moodreel.training.face.network import FaceNet, enlarge, normalise
+from moodreel.training.face.loss import FaceTargets, Priors, loss_of
+from moodreel.training.face.network import FaceNet, enlarge, normalise_pictures
 from moodreel.training.face.recipe import FaceRecipe, Generation
+from moodreel.training.fitting import Course, Epochs, FitModule, fit_module, scale_rate, schedule_rates
 from moodreel.training.machine import multiplies_bf16
 
-_CHECKPOINT = "checkpoint.pt"
 N_MEASURED = 96
 """Faces that the scale of each layer is measured on."""
-_log = logging.getLogger(__name__)
+_CLIP_NORM = 2.0
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network that others are distilled from.
+
+    Attributes:
+        net: folded, in evaluation mode.
+        side: of the pictures it takes, pixels.
+    """
+
+    net: FaceNet
+    side: int
 
 
 def fit_faces(
@@ -37,8 +48,8 @@ def fit_faces(
     train: Faces,
     start: FaceNet,
     out: Path,
-    said: Tensor | None = None,
-    elders: Sequence[Elder] = (),
+    soft_targets: Tensor | None = None,
+    teachers: Sequence[Teacher] = (),
 ) -> FaceNet:
     """Fit one network, going on from the last epoch's checkpoint in `out` where there is one.
 
@@ -47,26 +58,33 @@ def fit_faces(
         generation: which of the recipe's networks.
         train: cleaned faces to learn from.
         start: what to start from, folded; stays as it is.
-        out: folder of the checkpoint; must exist.
-        said: what elders said once: probabilities of FER2013's labels, float32, shape (n, 7), or None.
-        elders: those who watch, and decide all of both heads' targets.
+        out: folder of the checkpoint.
+        soft_targets: the teachers' probabilities of FER2013's labels of the faces, float32, shape (n, 7), or None.
+        teachers: asked about each picture anew; they decide all of both heads' targets.
 
     Returns:
         The network with averaged weights, folded, in evaluation mode; what the generation keeps of `start` blended in.
 
     Raises:
-        RuntimeError: the checkpoint is of another architecture.
+        MoodreelError: the loss is NaN or infinite.
+        OutputError: the checkpoint is damaged or another network's, or cannot be written.
     """
-    run = _Run.start(recipe, generation, train, start, said, elders)
-    checkpoint = out / _CHECKPOINT
-    if checkpoint.exists():
-        run.restore(torch.load(checkpoint, weights_only=True))
-    while run.epoch < generation.epochs:
-        run.fit_epoch()
-        _save(run.state(), checkpoint)
-    run.average.trunk.fold()
-    _keep(generation.kept, start, run.average)
-    return run.average.eval()
+    batches = FaceBatches.of(recipe, generation, train, soft_targets, teachers)
+    net = unfold_start(recipe, generation, train, start)
+    module = FaceModule(net, recipe, batches.priors, batches.n_steps * generation.epochs)
+    course = Course(generation.epochs, _CLIP_NORM, recipe.averaging, is_warmed=True)
+    fit_module(module, Epochs(batches.n_steps, batches.draw), course, out)
+    net.trunk.fold()
+    _keep(generation.kept, start, net)
+    return net.eval()
+
+
+def unfold_start(recipe: FaceRecipe, generation: Generation, train: Faces, start: FaceNet) -> FaceNet:
+    """Return a copy of the network to start from, ready to be trained: its low layers frozen, the others unfolded."""
+    net = copy.deepcopy(start)
+    net.trunk.freeze(recipe.frozen_layers)
+    net.trunk.unfold(_sample_pictures(train, recipe, generation))
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 @torch.no_grad()
@@ -76,25 +94,6 @@ def _keep(share: float, start: FaceNet, net: FaceNet) -> None:
         value.lerp_(before, share)
 
 
-def _save(state: Mapping[str, Any], path: Path) -> None:
-    partial = path.with_suffix(".part")
-    torch.save(state, partial)
-    partial.replace(path)
-
-
-@dataclass(frozen=True)
-class Elder:
-    """A network that teaches.
-
-    Attributes:
-        net: folded, in evaluation mode.
-        side: of the pictures it sees, pixels.
-    """
-
-    net: FaceNet
-    side: int
-
-
 def answer(net: FaceNet, pictures: Tensor) -> tuple[Tensor, Tensor]:
     """Logits of both heads, float32, shape (n, 7) each, computed in bfloat16 where the processor multiplies it."""
     with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bf16()):
@@ -102,113 +101,97 @@ def answer(net: FaceNet, pictures: Tensor) -> tuple[Tensor, Tensor]:
     return fer2013.float(), ferplus.float()
 
 
-@dataclass
-class _Run:
-    """A fit on its way."""
+@dataclass(frozen=True)
+class FaceBatch:
+    """What one step learns from.
+
+    Attributes:
+        pictures: normalised, each a mixture of two faces, float32, shape (n, 1, side, side).
+        targets: of the mixtures by their teachers; or of the first faces and of the second ones by their labels.
+        share: of the second faces, 0..0.5.
+    """
+
+    pictures: Tensor
+    targets: tuple[FaceTargets, ...]
+    share: float
+
+
+@dataclass(frozen=True)
+class FaceBatches:
+    """Faces varied and mixed, with what is to be learned of them.
+
+    Attributes:
+        recipe: settings.
+        generation: which of the recipe's networks learns.
+        images: uint8, shape (n, 48, 48).
+        targets: of the faces, soft targets mixed in.
+        priors: of the labels.
+        teachers: asked about each picture as it is varied and mixed, instead of `targets`.
+    """
 
     recipe: FaceRecipe
     generation: Generation
     images: Array
-    targets: Targets
+    targets: FaceTargets
     priors: Priors
-    net: FaceNet
-    average: FaceNet
-    optimizer: torch.optim.Optimizer
-    elders: Sequence[Elder] = ()
-    epoch: int = 0
+    teachers: Sequence[Teacher]
 
     @classmethod
-    def start(
+    def of(
         cls,
         recipe: FaceRecipe,
         generation: Generation,
         train: Faces,
-        start: FaceNet,
-        said: Tensor | None = None,
-        elders: Sequence[Elder] = (),
-    ) -> _Run:
-        net = copy.deepcopy(start)
-        net.trunk.freeze(recipe.frozen_layers)
-        net.trunk.unfold(_sample_pictures(train, recipe, generation))
-        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        average = copy.deepcopy(net)
-        targets = Targets.of(train)
-        optimizer = torch.optim.AdamW(_parameter_groups(net, recipe), weight_decay=recipe.weight_decay)
-        taught = targets if said is None else targets.taught(said, recipe.elder_share)
-        return cls(recipe, generation, train.images, taught, Priors.of(targets), net, average, optimizer, elders)
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "epoch": self.epoch,
-            "net": self.net.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.epoch = state["epoch"]
-        self.net.load_state_dict(state["net"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-
-    def fit_epoch(self) -> None:
-        """One pass over the faces. Its randomness hangs on the seed and the epoch alone: a resumed run is the same."""
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1000 + self.epoch)
-        torch.manual_seed(self.recipe.seed * 1000 + self.epoch)  # dropout draws from the global generator
-        started, losses = time.monotonic(), []
-        self.net.train()
-        for step, chosen in enumerate(self._batches(generator)):
-            self._set_rate(self.epoch * self._steps + step)
-            losses.append(self._step(chosen, generator))
-            self._update_average(self.epoch * self._steps + step)
-        self.epoch += 1
-        seconds = time.monotonic() - started
-        _log.info("epoch %d of %d: loss %.4f, %.0f s", self.epoch, self.generation.epochs, np.mean(losses), seconds)
+        soft_targets: Tensor | None = None,
+        teachers: Sequence[Teacher] = (),
+    ) -> FaceBatches:
+        """Make the batches of a fit; arguments as of `fit_faces`."""
+        labels = FaceTargets.of(train)
+        targets = labels if soft_targets is None else labels.soften(soft_targets, recipe.soft_share)
+        return cls(recipe, generation, train.images, targets, Priors.of(labels), teachers)
 
     @property
-    def _steps(self) -> int:
+    def n_steps(self) -> int:
+        """Batches per epoch."""
         return max(1, len(self.images) // self.recipe.batch)
 
-    def _batches(self, generator: torch.Generator) -> Iterator[Tensor]:
-        order = torch.randperm(len(self.images), generator=generator)
-        yield from torch.split(order, self.recipe.batch)[: self._steps]
+    def draw(self, epoch: int) -> Iterator[FaceBatch]:
+        """Draw the batches of an epoch; chance hangs on the seed and the epoch alone: a resumed run is the same."""
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1000 + epoch)
+        torch.manual_seed(self.recipe.seed * 1000 + epoch)  # dropout draws from the global generator
+        order, side = torch.randperm(len(self.images), generator=generator), self.generation.side_at(epoch)
+        for chosen in torch.split(order, self.recipe.batch)[: self.n_steps]:
+            yield self._vary(chosen, side, generator)
 
-    def _step(self, chosen: Tensor, generator: torch.Generator) -> float:
-        side = self.generation.side_at(self.epoch)
-        pictures = augment(self.images[chosen.numpy()], side, self.recipe.augmentation, generator)
-        share, order = self._draw_mixture(len(chosen), generator)
-        pictures = normalise(pictures)  # a mixture is of equal contrasts, or the share would not be what it says
+    def _vary(self, chosen: Tensor, side: int, generator: torch.Generator) -> FaceBatch:
+        pictures = augment_faces(self.images[chosen.numpy()], side, self.recipe.augmentation, generator)
+        share, order = self.draw_mixture(len(chosen), generator)
+        pictures = normalise_pictures(
+            pictures
+        )  # a mixture is of equal contrasts, or the share would not be what it says
         pictures = pictures.lerp(pictures[order], share)
-        logits = answer(self.net, pictures)
-        if self.elders:
-            loss = loss_of(logits, self._watch(pictures, generator), self.priors)
-        else:
-            losses = [loss_of(logits, self.targets.take(faces), self.priors) for faces in (chosen, chosen[order])]
-            loss = losses[0].lerp(losses[1], share)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.net.parameters(), 2.0)
-        self.optimizer.step()
-        return float(loss.detach())
+        if self.teachers:
+            return FaceBatch(pictures, (self.ask_teachers(pictures, generator),), share)
+        return FaceBatch(pictures, (self.targets.take(chosen), self.targets.take(chosen[order])), share)
 
     @torch.no_grad()
-    def _watch(self, pictures: Tensor, generator: torch.Generator) -> Targets:
-        """What the elders see in normalised pictures, (n, 1, side, side), each straight or mirrored by chance.
+    def ask_teachers(self, pictures: Tensor, generator: torch.Generator) -> FaceTargets:
+        """Soft targets of normalised pictures, (n, 1, side, side), each teacher taking them as they are or mirrored.
 
-        In the mean over an epoch that is what they see in both, which errs less than either, for half the time.
+        In the mean over an epoch that is what they give for both, which errs less than either, for half the time.
         """
-        said = []
-        for elder in self.elders:
-            view = enlarge(pictures, elder.side)
+        answers = []
+        for teacher in self.teachers:
+            view = enlarge(pictures, teacher.side)
             is_mirrored = bool(torch.rand((), generator=generator) < 0.5)
-            said.append(answer(elder.net, view.flip(3) if is_mirrored else view))
-        fer2013, ferplus = (torch.stack(heads).mean(0) for heads in zip(*said, strict=True))
+            answers.append(answer(teacher.net, view.flip(3) if is_mirrored else view))
+        fer2013, ferplus = (torch.stack(heads).mean(0) for heads in zip(*answers, strict=True))
         sure = torch.ones(len(pictures))
-        return Targets(
+        return FaceTargets(
             (fer2013 + self.priors.fer2013).softmax(1), sure, (ferplus + self.priors.ferplus).softmax(1), sure
         )
 
-    def _draw_mixture(self, n: int, generator: torch.Generator) -> tuple[float, Tensor]:
+    def draw_mixture(self, n: int, generator: torch.Generator) -> tuple[float, Tensor]:
         """The share of the second face in each mixture, 0..0.5, and which face that is, an index tensor (n,)."""
         mixing = self.generation.mixing
         if not mixing:
@@ -217,32 +200,45 @@ class _Run:
         share = float(np.random.default_rng(seed).beta(mixing, mixing))
         return min(share, 1 - share), torch.randperm(n, generator=generator)
 
-    def _set_rate(self, step: int) -> None:
-        done = step / (self._steps * self.generation.epochs)
-        factor = min((step + 1) / self.recipe.warmup, 0.5 * (1 + math.cos(math.pi * done)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = factor * group["highest_rate"]
 
-    @torch.no_grad()
-    def _update_average(self, step: int) -> None:
-        weight = 1 - min(self.recipe.averaging, (1 + step) / (10 + step))
-        for averaged, current in zip(self.average.state_dict().values(), self.net.state_dict().values(), strict=True):
-            if averaged.is_floating_point():
-                averaged.lerp_(current, weight)
+class FaceModule(FitModule):
+    """The face network under its recipe."""
+
+    network: FaceNet
+
+    def __init__(self, net: FaceNet, recipe: FaceRecipe, priors: Priors, n_steps: int) -> None:
+        """Store what is fitted; `n_steps` is of the whole fit."""
+        super().__init__(net, "face network")
+        self.recipe = recipe
+        self.priors = priors
+        self.n_steps = n_steps
+
+    def measure_loss(self, batch: FaceBatch) -> Tensor:
+        """See `FitModule`."""
+        logits = answer(self.network, batch.pictures)
+        losses = [loss_of(logits, targets, self.priors) for targets in batch.targets]
+        return losses[0].lerp(losses[-1], batch.share)
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW and its rates."""
+        optimizer = torch.optim.AdamW(
+            _parameter_groups(self.network, self.recipe), weight_decay=self.recipe.weight_decay
+        )
+        return schedule_rates(optimizer, partial(scale_rate, n_steps=self.n_steps, n_warmup=self.recipe.warmup))
 
 
 def _sample_pictures(train: Faces, recipe: FaceRecipe, generation: Generation) -> Tensor:
     """A few training pictures as the first stage sees them, normalised."""
     generator = torch.Generator().manual_seed(recipe.seed)
-    pictures = augment(train.images[:N_MEASURED], generation.side_at(0), recipe.augmentation, generator)
-    return normalise(pictures)
+    pictures = augment_faces(train.images[:N_MEASURED], generation.side_at(0), recipe.augmentation, generator)
+    return normalise_pictures(pictures)
 
 
 def _parameter_groups(net: FaceNet, recipe: FaceRecipe) -> list[dict[str, Any]]:
-    """One group a block, the rate falling from the heads to the stem: low layers are general already."""
-    groups = [{"params": [*net.fer2013.parameters(), *net.ferplus.parameters()], "highest_rate": recipe.head_rate}]
+    """One group per block, the rate falling from the heads to the stem: low layers are general already."""
+    groups = [{"params": [*net.fer2013.parameters(), *net.ferplus.parameters()], "lr": recipe.head_rate}]
     trained = list(zip(net.trunk.layers, net.trunk.norms, strict=True))[recipe.frozen_layers :]
     for index, (layer, norm) in enumerate(reversed(trained)):
         rate = recipe.learning_rate * recipe.layer_decay ** (index // 2)
-        groups.append({"params": [*layer.parameters(), *norm.parameters()], "highest_rate": rate})
+        groups.append({"params": [*layer.parameters(), *norm.parameters()], "lr": rate})
     return groups

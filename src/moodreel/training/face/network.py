@@ -52,11 +52,11 @@ class FaceNet(nn.Module):
 
     def features(self, pictures: Tensor) -> Tensor:
         """Pooled features of normalised pictures, float32, shape (n, width)."""
-        pooled: Tensor = self.trunk(normalise(pictures))
+        pooled: Tensor = self.trunk(normalise_pictures(pictures))
         return pooled
 
 
-def normalise(pictures: Tensor) -> Tensor:
+def normalise_pictures(pictures: Tensor) -> Tensor:
     """Give each picture mean 0 and nearly the deviation 64, whatever its light and contrast.
 
     Args:

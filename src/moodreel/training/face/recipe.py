@@ -28,20 +28,22 @@ class Generation:
     Attributes:
         stages: picture sizes from small to large.
         start: number of the earlier generation that it goes on from, counted from 1; 0 for the origin.
-        elders: numbers of the earlier generations that have a say in its targets.
-        watched: the elders say what they see in each picture as it is varied and mixed, and that alone is learned
-            (Beyer et al., "Knowledge distillation: a good teacher is patient and consistent", CVPR 2022). Otherwise
-            they are asked once, of the faces as they are, and decide `FaceRecipe.elder_share` of FER2013's targets.
+        teachers: numbers of the earlier generations that it is distilled from.
+        is_consistent: the teachers see each picture as it is varied and mixed for the student, and their soft targets
+            alone are learned (Beyer et al., "Knowledge distillation: a good teacher is patient and consistent", CVPR
+            2022). Otherwise they see the faces once, as they are, and decide `FaceRecipe.soft_share` of FER2013's
+            targets.
         mixing: concentration of the Beta distribution that the share of two mixed faces is drawn from (Zhang et al.,
             "mixup", ICLR 2018); 0 for none.
-        kept: share of the weights it started from in those it ends with, 0..1: between a network and what became of it
-            lie better ones than either (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+        kept: share of the weights it started from in those it ends with, 0..1: between a network and what fine-tuning
+            makes of it lie better ones than either (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR
+            2022).
     """
 
     stages: tuple[Stage, ...]
     start: int = 0
-    elders: tuple[int, ...] = ()
-    watched: bool = False
+    teachers: tuple[int, ...] = ()
+    is_consistent: bool = False
     mixing: float = 0.0
     kept: float = 0.0
 
@@ -71,15 +73,15 @@ class FaceRecipe:
     Attributes:
         seed: of the shuffles, the augmentation and the holdout.
         generations: the networks that are fitted one after another.
-        elder_share: part of FER2013's targets that elders decide who are asked once, 0..1.
-        batch: faces a step.
+        soft_share: share of soft targets in FER2013's targets where teachers see the faces once, 0..1.
+        batch: faces per step.
         head_rate: highest rate of the two heads, which start from nothing.
         learning_rate: highest rate of the trunk's last block.
         frozen_layers: layers of the trunk, counted from the stem, that stay as the origin has them.
         layer_decay: factor on the trunk's rate from one block to the block below.
         weight_decay: of AdamW.
         dropout: probability before the heads.
-        averaging: decay of the moving average of the weights; the average is what ships.
+        averaging: decay of the weight averaging; the average is what ships.
         warmup: steps of linearly rising rate; then it falls along a cosine to zero.
         holdout: share of the training faces set aside to choose settings on.
         ferplus_weight: share of the FER+ head in the exported logits, 0..1; the default has the best mean UAR over both
@@ -91,12 +93,12 @@ class FaceRecipe:
     seed: int = 2013
     generations: tuple[Generation, ...] = (
         Generation((Stage(129, 18),)),
-        Generation((Stage(129, 14),), elders=(1,), mixing=0.3),
-        Generation((Stage(161, 9),), start=2, elders=(1, 2), mixing=0.3),
-        Generation((Stage(161, 4),), start=3, elders=(1, 2, 3)),
-        Generation((Stage(161, 8),), start=4, elders=(1, 2, 4), watched=True, mixing=0.5, kept=0.3),
+        Generation((Stage(129, 14),), teachers=(1,), mixing=0.3),
+        Generation((Stage(161, 9),), start=2, teachers=(1, 2), mixing=0.3),
+        Generation((Stage(161, 4),), start=3, teachers=(1, 2, 3)),
+        Generation((Stage(161, 8),), start=4, teachers=(1, 2, 4), is_consistent=True, mixing=0.5, kept=0.3),
     )
-    elder_share: float = 0.5
+    soft_share: float = 0.5
     batch: int = 64
     head_rate: float = 1e-3
     learning_rate: float = 1e-3

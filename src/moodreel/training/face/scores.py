@@ -15,6 +15,7 @@ from torch import Tensor
 
 from moodreel.labels import EMOTIONS, N_EMOTIONS
 from moodreel.metrics.intervals import DEFAULT_RESAMPLING, bootstrap
+from moodreel.storage.whole_files import write_arrays, write_text
 from moodreel.training.face.ferplus import Faces, majority_labels
 from moodreel.training.face.loss import Priors
 from moodreel.training.face.network import FaceGraph, FaceNet, enlarge
@@ -42,7 +43,7 @@ def predict_logits(net: FaceNet, images: Array, side: int, batch: int = 128) -> 
 
 
 @dataclass(frozen=True)
-class Scores:
+class FaceScores:
     """How well labels are met.
 
     Attributes:
@@ -62,7 +63,7 @@ class Scores:
     uar_interval: tuple[float | None, float | None]
 
 
-def score(logits: Array, labels: Array) -> Scores:
+def score_labels(logits: Array, labels: Array) -> FaceScores:
     """Compare the largest logit with the label.
 
     Args:
@@ -83,7 +84,7 @@ def score(logits: Array, labels: Array) -> Scores:
     accuracy, uar = bootstrap(np.hstack([there, there * met[:, None]]), _accuracy_and_uar, "faces", DEFAULT_RESAMPLING)
     recall = {name: float(met[labels == i].mean()) for i, name in enumerate(EMOTIONS) if (labels == i).any()}
     ends = [(interval.low, interval.high) for interval in (accuracy, uar)]
-    return Scores(len(labels), accuracy.value, uar.value, recall, *ends)
+    return FaceScores(len(labels), accuracy.value, uar.value, recall, *ends)
 
 
 def _accuracy_and_uar(totals: Array) -> Array:
@@ -95,7 +96,7 @@ def _accuracy_and_uar(totals: Array) -> Array:
 
 @dataclass(frozen=True)
 class FaceLogits:
-    """What the network says of faces: balanced logits, float32, shape (n, 7) each.
+    """What the network answers to faces: balanced logits, float32, shape (n, 7) each.
 
     Attributes:
         exported: the mix that ships.
@@ -114,11 +115,11 @@ def read_logits(graph: FaceGraph, images: Array) -> FaceLogits:
     return FaceLogits(*(np.asarray(logits.numpy()) for logits in (graph.mix(*heads), *heads)))
 
 
-def evaluate(logits: FaceLogits, faces: Faces, priors: Priors) -> dict[str, Scores]:
+def score_heads(answers: FaceLogits, faces: Faces, priors: Priors) -> dict[str, FaceScores]:
     """Score logits on both labels, as they are and with the labels' prior added.
 
     Args:
-        logits: of the faces.
+        answers: to the faces.
         faces: the same n faces.
         priors: of the training labels.
 
@@ -131,13 +132,15 @@ def evaluate(logits: FaceLogits, faces: Faces, priors: Priors) -> dict[str, Scor
     """
     majority = majority_labels(faces.votes)
     rows = {
-        "fer2013": (logits.exported, priors.fer2013, faces.fer2013),
-        "ferplus_majority": (logits.exported, priors.ferplus, majority),
-        "fer2013_head": (logits.fer2013, priors.fer2013, faces.fer2013),
-        "ferplus_head": (logits.ferplus, priors.ferplus, majority),
+        "fer2013": (answers.exported, priors.fer2013, faces.fer2013),
+        "ferplus_majority": (answers.exported, priors.ferplus, majority),
+        "fer2013_head": (answers.fer2013, priors.fer2013, faces.fer2013),
+        "ferplus_head": (answers.ferplus, priors.ferplus, majority),
     }
-    plain = {name: score(said, labels) for name, (said, _, labels) in rows.items()}
-    return plain | {f"{name}_with_prior": score(said + prior.numpy(), y) for name, (said, prior, y) in rows.items()}
+    plain = {name: score_labels(logits, labels) for name, (logits, _, labels) in rows.items()}
+    return plain | {
+        f"{name}_with_prior": score_labels(logits + prior.numpy(), y) for name, (logits, prior, y) in rows.items()
+    }
 
 
 def write_scores(graph: FaceGraph, parts: Mapping[str, Faces], priors: Priors, recipe: FaceRecipe, out: Path) -> None:
@@ -148,17 +151,13 @@ def write_scores(graph: FaceGraph, parts: Mapping[str, Faces], priors: Priors, r
         parts: labelled faces by the name of their part.
         priors: of the training labels.
         recipe: what the network was trained by.
-        out: folder for `scores.json` and one `.npz` a part.
+        out: folder for `scores.json` and one `.npz` per part.
     """
     by_name = {name: dict(zip(EMOTIONS, prior.exp().tolist(), strict=True)) for name, prior in vars(priors).items()}
     scores: dict[str, Any] = {"recipe": asdict(recipe), "priors": by_name}
     for name, faces in parts.items():
         logits = read_logits(graph, faces.images)
-        scores[name] = {labels: asdict(found) for labels, found in evaluate(logits, faces, priors).items()}
-        np.savez(
-            out / f"{name}.npz",
-            logits=logits.exported,
-            fer2013=faces.fer2013,
-            ferplus_majority=majority_labels(faces.votes),
-        )
-    (out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+        scores[name] = {kind: asdict(found) for kind, found in score_heads(logits, faces, priors).items()}
+        labels = {"fer2013": faces.fer2013, "ferplus_majority": majority_labels(faces.votes)}
+        write_arrays(out / f"{name}.npz", {"logits": logits.exported, **labels})
+    write_text(out / "scores.json", json.dumps(scores, indent=1) + "\n")

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from moodreel.labels import N_EMOTIONS
 from moodreel.training.joint.material import Material
 from moodreel.training.joint.networks import ClipBatch
 
@@ -22,7 +21,7 @@ class ClipItem:
     Attributes:
         sequence: float features of each frame, shape (t, d), t at least 1; or the index of a clip whose frames are
             read from the cache in every step.
-        looks: float32 class scores of the picture as a whole, shape (7,) or (0,).
+        picture_scores: float32 class scores of the picture as a whole, shape (7,) or (0,).
         vector: float32 sound features, shape (d,).
         has_face: whether there is a picture.
         has_voice: whether there is sound.
@@ -31,7 +30,7 @@ class ClipItem:
     """
 
     sequence: Tensor | int
-    looks: Tensor
+    picture_scores: Tensor
     vector: Tensor
     has_face: bool
     has_voice: bool
@@ -62,7 +61,7 @@ class Batches:
         Args:
             material: where frames that are not held are read.
             items: the clips.
-            batch_size: clips a step, over all processes.
+            batch_size: clips per step, over all processes.
             seed: of the shuffle and of lost modalities; `None` keeps order and clips as they are, and the last batch
                 may be smaller.
             modality_dropout: chance that a clip loses its picture, and as much that it loses its sound.
@@ -104,7 +103,7 @@ class Batches:
         return ClipBatch(
             sequence=torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True),
             lengths=torch.tensor([len(sequence) for sequence in sequences]),
-            looks=torch.stack([item.looks for item in items]),
+            picture_scores=torch.stack([item.picture_scores for item in items]),
             vector=torch.stack([item.vector for item in items]),
             has_face=has_face,
             has_voice=has_voice,
@@ -114,11 +113,3 @@ class Batches:
 
     def _sequence(self, item: ClipItem) -> Tensor:
         return self.material.frames(item.sequence) if isinstance(item.sequence, int) else item.sequence
-
-
-def class_weights(items: Sequence[ClipItem]) -> Tensor:
-    """Return weights that make every class count alike, float32 (7,); 1 on average over the clips."""
-    counts = np.bincount([item.label for item in items], minlength=N_EMOTIONS)
-    present = (counts > 0).sum()
-    weights = np.where(counts > 0, len(items) / (present * np.maximum(counts, 1)), 0.0)
-    return torch.as_tensor(weights, dtype=torch.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from moodreel.storage.whole_files import whole_file
 from moodreel.training.joint.fit import Epoch
 
 
@@ -12,7 +13,7 @@ def plot_curves(curves: Sequence[Sequence[Epoch]], path: Path) -> None:
     """Draw the loss of the training and validation clips, and the validation UAR.
 
     Args:
-        curves: one a network.
+        curves: one per network.
         path: PNG to write.
     """
     import matplotlib
@@ -31,5 +32,6 @@ def plot_curves(curves: Sequence[Sequence[Epoch]], path: Path) -> None:
     recalls.axhline(1 / 7, color="grey", linestyle=":", label="chance")
     recalls.legend()
     figure.tight_layout()
-    figure.savefig(path, dpi=100)
+    with whole_file(path) as whole:
+        figure.savefig(whole, dpi=100)
     pyplot.close(figure)

@@ -31,7 +31,7 @@ from moodreel.recognition.inputs import (
 )
 from moodreel.training.joint.maps import Maps
 from moodreel.training.joint.material import summarise
-from moodreel.training.joint.networks import JointNetwork, ResNetEncoder
+from moodreel.training.joint.networks import JointNet, ResNetEncoder
 from moodreel.training.joint.projection import Projection
 from moodreel.training.onnx_export import GraphPlan, write_onnx
 from moodreel.voice.descriptors import N_DESCRIPTORS
@@ -64,13 +64,13 @@ class ClipNetwork(nn.Module):
     """Everything between a clip's inputs and its logits, for one clip."""
 
     def __init__(
-        self, networks: Sequence[JointNetwork], maps: Maps, encoder: ResNetEncoder | None, spec: InputSpec
+        self, networks: Sequence[JointNet], maps: Maps, encoder: ResNetEncoder | None, spec: InputSpec
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.encoder = encoder
         self.frame_map = None if maps.frames is None else Projection(maps.frames)
-        self.looks_map = None if maps.looks is None else Projection(maps.looks)
+        self.picture_scores_map = None if maps.picture_scores is None else Projection(maps.picture_scores)
         self.sound_map = None if maps.sound is None else Projection(maps.sound)
         self.input_names = input_names(spec)
 
@@ -90,12 +90,14 @@ class ClipNetwork(nn.Module):
         seen = [given[EXPRESSIONS]] if EXPRESSIONS in given else []
         if FRAMES in given and self.encoder is not None:
             seen.append(self.encoder(given[FRAMES]))
-        heard = given.get(FUNCTIONALS, given.get(SPEECH))
-        sequence, looks = self._read_frames(torch.cat(seen, 1)) if seen else (torch.zeros(1, 1, 0), torch.zeros(1, 0))
-        vector = torch.zeros(1, 0) if heard is None or self.sound_map is None else self.sound_map(heard[None])
+        sound = given.get(FUNCTIONALS, given.get(SPEECH))
+        sequence, picture_scores = (
+            self._read_frames(torch.cat(seen, 1)) if seen else (torch.zeros(1, 1, 0), torch.zeros(1, 0))
+        )
+        vector = torch.zeros(1, 0) if sound is None or self.sound_map is None else self.sound_map(sound[None])
         has_face, has_voice = given.get("has_face", there), given.get("has_voice", there)
         answers: list[Tensor] = [
-            net(sequence, None, looks, vector, has_face, has_voice).logits for net in self.networks
+            net(sequence, None, picture_scores, vector, has_face, has_voice).logits for net in self.networks
         ]
         if len(answers) == 1:
             return answers[0][0]
@@ -103,8 +105,10 @@ class ClipNetwork(nn.Module):
 
     def _read_frames(self, features: Tensor) -> tuple[Tensor, Tensor]:
         mapped: Tensor = features if self.frame_map is None else self.frame_map(features)
-        looks = torch.zeros(1, 0) if self.looks_map is None else self.looks_map(summarise(features)[None])
-        return mapped[None], looks
+        picture_scores = (
+            torch.zeros(1, 0) if self.picture_scores_map is None else self.picture_scores_map(summarise(features)[None])
+        )
+        return mapped[None], picture_scores
 
 
 def _example_inputs(spec: InputSpec, encoders: Encoders, n_frames: int) -> dict[str, npt.NDArray[Any]]:

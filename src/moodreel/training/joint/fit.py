@@ -22,9 +22,10 @@ from torch.nn import functional
 from moodreel.errors import MoodreelError, OutputError, RecipeError
 from moodreel.metrics import confusion_matrix, unweighted_average_recall
 from moodreel.storage.cache import make_key
-from moodreel.training.joint.batches import Batches, ClipItem, class_weights
+from moodreel.training.fitting import CHECKPOINT, check_losses, read_checkpoint, weigh_classes
+from moodreel.training.joint.batches import Batches, ClipItem
 from moodreel.training.joint.material import Material
-from moodreel.training.joint.networks import Answers, ClipBatch, JointNetwork, ResNetEncoder, build_network
+from moodreel.training.joint.networks import Answers, ClipBatch, JointNet, ResNetEncoder, build_network
 from moodreel.training.joint.recipe import Recipe
 from moodreel.training.lightning_noise import hush_lightning
 from moodreel.training.machine import Precision, choose_precision
@@ -76,10 +77,10 @@ class Fitted:
     Attributes:
         network: with the weights of the epoch that was kept.
         learning_rate: the one drawn.
-        curve: one row an epoch.
+        curve: one row per epoch.
     """
 
-    network: JointNetwork
+    network: JointNet
     learning_rate: float
     curve: tuple[Epoch, ...]
 
@@ -89,14 +90,15 @@ class JointModule(lightning.LightningModule):
 
     class_weights: Tensor
 
-    def __init__(self, network: JointNetwork, material: Material, sides: Sides, recipe: Recipe, seed: int) -> None:
+    def __init__(self, network: JointNet, material: Material, sides: Sides, recipe: Recipe, seed: int) -> None:
         super().__init__()
         self.network = network
         self.material = material
         self.sides = sides
         self.recipe = recipe
         self.seed = seed
-        weights = class_weights(sides.train) if recipe.fit.class_weights else torch.ones(len(network.out.bias))
+        counts = np.bincount([item.label for item in sides.train], minlength=len(network.out.bias))
+        weights = weigh_classes(counts) if recipe.fit.class_weights else torch.ones(len(counts))
         self.register_buffer("class_weights", weights, persistent=False)
         self.learning_rate = float(np.random.default_rng(seed).uniform(recipe.fit.rate_low, recipe.fit.rate_high))
         self.curve: list[Epoch] = []
@@ -142,8 +144,7 @@ class JointModule(lightning.LightningModule):
         answers = self.network.read_batch(batch)
         losses = self._losses(answers, batch)
         loss = losses.mean()
-        if not bool(torch.isfinite(loss)):
-            raise MoodreelError(_describe_divergence(losses, batch, self.global_step, self.learning_rate))
+        check_losses(losses, self.recipe.name, self.global_step, self.learning_rate, batch.clip_ids)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.labels), sync_dist=True)
         return loss
 
@@ -237,32 +238,33 @@ def measure_uar(labels: npt.NDArray[np.int64], logits: npt.NDArray[np.float32]) 
     return float(unweighted_average_recall(confusion_matrix(labels, logits.argmax(axis=1))))
 
 
-def _describe_divergence(losses: Tensor, batch: ClipBatch, step: int, rate: float) -> str:
-    bad = [name for name, loss in zip(batch.clip_ids, losses, strict=True) if not bool(torch.isfinite(loss))]
-    return f"step {step}: the loss is NaN or infinite on {', '.join(bad[:5])}; lower the learning rate ({rate:.2g})"
-
-
 def build(
-    recipe: Recipe, n_video: int, n_audio: int, n_looks: int = 0, encoder: ResNetEncoder | None = None
-) -> JointNetwork:
+    recipe: Recipe, n_video: int, n_audio: int, n_picture_scores: int = 0, encoder: ResNetEncoder | None = None
+) -> JointNet:
     """Build a recipe's network.
 
     Args:
         recipe: the recipe.
-        n_video: features a frame, after the frame map.
-        n_audio: sound features a clip, after the projection.
-        n_looks: class scores of the picture as a whole; 0 for none.
+        n_video: features per frame, after the frame map.
+        n_audio: sound features per clip, after the projection.
+        n_picture_scores: class scores of the picture as a whole; 0 for none.
         encoder: the frame encoder where frames are encoded in every step; `None` where they already are.
     """
     if encoder is not None and recipe.video is not None and recipe.video.frozen:
         encoder.requires_grad_(False)
     return build_network(
-        recipe.video, recipe.audio, recipe.head, n_video=n_video, n_audio=n_audio, n_looks=n_looks, encoder=encoder
+        recipe.video,
+        recipe.audio,
+        recipe.head,
+        n_video=n_video,
+        n_audio=n_audio,
+        n_picture_scores=n_picture_scores,
+        encoder=encoder,
     )
 
 
 def fit_network(
-    network: JointNetwork,
+    network: JointNet,
     material: Material,
     sides: Sides,
     recipe: Recipe,
@@ -294,11 +296,14 @@ def fit_network(
     hush_lightning()
     lightning.seed_everything(seed, verbose=False)
     module = JointModule(network, material, sides, recipe, seed)
-    last = out / "last.ckpt"
+    last = out / CHECKPOINT
+    goes_on = resume and last.is_file()
+    if goes_on:
+        read_checkpoint(last)
     try:
         precision = choose_precision() if network.encoder is not None else "32-true"
         trainer = _trainer(out, recipe, bool(sides.valid), devices, callbacks, precision)
-        trainer.fit(module, ckpt_path=str(last) if resume and last.is_file() else None, weights_only=True)
+        trainer.fit(module, ckpt_path=str(last) if goes_on else None, weights_only=True)
     except OSError as error:
         raise OutputError(f"{out}: training cannot write there ({error.strerror or error})") from error
     _keep_best(module, out, recipe)
@@ -339,15 +344,15 @@ def _trainer(
 def _keep_best(module: JointModule, out: Path, recipe: Recipe) -> None:
     """Take the weights of the best validation epoch, where epochs were compared; else those of the last."""
     best = out / "best.ckpt"
-    kept = best if recipe.fit.patience and best.is_file() else out / "last.ckpt"
-    checkpoint = torch.load(kept, map_location="cpu", weights_only=True)
+    kept = best if recipe.fit.patience and best.is_file() else out / CHECKPOINT
+    checkpoint = read_checkpoint(kept)
     check_fingerprint(checkpoint, recipe, str(kept))
     module.load_state_dict(checkpoint["state_dict"])
-    module.on_load_checkpoint(torch.load(out / "last.ckpt", map_location="cpu", weights_only=True))
+    module.on_load_checkpoint(read_checkpoint(out / CHECKPOINT))
 
 
 def predict_log_probabilities(
-    networks: Sequence[JointNetwork], material: Material, items: Sequence[ClipItem]
+    networks: Sequence[JointNet], material: Material, items: Sequence[ClipItem]
 ) -> npt.NDArray[np.float64]:
     """Return what networks say of clips, averaged: log-probabilities, shape (n, 7).
 

@@ -36,24 +36,24 @@ class Maps:
 
     Attributes:
         frames: map of frame features; `None` where they go in as they are.
-        looks: map of a clip's summary of its frame features to class scores; `None` where none are wanted.
-        sound: map of sound features; `None` for a network without ears.
+        picture_scores: map of a clip's summary of its frame features to class scores; `None` where none are wanted.
+        sound: map of sound features; `None` for a network without sound.
     """
 
     frames: LinearMap | None
-    looks: LinearMap | None
+    picture_scores: LinearMap | None
     sound: LinearMap | None
 
 
 @dataclass(frozen=True)
-class Sense:
-    """One vector a clip that LDA is fitted on, and how.
+class ModalityFeatures:
+    """One vector per clip that LDA is fitted on, and how.
 
     Attributes:
-        name: of the sense.
+        name: of the modality.
         vectors: shape (n, d), by row of the material.
         copies: changed copies of each clip, shape (n, k, d), that are learned from and never scored; k may be 0.
-        there: bool, (n,): clips that have the sense at all.
+        there: bool, (n,): clips that have the modality at all.
         settings: of `fit_lda`.
         cross_fit: parts that training clips are scored in by fits without their speakers; 0: by the one fit.
         is_scored: whether class scores are wanted and not coordinates.
@@ -73,8 +73,8 @@ class Sense:
         return self.name, self.cross_fit, self.is_scored, repr(self.settings)
 
 
-def ears(material: Material, audio: AudioRecipe) -> Sense:
-    """Return what LDA hears."""
+def sound_features(material: Material, audio: AudioRecipe) -> ModalityFeatures:
+    """Return what LDA is fitted on of the sound."""
     settings = {
         "n_directions": min(audio.directions, material.vectors.shape[1]),
         "shrinkage": audio.shrinkage,
@@ -83,11 +83,13 @@ def ears(material: Material, audio: AudioRecipe) -> Sense:
         "limit": audio.limit or float("inf"),
         "squash": audio.squash,
     }
-    return Sense("ears", material.vectors, material.varied, material.has_voice, settings, audio.cross_fit, audio.scores)
+    return ModalityFeatures(
+        "audio", material.vectors, material.varied, material.has_voice, settings, audio.cross_fit, audio.scores
+    )
 
 
-def eyes(material: Material, video: VideoRecipe) -> Sense:
-    """Return what LDA sees.
+def picture_features(material: Material, video: VideoRecipe) -> ModalityFeatures:
+    """Return what LDA is fitted on of the picture.
 
     Raises:
         CorpusError: the encoded frames are too large to be held.
@@ -102,7 +104,7 @@ def eyes(material: Material, video: VideoRecipe) -> Sense:
         "limit": 3.0,
     }
     summaries, copies = material.summaries[:, 0], material.summaries[:, 1:]
-    return Sense("eyes", summaries, copies, material.has_face, settings, video.cross_fit, True)
+    return ModalityFeatures("video", summaries, copies, material.has_face, settings, video.cross_fit, True)
 
 
 def fit_maps(material: Material, rows: Rows) -> Maps:
@@ -118,8 +120,10 @@ def fit_maps(material: Material, rows: Rows) -> Maps:
     video, audio = material.recipe.video, material.recipe.audio
     return Maps(
         frames=None if video is None else _fit_frames(material, rows, video),
-        looks=_fit_sense(material, eyes(material, video), rows, "show a face") if video and video.scores else None,
-        sound=_fit_sense(material, ears(material, audio), rows, "have sound") if audio else None,
+        picture_scores=_fit_modality(material, picture_features(material, video), rows, "show a face")
+        if video and video.scores
+        else None,
+        sound=_fit_modality(material, sound_features(material, audio), rows, "have sound") if audio else None,
     )
 
 
@@ -137,25 +141,25 @@ def _fit_frames(material: Material, rows: Rows, video: VideoRecipe) -> LinearMap
     return _remember(material, ("frames", video.reduced, video.scale), seen, fit)
 
 
-def _fit_sense(material: Material, sense: Sense, rows: Rows, what: str) -> LinearMap:
-    there = rows[sense.there[rows]]
+def _fit_modality(material: Material, modality: ModalityFeatures, rows: Rows, what: str) -> LinearMap:
+    there = rows[modality.there[rows]]
     labels = material.labels(there)
     if len(np.unique(labels)) < 2:
         raise CorpusError(f"the training clips that {what} show one class or none: LDA needs two")
 
     def fit() -> LinearMap:
-        vectors, classes = _with_copies(sense, there, labels)
-        found = fit_lda(vectors, classes, **sense.settings)
-        return class_scores(found, vectors, classes, N_EMOTIONS) if sense.is_scored else found.projection
+        vectors, classes = _with_copies(modality, there, labels)
+        found = fit_lda(vectors, classes, **modality.settings)
+        return class_scores(found, vectors, classes, N_EMOTIONS) if modality.is_scored else found.projection
 
-    return _remember(material, ("map", *sense.fitting), there, fit)
+    return _remember(material, ("map", *modality.fitting), there, fit)
 
 
-def _with_copies(sense: Sense, rows: Rows, labels: Rows) -> tuple[Float64, Rows]:
+def _with_copies(modality: ModalityFeatures, rows: Rows, labels: Rows) -> tuple[Float64, Rows]:
     """Return the vectors of clips and, behind them, of their copies, with the label of each."""
-    n_copies, width = sense.copies.shape[1:]
-    copies = sense.copies[rows].reshape(len(rows) * n_copies, width)
-    vectors = np.concatenate([sense.vectors[rows], copies]).astype(np.float64)
+    n_copies, width = modality.copies.shape[1:]
+    copies = modality.copies[rows].reshape(len(rows) * n_copies, width)
+    vectors = np.concatenate([modality.vectors[rows], copies]).astype(np.float64)
     return vectors, np.concatenate([labels, np.repeat(labels, n_copies)])
 
 
@@ -172,37 +176,43 @@ def make_items(material: Material, rows: Rows, maps: Maps, *, training: bool) ->
     if not len(rows):
         return ()
     video, audio = material.recipe.video, material.recipe.audio
-    vectors = _project(material, ears(material, audio) if audio else None, rows, maps.sound, training)
-    looks = _project(material, eyes(material, video) if video and maps.looks else None, rows, maps.looks, training)
+    vectors = _project(material, sound_features(material, audio) if audio else None, rows, maps.sound, training)
+    picture_scores = _project(
+        material,
+        picture_features(material, video) if video and maps.picture_scores else None,
+        rows,
+        maps.picture_scores,
+        training,
+    )
     labels = material.labels(rows)
     samples = material.extraction.samples
     return tuple(
         ClipItem(
             sequence=_sequence(material, int(row), maps.frames),
-            looks=torch.as_tensor(look, dtype=torch.float32),
+            picture_scores=torch.as_tensor(look, dtype=torch.float32),
             vector=torch.as_tensor(vector, dtype=torch.float32),
             has_face=bool(material.has_face[row]),
             has_voice=bool(material.has_voice[row]),
             label=int(label),
             clip_id=samples[row].clip_id,
         )
-        for row, look, vector, label in zip(rows, looks, vectors, labels, strict=True)
+        for row, look, vector, label in zip(rows, picture_scores, vectors, labels, strict=True)
     )
 
 
 def _project(
-    material: Material, sense: Sense | None, rows: Rows, linear_map: LinearMap | None, training: bool
+    material: Material, modality: ModalityFeatures | None, rows: Rows, linear_map: LinearMap | None, training: bool
 ) -> Float64:
-    if sense is None or linear_map is None:
+    if modality is None or linear_map is None:
         return np.zeros((len(rows), 0))
-    projected = linear_map.apply(sense.vectors[rows].astype(np.float64))
-    if training and sense.cross_fit:
-        there = sense.there[rows]
-        projected[there] = _score_strangers(material, sense, rows[there])
+    projected = linear_map.apply(modality.vectors[rows].astype(np.float64))
+    if training and modality.cross_fit:
+        there = modality.there[rows]
+        projected[there] = _score_strangers(material, modality, rows[there])
     return projected
 
 
-def _score_strangers(material: Material, sense: Sense, rows: Rows) -> Float64:
+def _score_strangers(material: Material, modality: ModalityFeatures, rows: Rows) -> Float64:
     """Score training clips by fits that did not see their speakers; their clips, where only one speaker is known."""
     samples = [material.extraction.samples[row] for row in rows]
     speakers = [sample.speaker for sample in samples]
@@ -210,11 +220,11 @@ def _score_strangers(material: Material, sense: Sense, rows: Rows) -> Float64:
         speakers = [sample.clip_id for sample in samples]
 
     def score() -> Float64:
-        vectors, labels = _with_copies(sense, rows, material.labels(rows))
-        groups = [*speakers, *np.repeat(speakers, sense.copies.shape[1])]
-        return out_of_fold(vectors, labels, groups, sense.cross_fit, N_EMOTIONS, **sense.settings)[: len(rows)]
+        vectors, labels = _with_copies(modality, rows, material.labels(rows))
+        groups = [*speakers, *np.repeat(speakers, modality.copies.shape[1])]
+        return out_of_fold(vectors, labels, groups, modality.cross_fit, N_EMOTIONS, **modality.settings)[: len(rows)]
 
-    return _remember(material, ("strangers", *sense.fitting), rows, score)
+    return _remember(material, ("strangers", *modality.fitting), rows, score)
 
 
 def _remember(material: Material, what: tuple[Hashable, ...], rows: Rows, make: Callable[[], Fitted]) -> Fitted:

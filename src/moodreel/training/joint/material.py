@@ -35,7 +35,8 @@ class Material:
     Attributes:
         extraction: where the features are.
         recipe: what is wanted of them.
-        encoder: the frame encoder; `None` for a network without eyes, and where features alone are read of frames.
+        encoder: the frame encoder; `None` for a network without a picture branch, and where features alone are read of
+            frames.
         held: encoded frames of each clip, float16 (t, d); `None` where they are too large or the encoder is trained.
         summaries: what `summarise` makes of each clip's features and, where the recipe wants that, of its mirrored
             frames', float32 (n, 1 or 2, 5 d); `None` where nothing is held, or nobody asks for them.

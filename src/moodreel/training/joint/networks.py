@@ -33,7 +33,8 @@ class ClipBatch:
     Attributes:
         sequence: float32 features of each frame, shape (n, t, d), or uint8 frames (n, t, side, side, 3).
         lengths: int64, frames of each clip, shape (n,), at least 1: a clip without picture has one frame of zeros.
-        looks: float32 class scores of the picture as a whole, shape (n, 7), or (n, 0) where the network reads none.
+        picture_scores: float32 class scores of the picture as a whole, shape (n, 7), or (n, 0) where the network reads
+            none.
         vector: float32 sound features of each clip, shape (n, d).
         has_face: float32, shape (n,), 1 where there is a picture, else 0.
         has_voice: float32, shape (n,), 1 where there is sound, else 0.
@@ -43,7 +44,7 @@ class ClipBatch:
 
     sequence: Tensor
     lengths: Tensor
-    looks: Tensor
+    picture_scores: Tensor
     vector: Tensor
     has_face: Tensor
     has_voice: Tensor
@@ -57,8 +58,8 @@ class Answers:
 
     Attributes:
         logits: shape (n, 7).
-        video: the eyes' own logits, shape (n, 7); `None` where the network has no such output.
-        audio: the ears' own logits, shape (n, 7); `None` where the network has no such output.
+        video: the logits of the picture branch, shape (n, 7); `None` where the network has no such output.
+        audio: the logits of the sound branch, shape (n, 7); `None` where the network has no such output.
     """
 
     logits: Tensor
@@ -87,7 +88,7 @@ class ResNetEncoder(nn.Module):
         self.grey = grey
 
     def width(self, side_px: int) -> int:
-        """Return the features a frame."""
+        """Return the features per frame."""
         n_cells = self.cells or -(-side_px // 2 ** (self.stages - 1))
         return STAGE_WIDTHS[self.stages - 1] * n_cells**2
 
@@ -182,7 +183,7 @@ def _statistics(outputs: Tensor, mask: Tensor) -> Tensor:
 
 
 class DenseBranch(nn.Module):
-    """Dense layers, each with ReLU and dropout, over a vector a clip; with `skip` the vector goes on beside them."""
+    """Dense layers, each with ReLU and dropout, over a vector per clip; with `skip` the vector goes on beside them."""
 
     def __init__(self, n_in: int, widths: Sequence[int], dropout: float, *, skip: bool = False) -> None:
         super().__init__()
@@ -201,8 +202,8 @@ class DenseBranch(nn.Module):
         return torch.cat([hidden, vector], dim=1) if self.skip else hidden
 
 
-class JointNetwork(nn.Module):
-    """Eyes and ears side by side, concatenated, dense layers, seven logits.
+class JointNet(nn.Module):
+    """A picture branch and a sound branch, concatenated, dense layers, seven logits.
 
     A modality that is not there is replaced by a learned vector; it learns only where training clips lose modalities.
     """
@@ -213,25 +214,25 @@ class JointNetwork(nn.Module):
         audio: DenseBranch | None,
         recipe: HeadRecipe,
         encoder: ResNetEncoder | None = None,
-        n_looks: int = 0,
-        n_heard: int = 0,
+        n_picture_scores: int = 0,
+        n_sound_scores: int = 0,
     ) -> None:
         """Build the network.
 
         Args:
-            video: the eyes, or `None`.
-            audio: the ears, or `None`.
+            video: the picture branch, or `None`.
+            audio: the sound branch, or `None`.
             recipe: of the head.
             encoder: the frame encoder where it runs in every step.
-            n_looks: class scores of the picture that go on beside the eyes; 0 for none.
-            n_heard: class scores of the sound that go on beside the ears' dense layers; 0 for none.
+            n_picture_scores: class scores of the picture that go on beside the picture branch; 0 for none.
+            n_sound_scores: class scores of the sound that go on beside the sound branch's dense layers; 0 for none.
         """
         super().__init__()
         self.encoder = encoder
         self.video = video
         self.audio = audio
         self.recipe = recipe
-        n_video, n_audio = video.n_out + n_looks if video else 0, audio.n_out if audio else 0
+        n_video, n_audio = video.n_out + n_picture_scores if video else 0, audio.n_out if audio else 0
         self.no_face = nn.Parameter(torch.zeros(n_video)) if video else None
         self.no_voice = nn.Parameter(torch.zeros(n_audio)) if audio else None
         self.dense = DenseBranch(n_video + n_audio, recipe.dense, recipe.dropout)
@@ -239,17 +240,17 @@ class JointNetwork(nn.Module):
         has_own = recipe.branch_loss > 0 or recipe.vote
         self.video_out = nn.Linear(n_video, N_EMOTIONS) if has_own and video else None
         self.audio_out = nn.Linear(n_audio, N_EMOTIONS) if has_own and audio else None
-        if recipe.vote and recipe.from_scores and (n_looks or n_heard):
-            self._start_from_scores(n_looks, n_heard)
+        if recipe.vote and recipe.from_scores and (n_picture_scores or n_sound_scores):
+            self._start_from_scores(n_picture_scores, n_sound_scores)
 
     @torch.no_grad()
-    def _start_from_scores(self, n_looks: int, n_heard: int) -> None:
+    def _start_from_scores(self, n_picture_scores: int, n_sound_scores: int) -> None:
         """Let the first answer be the sum of the class scores that go on beside the layers.
 
         A head that starts from nothing has to find out from some 900 clips what the scores mean, and loses by it: on
         sound alone six points of UAR against the scores as they are. From here it only learns what they lack.
         """
-        for out, n_scores in ((self.out, 0), (self.video_out, n_looks), (self.audio_out, n_heard)):
+        for out, n_scores in ((self.out, 0), (self.video_out, n_picture_scores), (self.audio_out, n_sound_scores)):
             if out is not None:
                 out.weight.mul_(_QUIET)
                 out.bias.zero_()
@@ -261,13 +262,15 @@ class JointNetwork(nn.Module):
         sequence = batch.sequence
         if self.video is not None and self.encoder is not None:
             sequence = self._encode(sequence, batch.lengths)
-        return self.forward(sequence, batch.lengths, batch.looks, batch.vector, batch.has_face, batch.has_voice)
+        return self.forward(
+            sequence, batch.lengths, batch.picture_scores, batch.vector, batch.has_face, batch.has_voice
+        )
 
     def forward(
         self,
         sequence: Tensor,
         lengths: Tensor | None,
-        looks: Tensor,
+        picture_scores: Tensor,
         vector: Tensor,
         has_face: Tensor,
         has_voice: Tensor,
@@ -276,13 +279,15 @@ class JointNetwork(nn.Module):
         parts, video, audio = [], None, None
         if self.video is not None:
             seen = self.video(sequence, lengths)
-            seen = _replace(torch.cat([seen, looks], dim=1) if looks.shape[1] else seen, has_face, self.no_face)
+            seen = _replace(
+                torch.cat([seen, picture_scores], dim=1) if picture_scores.shape[1] else seen, has_face, self.no_face
+            )
             parts.append(seen)
             video = None if self.video_out is None else self.video_out(seen)
         if self.audio is not None:
-            heard = _replace(self.audio(vector), has_voice, self.no_voice)
-            parts.append(heard)
-            audio = None if self.audio_out is None else self.audio_out(heard)
+            sound = _replace(self.audio(vector), has_voice, self.no_voice)
+            parts.append(sound)
+            audio = None if self.audio_out is None else self.audio_out(sound)
         logits = self.out(self.dense(torch.cat(parts, dim=1)))
         if self.recipe.vote and video is not None:
             logits = logits + has_face[:, None] * video
@@ -322,25 +327,25 @@ def build_network(
     *,
     n_video: int,
     n_audio: int,
-    n_looks: int = 0,
+    n_picture_scores: int = 0,
     encoder: ResNetEncoder | None = None,
-) -> JointNetwork:
+) -> JointNet:
     """Build the trained part of a recipe's network.
 
     Args:
-        video: the eyes, or `None`.
-        audio: the ears, or `None`.
+        video: the picture branch, or `None`.
+        audio: the sound branch, or `None`.
         head: what joins them.
-        n_video: features a frame.
-        n_audio: sound features a clip.
-        n_looks: class scores of the picture as a whole; 0 for none.
+        n_video: features per frame.
+        n_audio: sound features per clip.
+        n_picture_scores: class scores of the picture as a whole; 0 for none.
         encoder: the frame encoder where it is trained too.
     """
-    return JointNetwork(
+    return JointNet(
         None if video is None else VideoBranch(n_video, video),
         None if audio is None else DenseBranch(n_audio, audio.dense, audio.dropout, skip=audio.skip),
         head,
         encoder,
-        n_looks,
+        n_picture_scores,
         N_EMOTIONS if audio is not None and audio.scores and audio.skip else 0,
     )

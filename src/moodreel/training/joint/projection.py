@@ -232,7 +232,7 @@ def rank_within(features: npt.ArrayLike, labels: npt.ArrayLike) -> int:
 
 
 def class_scores(found: Discriminants, features: npt.ArrayLike, labels: npt.ArrayLike, n_classes: int) -> LinearMap:
-    """Turn LDA's subspace into one score a class: how near a clip lies to the class's mean (Fisher's discriminants).
+    """Turn LDA's subspace into one score per class: how near a clip lies to the class's mean (Fisher's discriminants).
 
     Unlike the directions, whose order and sign are arbitrary, scores of several fits can stand for each other. They are
     brought to deviation 1 over the clips of the fit.

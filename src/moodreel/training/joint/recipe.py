@@ -25,7 +25,7 @@ SPEECH = "speech"
 
 @dataclass(frozen=True)
 class VideoRecipe:
-    """The eyes: ResNet-20 over single frames and the LSTM over what it gives.
+    """The picture branch: ResNet-20 over single frames and the LSTM over what it gives.
 
     Attributes:
         weights: `cifar10` (shipped with the package), `none` (random), a file (`.onnx` out of `pretrain cifar10`, or a
@@ -39,7 +39,7 @@ class VideoRecipe:
         grey: whether ResNet-20 sees grey pictures of one mean and contrast instead of colours.
         centre: `none`; `both` appends to each feature its difference from the clip's mean; `only` keeps the difference.
         scale: whether features are brought to mean 0 and deviation 1 over the training frames.
-        reduced: features a frame after a principal component projection; 0 for none.
+        reduced: features per frame after a principal component projection; 0 for none.
         width: units of each LSTM layer.
         layers: stacked LSTM layers.
         both_ways: whether each layer also runs backwards.
@@ -74,7 +74,7 @@ class VideoRecipe:
 
 @dataclass(frozen=True)
 class AudioRecipe:
-    """The ears: functionals, projected by LDA, and a dense network.
+    """The sound branch: functionals, projected by LDA, and a dense network.
 
     Attributes:
         source: what is projected: openSMILE's functionals (`opensmile`), feature files that came with the corpus
@@ -89,7 +89,7 @@ class AudioRecipe:
         scale: whether functionals are brought to mean 0 and deviation 1 first.
         limit: with `scale`, how many deviations a functional may go out before it is held; 0 for no limit.
         squash: whether features are squashed first: linear near their median, logarithmic far out.
-        scores: whether the dense layers read a score a class, made of the subspace, instead of its coordinates.
+        scores: whether the dense layers read a score per class, made of the subspace, instead of its coordinates.
         cross_fit: training clips are projected by an LDA fitted without their own speaker, in so many parts; 0: the
             one LDA that saw them. Needs `scores`: coordinates of different fits cannot stand for each other.
         dense: widths of the dense layers.
@@ -115,7 +115,7 @@ class AudioRecipe:
 
 @dataclass(frozen=True)
 class HeadRecipe:
-    """What stands on top of eyes and ears.
+    """What stands on top of the two branches.
 
     Attributes:
         dense: widths of the dense layers in front of the softmax.
@@ -146,7 +146,7 @@ class FitRecipe:
         momentum: of SGD.
         weight_decay: of either.
         schedule: `constant` or `cosine` (to zero over `epochs`).
-        batch_size: clips a step.
+        batch_size: clips per step.
         epochs: passes over the training clips.
         patience: epochs without a better validation UAR after which fitting stops; 0 for never. The best epoch is kept.
         class_weights: whether rare classes weigh more in the loss.
@@ -184,8 +184,8 @@ class Recipe:
         longest_s: what of a clip lies beyond is left out, seconds.
         encoders: name or folder of the bundle whose networks describe faces and speech, where the recipe asks for that.
         frames: how frames are read; needed with `video`.
-        video: the eyes; `null` for a network of sound alone.
-        audio: the ears; `null` for a network of pictures alone.
+        video: the picture branch; `null` for a network of sound alone.
+        audio: the sound branch; `null` for a network of pictures alone.
         head: what joins them.
         fit: how the network is fitted.
     """
@@ -224,11 +224,11 @@ class Recipe:
         An encoder that is trained reads frames anew in every step; its start is drawn by `seed`.
         """
         video, audio = self.video, self.audio
-        eyes = video and (
+        encoded = video and (
             video.weights, video.expressions, video.frozen, video.stages, video.cells, video.grey, video.scores,
             video.mirrored,
         )  # fmt: skip
-        return repr((self.inputs, self.encoders, self.seed, eyes, audio and audio.source))
+        return repr((self.inputs, self.encoders, self.seed, encoded, audio and audio.source))
 
     @property
     def fingerprint(self) -> str:

@@ -27,7 +27,7 @@ from moodreel.training.joint.export import ClipNetwork, TrainingFacts, export_bu
 from moodreel.training.joint.fit import Fitted, Sides, build, fit_network, predict_log_probabilities
 from moodreel.training.joint.maps import fit_maps, make_items
 from moodreel.training.joint.material import Material
-from moodreel.training.joint.networks import JointNetwork, ResNetEncoder
+from moodreel.training.joint.networks import JointNet, ResNetEncoder
 from moodreel.training.joint.recipe import EXPRESSION, Recipe, load_recipe
 from moodreel.training.options import TrainOptions, list_clips, list_unreadable, make_run_split, open_corpus, score_side
 from moodreel.training.run_folder import SCORES_FILE, begin_run, check_run, read_scores
@@ -149,7 +149,7 @@ def prepare_material(corpus: Corpus, recipe: Recipe, options: TrainOptions) -> M
 
 
 def make_encoder(recipe: Recipe) -> ResNetEncoder | None:
-    """Return the recipe's frame encoder, `None` for a network without eyes, or one that reads features of faces."""
+    """Return the recipe's frame encoder, `None` for a network without frames, or of features of faces."""
     if recipe.video is None or recipe.video.weights == EXPRESSION:
         return None
     torch.manual_seed(recipe.seed)
@@ -206,12 +206,12 @@ class _Run:
     def _items(self, side: str) -> tuple[ClipItem, ...]:
         return make_items(self.material, self.rows[side], self.maps, training=side == "train")
 
-    def _build(self, example: ClipItem, seed: int) -> JointNetwork:
+    def _build(self, example: ClipItem, seed: int) -> JointNet:
         held = isinstance(example.sequence, torch.Tensor)
         encoder = None if held else make_encoder(self.recipe)
         n_video = example.sequence.shape[1] if isinstance(example.sequence, torch.Tensor) else self._encoder_width()
         torch.manual_seed(seed)
-        return build(self.recipe, n_video, len(example.vector), len(example.looks), encoder)
+        return build(self.recipe, n_video, len(example.vector), len(example.picture_scores), encoder)
 
     def _encoder_width(self) -> int:
         assert self.material.encoder is not None and self.recipe.frames is not None

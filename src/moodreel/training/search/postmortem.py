@@ -1,4 +1,4 @@
-"""`moodreel postmortem`: why the paper's network does not converge, one cause a row, one thing changed at a time.
+"""`moodreel postmortem`: why the paper's network does not converge, one cause per row, one thing changed at a time.
 
 Every row starts from `repaired`, shrunk to one network and few epochs, puts one of the paper's choices back, and is
 scored on the same unseen speakers.
@@ -27,7 +27,7 @@ BASE = "repaired"
 SMALL = ("fit.ensemble=1", "fit.epochs=12", "fit.patience=0", "head.modality_dropout=0")
 CHANCE = 1 / 7
 RESNET_MACS_A_PIXEL = (14_256, 26_928, 39_600)
-"""Multiplications of ResNet-20 a pixel of its input up to the end of each stage (all: 41 million at 32x32)."""
+"""Multiplications of ResNet-20 per pixel of its input up to the end of each stage (all: 41 million at 32x32)."""
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,10 @@ def postmortem(
         _measure(corpus, out / f"run-{index:02d}", options, cause, last_read) for index, cause in enumerate(causes)
     ]
     costs = [
-        count_cost("paper: 256x256, 25 a second, maps whole, width 64", 256, 25.0, 0, 64),
+        count_cost("paper: 256x256, 25 per second, maps whole, width 64", 256, 25.0, 0, 64),
         count_cost("the same, width 128", 256, 25.0, 0, 128),
-        count_cost("64x64 faces, 7.5 a second, maps whole, width 64", 64, 7.5, 0, 64),
-        count_cost("64x64 faces, 7.5 a second, two stages, 8x8 cells, width 64", 64, 7.5, 8, 64, stages=2),
+        count_cost("64x64 faces, 7.5 per second, maps whole, width 64", 64, 7.5, 0, 64),
+        count_cost("64x64 faces, 7.5 per second, two stages, 8x8 cells, width 64", 64, 7.5, 8, 64, stages=2),
     ]
     content = {"findings": [asdict(one) for one in findings], "costs": [asdict(one) for one in costs]}
     (out / "postmortem.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -226,7 +226,7 @@ def count_cost(
     Args:
         choice: in words.
         side_px: side of a frame.
-        rate_hz: frames a second.
+        rate_hz: frames per second.
         cells: maps are averaged to cells x cells; 0 keeps them whole.
         width: units of the LSTM's first layer.
         stages: of ResNet-20 that frames go through.

@@ -269,7 +269,7 @@ def make_search_splits(corpus: Corpus, recipe: Recipe, options: TuneOptions) -> 
     """Part the speakers that the search may see into folds, or the clips where speakers may be shared.
 
     Returns:
-        One split a fold: its clips are `valid`, the others `train`; the fold set aside stands in none.
+        One split per fold: its clips are `valid`, the others `train`; the fold set aside stands in none.
 
     Raises:
         CorpusError: speakers unknown or too few.

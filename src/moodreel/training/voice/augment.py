@@ -1,7 +1,7 @@
-"""What happens to a voice before it reaches us: other speed, room, telephone, codec; and the sounds that cover it.
+"""What happens to a voice before it reaches us: other speed, room, telephone, codec; and the sounds that lie under it.
 
 Two kinds of functions. Those on sound (mono float32 at 16 kHz, shape (n_samples,), full scale 1.0) are slow and run
-once a clip, before training. Those on mel power (float32, shape (80, n_frames), from
+once per clip, before training. Those on mel power (float32, shape (80, n_frames), from
 `moodreel.voice.speech.measure_power`) cost next to nothing and run at every step: the powers of unrelated sounds add,
 so a background is mixed in there.
 
@@ -147,8 +147,8 @@ def scale_background(power: Float32, background: Float32, snr_db: float) -> Floa
     Returns:
         The background's mel power to add.
     """
-    loud, covering = (_loud_mean(part) for part in (power, background))
-    return np.asarray(background * (loud / max(covering, 1e-12) * 10 ** (-snr_db / 10)), dtype=np.float32)
+    loud, quiet = (_loud_mean(part) for part in (power, background))
+    return np.asarray(background * (loud / max(quiet, 1e-12) * 10 ** (-snr_db / 10)), dtype=np.float32)
 
 
 def change_tempo(power: Float32, tempo: float) -> Float32:

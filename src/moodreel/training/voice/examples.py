@@ -14,6 +14,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from moodreel.storage.whole_files import write_arrays
 from moodreel.training.voice import augment
 from moodreel.training.voice.recordings import list_known
 from moodreel.training.voice.takes import LONGEST_S, MARGIN_S, Take, restore_power
@@ -88,8 +89,8 @@ class ExampleMaker:
 
     Attributes:
         takes: the takes to train on; other voices in the background are drawn from them alone, so that no test speaker
-            is heard in training.
-        backgrounds: what else may cover the speech.
+            is among the training data.
+        backgrounds: what else may lie under the speech.
     """
 
     takes: Sequence[Take]
@@ -143,7 +144,7 @@ class ExampleMaker:
         background: Float32,
         rng: Generator,
     ) -> Example:
-        """Weigh two windows a part: the whole of it and a random stretch of it."""
+        """Weigh two windows per part: the whole of it and a random stretch of it."""
         prepared = prepare_speech(speech + background)
         windows = [
             window for start_s, end_s in spans for window in ((start_s, end_s), _draw_window(start_s, end_s, rng))
@@ -151,9 +152,11 @@ class ExampleMaker:
         pooling = pool_windows(prepared.active, windows)
         snr_db = measure_snr(pooling.weights, speech, background)
         labels = np.repeat([part.recording.label for part in parts], 2)
-        heard = (pooling.speech_share > 0) & (snr_db > SNR_RANGE_DB[0])
+        has_speech = (pooling.speech_share > 0) & (snr_db > SNR_RANGE_DB[0])
         mel = augment.mask_spectrum(prepared.mel, rng) if rng.random() < 0.5 else prepared.mel
-        return Example(mel, pooling.weights, np.where(heard, labels, -1), snr_db, list_known(parts[0].recording.corpus))
+        return Example(
+            mel, pooling.weights, np.where(has_speech, labels, -1), snr_db, list_known(parts[0].recording.corpus)
+        )
 
 
 def measure_snr(pooling: Float32, speech: Float32, background: Float32) -> Float32:
@@ -179,8 +182,7 @@ def save_examples(examples: Sequence[Example], path: Path) -> None:
         "known": np.stack([example.known for example in examples]),
         "shapes": np.array([example.pooling.shape for example in examples]),
     }
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    write_arrays(path, arrays)
 
 
 def load_examples(path: Path) -> list[Example]:

@@ -19,9 +19,10 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from torch import Tensor, nn
 
 from moodreel.labels import N_EMOTIONS
+from moodreel.storage.whole_files import write_arrays
 from moodreel.training.voice.network import VoiceNet
-from moodreel.training.voice.recordings import Recording, read_sound
-from moodreel.training.voice.scores import cover
+from moodreel.training.voice.recordings import Recording, read_recording
+from moodreel.training.voice.scores import mix_background
 from moodreel.voice.speech import CHUNK_S, RATE_HZ, Float32, extract_speech, pool_windows, trim_silence
 
 PENALTIES = (0.001, 0.003, 0.01)
@@ -29,7 +30,7 @@ PENALTIES = (0.001, 0.003, 0.01)
 BACKGROUNDS = ("music 20 dB", "music 10 dB", "laughter 15 dB", "laughter 5 dB")
 """Every recording is learned from clean, and under one of these."""
 N_INNER_FOLDS = 4
-NEVER_HEARD = -20.0
+NEVER_SEEN = -20.0
 """Logit of an emotion that does not occur in training."""
 
 
@@ -78,8 +79,7 @@ class Statistics:
 
     def save(self, path: Path) -> None:
         """Write to one `.npz`."""
-        with path.open("wb") as file:
-            np.savez(file, allow_pickle=False, **vars(self))
+        write_arrays(path, vars(self))
 
     @classmethod
     def load(cls, path: Path) -> Statistics:
@@ -101,15 +101,15 @@ def measure_statistics(net: VoiceNet, recordings: Sequence[Recording], seed: int
         recordings: with one label each.
         seed: together with a recording's place decides its background.
     """
-    clean, covered = [], []
+    clean, mixed = [], []
     for place, recording in enumerate(recordings):
-        sound = read_sound(recording.path)[: int(CHUNK_S * RATE_HZ)]
+        sound = read_recording(recording.path)[: int(CHUNK_S * RATE_HZ)]
         rng = np.random.default_rng([seed, place, 7])
         clean.append(_pool(net, sound))
-        covered.append(_pool(net, cover(sound, BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))], [], rng)))
+        mixed.append(_pool(net, mix_background(sound, BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))], [], rng)))
     label = np.array([recording.label for recording in recordings])
     speaker = np.array([recording.speaker for recording in recordings])
-    return Statistics(np.array([*clean, *covered], dtype=np.float32), np.tile(label, 2), np.tile(speaker, 2))
+    return Statistics(np.array([*clean, *mixed], dtype=np.float32), np.tile(label, 2), np.tile(speaker, 2))
 
 
 @torch.no_grad()
@@ -135,7 +135,7 @@ def fit_plain(net: VoiceNet, statistics: Statistics) -> VoiceNet:
     model = _classifier(choose_penalty(rows, statistics)).fit(rows, statistics.label)
     net.centre.copy_(torch.from_numpy(centre))
     net.spread.copy_(torch.from_numpy(spread))
-    weight, bias = np.zeros((N_EMOTIONS, rows.shape[1])), np.full(N_EMOTIONS, NEVER_HEARD)
+    weight, bias = np.zeros((N_EMOTIONS, rows.shape[1])), np.full(N_EMOTIONS, NEVER_SEEN)
     is_pair = len(model.classes_) == 2  # scikit-learn gives one row for two classes
     weight[model.classes_] = np.concatenate([-model.coef_, model.coef_]) / 2 if is_pair else model.coef_
     bias[model.classes_] = np.concatenate([-model.intercept_, model.intercept_]) / 2 if is_pair else model.intercept_

@@ -94,7 +94,7 @@ def list_known(corpus: str) -> NDArray[np.bool_]:
     return np.array([not (corpus == "nemo" and emotion == "disgust") for emotion in EMOTIONS])
 
 
-def read_sound(path: Path) -> Float32:
+def read_recording(path: Path) -> Float32:
     """Decode a file's first sound track to mono float32 at 16 kHz.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Measure a voice network on unheard recordings, as they are and under backgrounds, the way predicting does."""
+"""Measure a voice network on unseen recordings, as they are and under backgrounds, the way predicting does."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from torch import nn
 from moodreel.labels import EMOTIONS, N_EMOTIONS
 from moodreel.metrics import Interval, make_outcomes, score as measure
 from moodreel.recognition.fusion import log_softmax
+from moodreel.storage.whole_files import write_arrays
 from moodreel.training.voice import augment
-from moodreel.training.voice.recordings import Recording, list_known, read_sound
+from moodreel.training.voice.recordings import Recording, list_known, read_recording
 from moodreel.voice.speech import CHUNK_S, RATE_HZ, Float32, extract_speech, pool_windows, trim_silence
 
 CONDITIONS = ("clean", "babble 10 dB", "babble 0 dB", "music 10 dB", "music 0 dB")
@@ -27,8 +28,8 @@ RULED_OUT = -1000.0
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a network said of recordings.
+class RecordingLogits:
+    """What a network answers to recordings.
 
     Attributes:
         conditions: names, n_conditions of them.
@@ -48,39 +49,40 @@ class Heard:
 
     def save(self, path: Path) -> None:
         """Write to one `.npz`."""
-        with path.open("wb") as file:
-            np.savez(file, allow_pickle=False, **vars(self))
+        write_arrays(path, vars(self))
 
     @classmethod
-    def load(cls, path: Path) -> Heard:
+    def load(cls, path: Path) -> RecordingLogits:
         """Read what `save` wrote, and what `score_folds` keeps."""
         with np.load(path, allow_pickle=False) as stored:
             return cls(**{field.name: stored[field.name] for field in fields(cls)})
 
-    def among(self, known: NDArray[np.bool_]) -> Heard:
-        """Leave out the recordings of emotions that the network was never taught, and rule those emotions out.
+    def among(self, known: NDArray[np.bool_]) -> RecordingLogits:
+        """Leave out the recordings of emotions that the network never saw in training, and rule those emotions out.
 
         Args:
             known: bool, shape (7,).
         """
         kept = known[self.label]
         logits = np.where(known, self.logits[:, kept], np.float32(RULED_OUT))
-        return Heard(
+        return RecordingLogits(
             self.conditions, logits, self.snr_db[:, kept], self.label[kept], self.speaker[kept], self.name[kept]
         )
 
 
-def hear(net: nn.Module, recordings: Sequence[Recording], conditions: Sequence[str] | None, seed: int) -> Heard:
+def predict_recordings(
+    net: nn.Module, recordings: Sequence[Recording], conditions: Sequence[str] | None, seed: int
+) -> RecordingLogits:
     """Run a network over whole recordings, silence before and after the speech included.
 
     Args:
         net: the network, in evaluation mode.
-        recordings: what to hear; babble is made of their other speakers.
+        recordings: what to read; babble is made of their other speakers.
         conditions: some of `CONDITIONS`; all when None.
         seed: together with a recording's place decides the backgrounds.
     """
     conditions = conditions or CONDITIONS
-    sounds = [read_sound(recording.path)[: int(CHUNK_S * RATE_HZ)] for recording in recordings]
+    sounds = [read_recording(recording.path)[: int(CHUNK_S * RATE_HZ)] for recording in recordings]
     speakers = np.array([recording.speaker for recording in recordings])
     logits = np.zeros((len(conditions), len(sounds), N_EMOTIONS), dtype=np.float32)
     snr_db = np.zeros((len(conditions), len(sounds)), dtype=np.float32)
@@ -88,13 +90,13 @@ def hear(net: nn.Module, recordings: Sequence[Recording], conditions: Sequence[s
         others = [sounds[index] for index in np.flatnonzero(speakers != speakers[place])]
         for row, condition in enumerate(conditions):
             rng = np.random.default_rng([seed, place, row])
-            logits[row, place], snr_db[row, place] = _hear_one(net, cover(sound, condition, others, rng))
+            logits[row, place], snr_db[row, place] = _predict_one(net, mix_background(sound, condition, others, rng))
     label = np.array([recording.label for recording in recordings])
     names = np.array([recording.path.stem for recording in recordings])
-    return Heard(np.array(conditions), logits, snr_db, label, speakers, names)
+    return RecordingLogits(np.array(conditions), logits, snr_db, label, speakers, names)
 
 
-def cover(sound: Float32, condition: str, others: Sequence[Float32], rng: Generator) -> Float32:
+def mix_background(sound: Float32, condition: str, others: Sequence[Float32], rng: Generator) -> Float32:
     """Mix a background into a sound.
 
     Args:
@@ -114,7 +116,7 @@ def cover(sound: Float32, condition: str, others: Sequence[Float32], rng: Genera
 
 
 @torch.no_grad()
-def _hear_one(net: nn.Module, sound: Float32) -> tuple[Float32, float]:
+def _predict_one(net: nn.Module, sound: Float32) -> tuple[Float32, float]:
     speech = extract_speech(sound)
     pooling = pool_windows(speech.active, [(0.0, CHUNK_S)])
     mel, weights = trim_silence(speech, pooling)
@@ -126,34 +128,33 @@ def score_folds(paths: Sequence[Path], heldout: Path) -> dict[str, Any]:
     """Join the folds' results, keep them in one file and score each condition over all unseen speakers.
 
     Args:
-        paths: one `Heard` a fold.
+        paths: one `RecordingLogits` a fold.
         heldout: where the joined arrays go: `conditions`, `logits`, `snr_db`, `label`, `speaker`, `name`, `fold`.
     """
-    heard = [Heard.load(path) for path in paths]
-    joined = Heard(
-        heard[0].conditions,
-        np.concatenate([part.logits for part in heard], axis=1),
-        np.concatenate([part.snr_db for part in heard], axis=1),
-        *(np.concatenate([getattr(part, name) for part in heard]) for name in ("label", "speaker", "name")),
+    found = [RecordingLogits.load(path) for path in paths]
+    joined = RecordingLogits(
+        found[0].conditions,
+        np.concatenate([part.logits for part in found], axis=1),
+        np.concatenate([part.snr_db for part in found], axis=1),
+        *(np.concatenate([getattr(part, name) for part in found]) for name in ("label", "speaker", "name")),
     )
-    fold = np.repeat(np.arange(len(heard)), [len(part.label) for part in heard])
-    with heldout.open("wb") as file:
-        np.savez(file, allow_pickle=False, fold=fold, **vars(joined))
+    fold = np.repeat(np.arange(len(found)), [len(part.label) for part in found])
+    write_arrays(heldout, {"fold": fold, **vars(joined)})
     everyone = np.ones(N_EMOTIONS, dtype=np.bool_)
-    scores = {str(name): score(joined, row, everyone) for row, name in enumerate(joined.conditions)}
-    return scores | {"clean by fold": [score(part, 0, everyone)["uar"] for part in heard]}
+    scores = {str(name): score_condition(joined, row, everyone) for row, name in enumerate(joined.conditions)}
+    return scores | {"clean by fold": [score_condition(part, 0, everyone)["uar"] for part in found]}
 
 
 def score_transfer(path: Path) -> dict[str, Any]:
     """Score a network on the corpus it was not trained on, over the six emotions that both corpora name."""
-    return score(Heard.load(path), 0, list_known("nemo"))
+    return score_condition(RecordingLogits.load(path), 0, list_known("nemo"))
 
 
-def score(heard: Heard, row: int, known: NDArray[np.bool_]) -> dict[str, Any]:
+def score_condition(found: RecordingLogits, row: int, known: NDArray[np.bool_]) -> dict[str, Any]:
     """Score one condition.
 
     Args:
-        heard: the results.
+        found: the results.
         row: which condition.
         known: bool, shape (7,): recordings of other emotions are left out, and their logits are not looked at.
 
@@ -161,10 +162,10 @@ def score(heard: Heard, row: int, known: NDArray[np.bool_]) -> dict[str, Any]:
         UAR and WAR, each with its 95 % interval from a bootstrap over speakers (`moodreel.metrics.intervals`), how it
         was drawn, recall by emotion, and the estimated ratio.
     """
-    heard = heard.among(known)
-    label, probabilities = heard.label, np.exp(log_softmax(heard.logits[row]))
+    found = found.among(known)
+    label, probabilities = found.label, np.exp(log_softmax(found.logits[row]))
     scores = measure(
-        make_outcomes(heard.name.tolist(), heard.speaker.tolist(), [EMOTIONS[i] for i in label], probabilities)
+        make_outcomes(found.name.tolist(), found.speaker.tolist(), [EMOTIONS[i] for i in label], probabilities)
     )
     return {
         "n": len(label),
@@ -172,7 +173,7 @@ def score(heard: Heard, row: int, known: NDArray[np.bool_]) -> dict[str, Any]:
         **_round_interval("war", scores.war),
         "intervals": scores.uar.method,
         "recall": {one.label: round(one.recall.value, 3) for one in scores.classes if one.n_clips},
-        "estimated_snr_db": np.percentile(heard.snr_db[row], (10, 50, 90)).round(1).tolist(),
+        "estimated_snr_db": np.percentile(found.snr_db[row], (10, 50, 90)).round(1).tolist(),
     }
 
 

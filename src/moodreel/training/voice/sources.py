@@ -15,8 +15,6 @@ from moodreel.training.voice.examples import Example, ExampleMaker, group_batche
 from moodreel.training.voice.network import Batch, collate
 
 N_SAMPLE = 256
-N_VARIANTS = 6
-"""Degraded variants of each RAVDESS take that the upper block is trained on."""
 
 
 class ExampleSource(Protocol):
@@ -65,13 +63,19 @@ class FreshExamples:
 
 @dataclass(frozen=True)
 class KeptExamples:
-    """Every epoch goes over a random part of examples made before, as many as there are takes."""
+    """Every epoch goes over a random part of examples made before, as many as there are takes.
+
+    Attributes:
+        examples: all variants of all takes.
+        n_variants: of each take.
+    """
 
     examples: Sequence[Example]
+    n_variants: int
 
     def __len__(self) -> int:
         """See `ExampleSource`."""
-        return max(len(self.examples) // N_VARIANTS, 1)
+        return max(len(self.examples) // self.n_variants, 1)
 
     def draw_sample(self, rng: Generator) -> list[Example]:
         """See `ExampleSource`."""

@@ -1,4 +1,4 @@
-"""Takes: what is slow, done once a clip: decoding, trimming and degraded copies, whose mel power is kept."""
+"""Takes: what is slow, done once per clip: decoding, trimming and degraded copies, whose mel power is kept."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moodreel.errors import CorpusError
+from moodreel.storage.whole_files import write_arrays
 from moodreel.training.voice import augment
-from moodreel.training.voice.recordings import Recording, read_sound
+from moodreel.training.voice.recordings import Recording, read_recording
 from moodreel.voice.speech import (
     CHUNK_S,
     FRAMES_PER_TOKEN,
@@ -51,7 +52,7 @@ def make_take(recording: Recording, n_copies: int, seed: int) -> Take:
     Raises:
         CorpusError: it cannot be decoded.
     """
-    sound = _limit_length(read_sound(recording.path))
+    sound = _limit_length(read_recording(recording.path))
     power = measure_power(sound)
     first, last = find_speech(power)
     rng = np.random.default_rng([seed, *recording.path.stem.encode()])
@@ -73,9 +74,7 @@ def find_speech(power: Float32) -> tuple[int, int]:
 def save_takes(takes: Sequence[Take], path: Path) -> None:
     """Keep the takes' mel power, which takes minutes to make, in one `.npz`."""
     arrays = {f"{index}/{copy}": power for index, take in enumerate(takes) for copy, power in enumerate(take.copies)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        np.savez(file, names=np.array([take.recording.path.stem for take in takes]), allow_pickle=False, **arrays)
+    write_arrays(path, {"names": np.array([take.recording.path.stem for take in takes]), **arrays})
 
 
 def load_takes(recordings: Sequence[Recording], path: Path) -> list[Take]:
