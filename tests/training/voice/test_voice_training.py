@@ -406,21 +406,21 @@ def write_corpora(root):
 
 def test_corpora_are_read_with_their_speakers(tmp_path):
     write_corpora(tmp_path)
-    recordings = voice_recordings.find_ravdess(tmp_path / "ravdess")
+    recordings = voice_recordings.read_recordings(tmp_path / "ravdess", "ravdess")
     assert len(recordings) == 32
     assert {EMOTIONS[r.label] for r in recordings} == {"neutral", "angry", "sad"}
     folds = voice_recordings.split_folds(recordings)
     assert folds == [[f"ravdess-{a:02d}" for a in range(1, 5)], [f"ravdess-{a:02d}" for a in range(5, 9)]]
-    nemo = voice_recordings.find_nemo(tmp_path / "nemo")
+    nemo = voice_recordings.read_recordings(tmp_path / "nemo", "nemo")
     assert [r.speaker for r in nemo] == ["nemo-AA0", "nemo-AA1"] * 2
     assert EMOTIONS[nemo[3].label] == "surprise"
 
 
 def test_missing_corpora_are_named(tmp_path):
-    with pytest.raises(CorpusError, match="Actor_XX"):
-        voice_recordings.find_ravdess(tmp_path)
+    with pytest.raises(CorpusError, match="ravdess"):
+        voice_recordings.read_recordings(tmp_path, "ravdess")
     with pytest.raises(CorpusError, match=r"data\.tsv"):
-        voice_recordings.find_nemo(tmp_path)
+        voice_recordings.read_recordings(tmp_path, "nemo")
     (tmp_path / "broken.wav").write_bytes(b"nothing")
     with pytest.raises(CorpusError, match=r"broken\.wav"):
         voice_recordings.read_recording(tmp_path / "broken.wav")
@@ -428,7 +428,7 @@ def test_missing_corpora_are_named(tmp_path):
 
 def test_takes_are_kept_and_belong_to_their_recordings(tmp_path):
     write_corpora(tmp_path)
-    recordings = voice_recordings.find_ravdess(tmp_path / "ravdess")[:4]
+    recordings = voice_recordings.read_recordings(tmp_path / "ravdess", "ravdess")[:4]
     takes = [voice_takes.make_take(recording, 1, seed=0) for recording in recordings]
     assert all(len(take.copies) == 2 for take in takes)
     voice_takes.save_takes(takes, tmp_path / "takes.npz")

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
-from moodreel.errors import CorpusError
-from moodreel.labels import EMOTIONS, read_emotion
+from moodreel.corpora import read_corpus
+from moodreel.errors import CorpusError, MediaError
+from moodreel.labels import EMOTIONS
+from moodreel.media.clip import open_clip
+from moodreel.media.stretches import read_stretch
 from moodreel.voice.speech import RATE_HZ, Float32
 
 SUBJECTS_PER_FOLD = 4
 
-_RAVDESS_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+_RAVDESS_SPEECH = "03-01-"
+"""What the names of spoken takes without a picture begin with."""
 
 
 @dataclass(frozen=True)
@@ -37,49 +39,24 @@ class Recording:
     label: int
 
 
-def find_ravdess(folder: Path) -> list[Recording]:
-    """List RAVDESS's speech clips, sorted by name (`03-01-EE-II-SS-RR-AA`, in any audio format).
+def read_recordings(folder: Path, layout: str) -> list[Recording]:
+    """List a corpus's clips in the order of `read_corpus`, which all commands read corpora with.
+
+    Args:
+        folder: the corpus's folder.
+        layout: its layout, such as `ravdess`; of RAVDESS, the takes of speech without a picture are read.
 
     Raises:
-        CorpusError: there is none.
+        CorpusError: the corpus cannot be read, is incomplete, or holds no such clip.
     """
-    paths = sorted(path for path in folder.rglob("03-01-*-*-*-*-*.*") if path.is_file())
-    if not paths:
-        raise CorpusError(
-            f"{folder}: expected RAVDESS speech named 03-01-EE-II-SS-RR-AA in Actor_XX folders, found none"
-        )
-    return [_read_ravdess_name(path) for path in paths]
-
-
-def _read_ravdess_name(path: Path) -> Recording:
-    fields = path.stem.split("-")
-    emotion = read_emotion(_RAVDESS_EMOTIONS[int(fields[2]) - 1])
-    return Recording(path, "ravdess", f"ravdess-{fields[6]}", EMOTIONS.index(emotion))
-
-
-def find_nemo(folder: Path) -> list[Recording]:
-    """List nEMO's clips in the order of its `data.tsv`; the sound may be in any format under `audio`.
-
-    Raises:
-        CorpusError: the table or a clip is missing.
-    """
-    table = folder / "data.tsv"
-    if not table.is_file():
-        raise CorpusError(f"{folder}: expected nEMO's data.tsv, found none")
-    paths = {path.stem: path for path in (folder / "audio").iterdir()}
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    missing = [row["file_id"] for row in rows if Path(row["file_id"]).stem not in paths]
-    if missing:
-        raise CorpusError(f"{folder / 'audio'}: {len(missing)} clips of data.tsv are missing, such as {missing[0]}")
+    corpus = read_corpus(folder, layout)
+    for problem in corpus.problems:
+        raise CorpusError(f"{folder}: incomplete: {problem}")
+    samples = [one for one in corpus.samples if layout != "ravdess" or one.clip_id.startswith(_RAVDESS_SPEECH)]
+    if not samples:
+        raise CorpusError(f"{folder}: expected clips of the layout {layout}, found none; name the corpus's folder")
     return [
-        Recording(
-            paths[Path(row["file_id"]).stem],
-            "nemo",
-            f"nemo-{row['speaker_id'].strip()}",
-            EMOTIONS.index(read_emotion(row["emotion"])),
-        )
-        for row in rows
+        Recording(one.path, layout, f"{layout}-{one.speaker.strip()}", EMOTIONS.index(one.label)) for one in samples
     ]
 
 
@@ -101,9 +78,10 @@ def read_recording(path: Path) -> Float32:
         CorpusError: it cannot be decoded.
     """
     try:
-        with av.open(str(path)) as container:
-            resampler = av.AudioResampler("fltp", "mono", RATE_HZ)
-            frames = [*container.decode(audio=0), None]
-            return np.concatenate([part.to_ndarray()[0] for frame in frames for part in resampler.resample(frame)])
-    except (av.FFmpegError, IndexError) as error:
-        raise CorpusError(f"{path}: cannot decode its sound ({error})") from error
+        with open_clip(path) as clip:
+            stretch = read_stretch(
+                clip, 0.0, float("inf"), longest_side_px=1, frames_rate_hz=0.0, sound_rate_hz=RATE_HZ
+            )
+    except MediaError as error:
+        raise CorpusError(str(error)) from error
+    return stretch.sound

@@ -34,7 +34,7 @@ from moodreel.training.voice.fit import fit_voice
 from moodreel.training.voice.network import VoiceNet, raise_examples
 from moodreel.training.voice.plain_head import Statistics, VoicePair, fit_plain, measure_statistics
 from moodreel.training.voice.recipe import VoiceRecipe
-from moodreel.training.voice.recordings import Recording, find_nemo, find_ravdess, list_known, split_folds
+from moodreel.training.voice.recordings import Recording, list_known, read_recordings, split_folds
 from moodreel.training.voice.scores import predict_recordings, score_folds, score_transfer
 from moodreel.training.voice.sources import FreshExamples, KeptExamples
 from moodreel.training.voice.takes import Take, load_takes, make_take, save_takes
@@ -84,7 +84,7 @@ class Corpora:
     @classmethod
     def find(cls, ravdess: Path, nemo: Path) -> Corpora:
         """List both corpora."""
-        return cls(find_ravdess(ravdess), find_nemo(nemo))
+        return cls(read_recordings(ravdess, "ravdess"), read_recordings(nemo, "nemo"))
 
     def describe(self) -> dict[str, Any]:
         """Say which recordings these are, label, speaker and content, as JSON types."""
