@@ -17,6 +17,9 @@ from moodreel.predecessors.parts import Array, Part
 from moodreel.storage.cache import make_key
 from moodreel.training.extraction import Extraction
 
+PARTS_VERSION = 1
+"""Raised when an encoder of a part gives other rows of the same input."""
+
 
 class ClipInputs(Sequence[Tensor]):
     """One input of some clips, read when asked for: all frames of a corpus would not fit into memory."""
@@ -117,7 +120,7 @@ class Clips:
         spent_cpu_s = kept_cpu_s = 0.0
         for row, given in zip(rows, self.inputs(rows, part), strict=True):
             read = self.extraction.keys[row]["picture" if part.modality == "face" else "sound"]
-            key = None if part.cache_key is None else make_key("encoded rows", part.cache_key, read)
+            key = None if part.cache_key is None else make_key("encoded rows", PARTS_VERSION, part.cache_key, read)
             entry = None if key is None else self.extraction.cache.read(key)
             if entry is not None:
                 kept_cpu_s += float(entry["cpu_s"])

@@ -17,6 +17,9 @@ from moodreel.training.face.ferplus import Faces, clean_faces, majority_labels, 
 
 logger = logging.getLogger(__name__)
 
+FIT_VERSION = 1
+"""Raised when the same faces and settings give other weights."""
+
 
 @dataclass(frozen=True)
 class FittedCnn:
@@ -53,7 +56,7 @@ def load_face_cnn(folder: Path, settings: CnnSettings, seed: int, cache: Cache) 
     train, valid = (read_ferplus(folder / f"{side}.npz") for side in ("train", "valid"))
     hashes = [hash_file(folder / f"{side}.npz") for side in ("train", "valid")]
     fitting = {one.name: getattr(settings, one.name) for one in fields(CnnSettings)}  # no others of a subclass
-    key = make_key("face_cnn", *hashes, fitting, seed)
+    key = make_key("face_cnn", FIT_VERSION, *hashes, fitting, seed)
     entry = cache.read(key)
     if entry is None:
         entry = {name: np.asarray(value) for name, value in _fit(train, valid, settings, seed).items()}

@@ -29,6 +29,7 @@ from moodreel.recognition.inputs import (
     input_names,
     spec_to_dict,
 )
+from moodreel.storage.whole_files import write_text
 from moodreel.training.joint.maps import Maps
 from moodreel.training.joint.material import summarise
 from moodreel.training.joint.networks import JointNet, ResNetEncoder
@@ -166,7 +167,7 @@ def export_bundle(
         manifest = _manifest(recipe, folder / GRAPH_FILE, facts, difference)
         if base is not None:
             _copy_encoders(base, [name for name in wanted if wanted[name]], folder, manifest)
-        (folder / "bundle.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        write_text(folder / "bundle.json", json.dumps(manifest, indent=2) + "\n")
     except OSError as error:
         raise OutputError(f"{folder}: the bundle cannot be written ({error.strerror or error})") from error
 

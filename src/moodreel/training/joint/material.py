@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 LARGEST_HELD_BYTES = 2 * 2**30
 """Encoded frames larger than this are not held: frames are then read from the cache and encoded in every step."""
 _ENCODE_AT_ONCE = 64
+ENCODING_VERSION = 1
+"""Raised when the same frames and weights give other maps, so that what was kept before is made anew."""
 
 
 class Material:
@@ -147,7 +149,9 @@ def _encode(
     extraction: Extraction, index: int, frames: npt.NDArray[np.uint8], encoder: ResNetEncoder, view: str = ""
 ) -> Tensor:
     """Encode one clip's frames, or take what they gave from the cache, where each view of them has its own name."""
-    key = make_key("encoded", extraction.keys[index]["picture"], fingerprint(encoder), *([view] if view else []))
+    key = make_key(
+        "encoded", ENCODING_VERSION, extraction.keys[index]["picture"], fingerprint(encoder), *([view] if view else [])
+    )
     cached = extraction.cache.read(key)
     if cached is None:
         cached = {"sequence": _run_encoder(np.ascontiguousarray(frames), encoder)}

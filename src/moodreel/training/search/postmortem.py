@@ -14,6 +14,7 @@ from pathlib import Path
 
 from moodreel.corpora import Corpus
 from moodreel.errors import MoodreelError
+from moodreel.storage.whole_files import whole_file, write_text
 from moodreel.training.backbones.resnet import N_STAGES, STAGE_WIDTHS
 from moodreel.training.joint.material import Material
 from moodreel.training.joint.recipe import Recipe, load_recipe
@@ -168,7 +169,7 @@ def postmortem(
         count_cost("64x64 faces, 7.5 per second, two stages, 8x8 cells, width 64", 64, 7.5, 8, 64, stages=2),
     ]
     content = {"findings": [asdict(one) for one in findings], "costs": [asdict(one) for one in costs]}
-    (out / "postmortem.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text(out / "postmortem.json", json.dumps(content, indent=2) + "\n")
     plot_findings(findings, out / "postmortem.png")
     return findings, costs
 
@@ -285,5 +286,6 @@ def plot_findings(findings: Sequence[Finding], path: Path) -> None:
     axes.set(xlabel="UAR on unseen speakers (dotted: chance)", xlim=(0, 1))
     axes.invert_yaxis()
     figure.tight_layout()
-    figure.savefig(path, dpi=100)
+    with whole_file(path) as whole:
+        figure.savefig(whole, dpi=100)
     pyplot.close(figure)
