@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from media_files import restamp, write_clip, write_sound
 from moodreel.errors import MediaError
@@ -87,8 +87,25 @@ def cut(sounds, start_s: float, end_s: float) -> np.ndarray:
     return samples[max(0, round((start_s - first_s) * RATE_HZ)) : max(0, round((end_s - first_s) * RATE_HZ))]
 
 
+STAMPED_IN_MS = dict.fromkeys(("mkv", "flv"), 1e-3)
+"""Containers that round the time of each packet: where a seek lands, the sound is known to lie that exactly alone."""
+
+
+def assert_same_sound(found: np.ndarray, expected: np.ndarray, rounded_s: float) -> None:
+    """Compare two sounds, one of which may lie earlier or later by half of what times are rounded to."""
+    if not rounded_s:
+        np.testing.assert_allclose(found, expected, atol=0.02)
+        return
+    assert len(found) == len(expected)
+    most = round(rounded_s / 2 * RATE_HZ) + 1
+    inner = slice(most, len(expected) - most)
+    alike = [np.corrcoef(np.roll(found, shift)[inner], expected[inner])[0, 1] for shift in range(-most, most + 1)]
+    assert max(alike) > 0.99, f"the sound lies over {rounded_s / 2} s beside its place"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @given(start_s=st.floats(0, SECONDS - 0.5), length_s=st.floats(0.4, 6))
+@example(start_s=14.5, length_s=1.0)
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_stretch_is_the_same_cut_of_a_full_pass(clips, passes, kind, start_s, length_s):
     end_s = start_s + length_s
@@ -98,7 +115,7 @@ def test_a_stretch_is_the_same_cut_of_a_full_pass(clips, passes, kind, start_s, 
     assert [frame.time_s for frame in frames] == pytest.approx([frame.time_s for frame in expected])
     for frame, other in zip(frames, expected, strict=True):
         np.testing.assert_array_equal(frame.pixels, other.pixels)
-    np.testing.assert_allclose(join(sounds), cut(all_sounds, start_s, end_s), atol=0.02)
+    assert_same_sound(join(sounds), cut(all_sounds, start_s, end_s), STAMPED_IN_MS.get(kind, 0))
     assert clip.warnings == passes[kind][0].warnings
 
 
