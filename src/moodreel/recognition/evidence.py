@@ -14,7 +14,7 @@ import numpy as np
 from moodreel.face.people import TrackedPerson
 from moodreel.labels import EMOTIONS
 from moodreel.recognition.fusion import FloatArray, log_softmax
-from moodreel.recognition.prediction import UNIFORM, Box, Modality, Person, Prediction, Window
+from moodreel.recognition.prediction import UNIFORM, Adaptation, Box, Modality, Person, Prediction, Window
 from moodreel.timeline import window_times
 from moodreel.voice.listener import MIN_CHUNK_S
 
@@ -71,6 +71,8 @@ class Evidence:
         windows: the answer to each window of the timeline.
         abstain_below: an answer whose top probability lies below this is marked as abstained.
         warnings: of the media, one line each.
+        start_s: where the clip begins in its file; all other times count from there.
+        adaptation: what the answers were adapted to; `None` where they were not.
     """
 
     clip: str
@@ -88,6 +90,8 @@ class Evidence:
     windows: Sequence[Answer]
     abstain_below: float
     warnings: Sequence[str]
+    start_s: float = 0.0
+    adaptation: Adaptation | None = None
 
 
 def compose(evidence: Evidence) -> Prediction:
@@ -110,6 +114,7 @@ def compose(evidence: Evidence) -> Prediction:
         people=tuple(_describe_person(seen, evidence.duration_s) for seen in evidence.people),
         timeline=tuple(_window(index, one, evidence.duration_s) for index, one in enumerate(evidence.windows)),
         warnings=tuple(_warnings(evidence)),
+        adaptation=evidence.adaptation,
     )
 
 

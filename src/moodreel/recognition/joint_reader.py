@@ -18,12 +18,12 @@ from moodreel.media.clip import Clip
 from moodreel.media.frames import Frame
 from moodreel.media.read_ahead import read_ahead, report_progress
 from moodreel.media.sounds import Sound
-from moodreel.recognition.evidence import Answer, Evidence, SeenPerson, compose, pool_log_probabilities
+from moodreel.recognition.evidence import Answer, Evidence, SeenPerson, pool_log_probabilities
 from moodreel.recognition.fusion import ClipLogits, FloatArray
 from moodreel.recognition.inputs import (
     ANALYSIS_SIDE_PX,
 )
-from moodreel.recognition.prediction import Box, Prediction
+from moodreel.recognition.prediction import Box
 from moodreel.recognition.reading import face_detector, read_pictures
 from moodreel.timeline import TAIL_S, WINDOW_S, count_windows, window_times
 from moodreel.voice.speech import RATE_HZ
@@ -59,8 +59,8 @@ class JointReader:
         """
         self._network = JointNetwork.open(bundle, threads=threads)
 
-    def read(self, clip: Clip, name: str, progress: Callable[[float], None] | None) -> Prediction:
-        """Tell the emotion of an opened clip.
+    def observe(self, clip: Clip, name: str, progress: Callable[[float], None] | None) -> Evidence:
+        """Tell what an opened clip shows.
 
         Args:
             clip: the clip.
@@ -70,7 +70,7 @@ class JointReader:
         Raises:
             MediaError: nothing in the clip can be decoded.
         """
-        return compose(self._gather(clip, name, progress))
+        return self._gather(clip, name, progress)
 
     @property
     def calibration(self) -> JointCalibration:
@@ -121,7 +121,7 @@ class JointLive:
             self._frames.append(frame)
             self._next_s = max(self._next_s + 1 / frames.rate_hz, frame.time_s)
 
-    def read(self, start_s: float, end_s: float, sound: Samples) -> tuple[Prediction, Box | None]:
+    def read(self, start_s: float, end_s: float, sound: Samples) -> tuple[Evidence, Box | None]:
         """Tell what the frames since `start_s` and the sound show, and where the face stood last."""
         while self._frames and self._frames[0].time_s < start_s:
             self._frames.popleft()
@@ -147,7 +147,7 @@ class JointLive:
             abstain_below=network.calibration.abstain_below,
             warnings=(),
         )
-        return compose(evidence), box
+        return evidence, box
 
     def _people(self, frames: list[Frame], whole: Answer, start_s: float) -> tuple[list[SeenPerson], Box | None]:
         """Return whoever is followed as one person, as seen in the last frame."""

@@ -22,9 +22,9 @@ from moodreel.media.clip import Clip
 from moodreel.media.frames import Frame
 from moodreel.media.read_ahead import read_ahead, report_progress
 from moodreel.media.sounds import Sound
-from moodreel.recognition.evidence import Answer, Evidence, SeenPerson, compose, pool_log_probabilities
+from moodreel.recognition.evidence import Answer, Evidence, SeenPerson, pool_log_probabilities
 from moodreel.recognition.fusion import ClipLogits, FloatArray, Fusion, read_fusion
-from moodreel.recognition.prediction import Box, Prediction
+from moodreel.recognition.prediction import Box
 from moodreel.timeline import count_windows, window_times, windows_between
 from moodreel.voice.listener import Voice, VoiceListener, VoiceWindow, read_voice
 
@@ -119,14 +119,14 @@ class LateNetworks:
         networks._try(bundle.path)
         return networks
 
-    def answer(self, scene: Scene) -> Prediction:
+    def weigh(self, scene: Scene) -> Evidence:
         """Add what face and voice say; the answer speaks for the most present person.
 
         Args:
             scene: what the two networks made of a clip.
         """
         answerer = _Answerer(scene, self)
-        evidence = Evidence(
+        return Evidence(
             clip=scene.clip,
             duration_s=scene.duration_s,
             model=self.title,
@@ -143,7 +143,6 @@ class LateNetworks:
             abstain_below=self.fusion.abstain_below,
             warnings=scene.warnings,
         )
-        return compose(evidence)
 
     def _try(self, path: Path) -> None:
         """Run both networks once on next to nothing, so that a foreign one is refused before any clip is read."""
@@ -175,8 +174,8 @@ class LateReader:
         """How the answers of both networks are calibrated and added."""
         return self._networks.fusion
 
-    def read(self, clip: Clip, name: str, progress: Callable[[float], None] | None) -> Prediction:
-        """Tell the emotion of an opened clip.
+    def observe(self, clip: Clip, name: str, progress: Callable[[float], None] | None) -> Evidence:
+        """Tell what an opened clip shows.
 
         Args:
             clip: the clip.
@@ -186,7 +185,7 @@ class LateReader:
         Raises:
             MediaError: nothing in the clip can be decoded.
         """
-        return self._networks.answer(self._gather(clip, name, progress))
+        return self._networks.weigh(self._gather(clip, name, progress))
 
     def read_logits(self, clip: Clip) -> ClipLogits:
         """Tell what the networks say of an opened clip before it is calibrated.
@@ -248,7 +247,7 @@ class LateLive:
             box = Box(frame.time_s, (left, top, right, bottom))
             self._faces.append(_SeenFace(box, read_faces(self._networks.face, faces)[0]))
 
-    def read(self, start_s: float, end_s: float, sound: npt.NDArray[np.float32]) -> tuple[Prediction, Box | None]:
+    def read(self, start_s: float, end_s: float, sound: npt.NDArray[np.float32]) -> tuple[Evidence, Box | None]:
         """Tell what the frames since `start_s` and the sound show, and where the face stood last."""
         self._forget(start_s)
         listener = VoiceListener(self._networks.voice)
@@ -264,7 +263,7 @@ class LateLive:
             voice=listener.finish(),
             warnings=(),
         )
-        return self._networks.answer(scene), self._faces[-1].box if self._faces else None
+        return self._networks.weigh(scene), self._faces[-1].box if self._faces else None
 
     def _forget(self, before_s: float) -> None:
         while self._frames_s and self._frames_s[0] < before_s:

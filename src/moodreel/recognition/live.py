@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,10 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.media.frames import Frame
+from moodreel.recognition.adaptation import NO_ADAPTER, Adapter, adapt_to
+from moodreel.recognition.evidence import Evidence, compose
 from moodreel.recognition.prediction import Box, Prediction
 from moodreel.timeline import WINDOW_S
 from moodreel.voice.speech import RATE_HZ
 
+_MOST_HISTORY = 300
+"""Windows of a stream that it is adapted to: the last ten minutes."""
 _LONGEST_DELAY_S = 0.5
 """Blocks that follow each other are one sound, however unevenly they arrive; one that is later than this is not."""
 
@@ -40,17 +45,26 @@ class Live(Protocol):
     def watch(self, frame: Frame) -> None:
         """Take the next frame; times rise."""
 
-    def read(self, start_s: float, end_s: float, sound: npt.NDArray[np.float32]) -> tuple[Prediction, Box | None]:
+    def read(self, start_s: float, end_s: float, sound: npt.NDArray[np.float32]) -> tuple[Evidence, Box | None]:
         """Tell what the frames since `start_s` and the sound show, and where the face stood last."""
 
 
 class LiveReader:
     """Takes frames and sound as they come and keeps no more of them than one window."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, adapter: Adapter = NO_ADAPTER) -> None:
+        """Begin a stream.
+
+        Args:
+            live: the networks' side of it.
+            adapter: how to adapt to the person as the stream goes on; not at all by default.
+        """
         self._live = live
+        self._adapter = adapter
+        self._history: deque[Evidence] = deque(maxlen=_MOST_HISTORY)
         self._sound = np.zeros(0, np.float32)
         self._heard_until_s = 0.0
+        self._noted_s = 0.0
 
     def watch(self, frame: Frame) -> None:
         """Look at one frame.
@@ -85,8 +99,16 @@ class LiveReader:
             end_s: now, in seconds from the beginning of the stream.
         """
         start_s = max(0.0, end_s - WINDOW_S)
-        prediction, box = self._live.read(start_s, end_s, self._heard_since(start_s))
-        return LiveWindow(start_s, end_s, prediction, box)
+        evidence, box = self._live.read(start_s, end_s, self._heard_since(start_s))
+        if end_s >= self._noted_s + WINDOW_S:  # windows that overlap are not seen twice
+            self._history.append(evidence)
+            self._noted_s = end_s
+        adapted = adapt_to(evidence, list(self._history) or [evidence], "stream", self._adapter)
+        return LiveWindow(start_s, end_s, compose(adapted), box)
+
+    def forget(self) -> None:
+        """Forget what the person looks and sounds like: somebody else has come."""
+        self._history.clear()
 
     def _heard_since(self, start_s: float) -> npt.NDArray[np.float32]:
         kept = round((self._heard_until_s - start_s) * RATE_HZ)

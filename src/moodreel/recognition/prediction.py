@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from moodreel.labels import EMOTIONS, N_EMOTIONS
@@ -89,6 +89,23 @@ class Person:
 
 
 @dataclass(frozen=True)
+class Adaptation:
+    """What was taken out of an answer without labels: how the person looks and sounds at rest.
+
+    Attributes:
+        to: `clip`, `folder`, `stream` or `baseline`: what it was estimated from.
+        face_stretches: stretches of some four seconds that show the face.
+        voice_stretches: stretches that hold speech.
+        moved: how far the clip's answer moved, 0-1: half the sum of all changes in probability.
+    """
+
+    to: str
+    face_stretches: int
+    voice_stretches: int
+    moved: float
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What one clip shows.
 
@@ -105,6 +122,7 @@ class Prediction:
         people: every person seen, most present first.
         timeline: windows over the whole clip.
         warnings: what the user should know, one line each.
+        adaptation: what the answer was adapted to; `None` where it was not.
     """
 
     clip: str
@@ -119,6 +137,7 @@ class Prediction:
     people: tuple[Person, ...]
     timeline: tuple[Window, ...]
     warnings: tuple[str, ...]
+    adaptation: Adaptation | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the prediction as plain JSON types, as `prediction.schema.json` describes them."""
@@ -135,11 +154,16 @@ class Prediction:
             "people": [_person_dict(person) for person in self.people],
             "timeline": [_window_dict(window) for window in self.timeline],
             "warnings": list(self.warnings),
+            "adaptation": None if self.adaptation is None else _adaptation_dict(self.adaptation),
         }
 
     def to_json(self, indent: int | None = 2) -> str:
         """Return the prediction as JSON text, strict (no NaN) and UTF-8 clean."""
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _adaptation_dict(adaptation: Adaptation) -> dict[str, Any]:
+    return {**asdict(adaptation), "moved": round(adaptation.moved, 4)}
 
 
 def _named(probabilities: Sequence[float]) -> dict[str, float]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Protocol
 
 from moodreel.bundle import Bundle, load_bundle
 from moodreel.media.clip import Clip, open_clip
 from moodreel.media.parts import format_fragment
+from moodreel.recognition.adaptation import adapt_to, apply_offsets, estimate_at_rest, read_adapter
+from moodreel.recognition.evidence import Evidence, compose
 from moodreel.recognition.fusion import ClipLogits, Fusion
 from moodreel.recognition.joint_network import JointCalibration
 from moodreel.recognition.joint_reader import JointReader
@@ -24,8 +27,8 @@ Progress = Callable[[float], None]
 class Reader(Protocol):
     """What reads clips and live streams with the networks of a bundle, whatever its kind."""
 
-    def read(self, clip: Clip, name: str, progress: Progress | None) -> Prediction:
-        """Tell the emotion of an opened clip.
+    def observe(self, clip: Clip, name: str, progress: Progress | None) -> Evidence:
+        """Tell what an opened clip shows.
 
         Args:
             clip: the clip.
@@ -62,6 +65,7 @@ class Recognizer:
 
     Attributes:
         bundle: the opened bundle.
+        adapter: what the bundle knows of how answers vary from person to person.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int = 2) -> None:
@@ -75,6 +79,7 @@ class Recognizer:
             BundleError: the bundle lacks a network or a number that predicting needs.
         """
         self.bundle = bundle
+        self.adapter = read_adapter(bundle.manifest.get("adaptation"))
         self._reader = READERS[bundle.kind](bundle, threads=threads)
 
     @classmethod
@@ -92,7 +97,7 @@ class Recognizer:
 
     def start_live(self) -> LiveReader:
         """Begin a live stream, which takes frames and sound as they come."""
-        return LiveReader(self._reader.start_live())
+        return LiveReader(self._reader.start_live(), self.adapter)
 
     def predict(
         self,
@@ -101,6 +106,7 @@ class Recognizer:
         name: str | None = None,
         start_s: float = 0.0,
         end_s: float | None = None,
+        adapt: bool = True,
         progress: Progress | None = None,
     ) -> Prediction:
         """Tell the emotion of one clip, or of a part of a file.
@@ -110,6 +116,7 @@ class Recognizer:
             name: how to call the clip in the answer; by default its path, with the part's fragment.
             start_s: where the clip begins in the file, in seconds; times of the answer count from the file's start.
             end_s: where it ends; `None` for the file's end.
+            adapt: whether to adapt to the person by this clip alone; see `conclude` for more clips of a person.
             progress: called now and then with the share done, 0-1.
 
         Returns:
@@ -118,11 +125,41 @@ class Recognizer:
         Raises:
             MediaError: the file cannot be read as media, or lacks that part.
         """
+        evidence = self.observe(media, name=name, start_s=start_s, end_s=end_s, progress=progress)
+        return self.conclude(evidence, [evidence] if adapt else ())
+
+    def observe(
+        self,
+        media: Media,
+        *,
+        name: str | None = None,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> Evidence:
+        """Tell what one clip shows, before it is adapted; arguments and errors as for `predict`."""
         with open_clip(media, name, start_s=start_s, end_s=end_s) as clip:
             shown = str(Path(media)) if isinstance(media, str | os.PathLike) else clip.name
             called = name or shown + format_fragment(start_s, end_s)
-            prediction = self._reader.read(clip, called, progress)
-        return shift_prediction(prediction, start_s) if start_s else prediction
+            return replace(self._reader.observe(clip, called, progress), start_s=start_s)
+
+    def conclude(
+        self, evidence: Evidence, person: Sequence[Evidence] = (), at_rest: Evidence | None = None
+    ) -> Prediction:
+        """Make the answer of what a clip shows.
+
+        Args:
+            evidence: from `observe`.
+            person: clips of the person that it speaks for, this one among them: the answer is adapted to them.
+            at_rest: a clip or picture of that person at rest, which is then all that the answer is adapted to.
+        """
+        if at_rest is not None:
+            offsets = estimate_at_rest(self.adapter, at_rest)
+            evidence = apply_offsets(evidence, offsets, "baseline", self.adapter)
+        elif person:
+            evidence = adapt_to(evidence, person, "clip" if len(person) == 1 else "folder", self.adapter)
+        prediction = compose(evidence)
+        return shift_prediction(prediction, evidence.start_s) if evidence.start_s else prediction
 
     @property
     def calibration(self) -> Fusion | JointCalibration:

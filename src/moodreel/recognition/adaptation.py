@@ -1,0 +1,246 @@
+"""Adaptation without labels: how a person looks and sounds at rest is taken out of the answers.
+
+    log p(emotion | stretch, person) = what the networks say - the person's offset + constant
+
+What the networks say of a stranger is shifted by whose face, voice and recording it is. The offset is a random effect
+(Laird & Ware 1982): drawn once for a person from a normal prior. Nobody shows all emotions alike, so it is estimated
+under a mixture: each stretch shows one emotion, which moves the answer as that emotion moves it on people known; the
+offset is what remains common to all stretches. Somebody who smiles throughout stays happy, for that the prior explains
+better than so large an offset. Found by expectation maximisation (Dempster et al. 1977), for face and voice apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from moodreel.errors import BundleError
+from moodreel.labels import EMOTIONS, N_EMOTIONS
+from moodreel.recognition.evidence import Answer, Evidence, SeenPerson
+from moodreel.recognition.fusion import FloatArray, log_softmax
+from moodreel.recognition.prediction import Adaptation
+
+BLOCK_WINDOWS = 4
+"""Windows of the timeline that make a stretch: some four seconds, as long as the clips that were learnt on."""
+_INDEPENDENT = 0.5
+"""Part of a stretch that counts, for neighbours are alike; the first counts nothing: it may be all expression."""
+_BALANCE = 4.0
+"""As many stretches of each emotion are taken to have been seen before, so that few do not decide which are shown."""
+_ITERATIONS = 30
+_LEAST_PROBABILITY = 1e-6
+NEUTRAL = EMOTIONS.index("neutral")
+
+
+@dataclass(frozen=True, eq=False)
+class OffsetModel:
+    """How one modality's answers vary. All are of log-probabilities less their mean over the emotions.
+
+    Attributes:
+        expressions: how each emotion moves the answer, float64, shape (7, 7): a row for each emotion shown.
+        person: covariance of the offsets of people, shape (7, 7).
+        within: covariance of a person's answers to one emotion, shape (7, 7).
+    """
+
+    expressions: FloatArray
+    person: FloatArray
+    within: FloatArray
+
+    def estimate(self, answers: FloatArray, known: int | None = None) -> FloatArray:
+        """Estimate a person's offset.
+
+        Args:
+            answers: log-probabilities of stretches, shape (n, 7), n at least 1.
+            known: the emotion that all of them show, 0-6; `None` where it is not known.
+
+        Returns:
+            The offset, shape (7,); its mean is 0.
+        """
+        centred = _centre(answers)
+        precision, prior = np.linalg.inv(self.within), np.linalg.inv(self.person)
+        offset, shares = np.zeros(N_EMOTIONS), np.full(N_EMOTIONS, 1 / N_EMOTIONS)
+        n = (len(centred) if known is not None else len(centred) - 1) * _INDEPENDENT
+        if not n:
+            return offset
+        weight = n / len(centred)
+        for _ in range(_ITERATIONS):
+            apart = (centred - offset)[:, None] - self.expressions
+            fit = -0.5 * np.einsum("nki,ij,nkj->nk", apart, precision, apart)
+            shown = np.exp(log_softmax(fit + np.log(shares)))
+            if known is not None:
+                shown = np.broadcast_to(np.eye(N_EMOTIONS)[known], shown.shape)
+            rest = (centred - shown @ self.expressions).sum(axis=0) * weight
+            offset = np.linalg.solve(n * precision + prior, precision @ rest)
+            shares = (shown.sum(axis=0) * weight + _BALANCE) / (n + N_EMOTIONS * _BALANCE)
+        return _centre(offset)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """The models of both modalities; `None` where a bundle has none."""
+
+    face: OffsetModel | None = None
+    voice: OffsetModel | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Offsets:
+    """What is common to all that was seen and heard of one person.
+
+    Attributes:
+        face: shape (7,), added by the face to each of its log-probabilities.
+        voice: the same of the voice.
+        n_stretches: how many stretches of the face and of the voice they were estimated from.
+    """
+
+    face: FloatArray
+    voice: FloatArray
+    n_stretches: tuple[int, int] = (0, 0)
+
+
+NO_ADAPTER = Adapter()
+
+
+def adapt_to(evidence: Evidence, evidences: Sequence[Evidence], to: str, adapter: Adapter) -> Evidence:
+    """Adapt a clip to the person it speaks for, and say so in it.
+
+    Args:
+        evidence: what was seen and heard.
+        evidences: clips of that person in that kind of recording, this one among them.
+        to: what they are, for `Adaptation`.
+        adapter: what is known of how answers vary; where it knows nothing, the clip is returned as it is.
+    """
+    if adapter == NO_ADAPTER:
+        return evidence
+    return apply_offsets(evidence, estimate_offsets(adapter, evidences), to, adapter)
+
+
+def estimate_offsets(adapter: Adapter, evidences: Sequence[Evidence]) -> Offsets:
+    """Estimate the offsets of the person that some clips speak for.
+
+    Args:
+        adapter: what is known of how answers vary.
+        evidences: clips of one person in one kind of recording, at least one.
+    """
+    faces = [one for evidence in evidences for one in _cut_blocks(evidence, "face")]
+    voices = [one for evidence in evidences for one in _cut_blocks(evidence, "voice")]
+    face, voice = _estimate(adapter.face, faces), _estimate(adapter.voice, voices)
+    return Offsets(face, voice, (len(faces), len(voices)))
+
+
+def estimate_at_rest(adapter: Adapter, evidence: Evidence) -> Offsets:
+    """Estimate a person's offsets from a clip or picture that shows the person at rest: neutral.
+
+    Args:
+        adapter: what is known of how answers vary.
+        evidence: the person at rest.
+    """
+    face, voice = list(_cut_blocks(evidence, "face")), list(_cut_blocks(evidence, "voice"))
+    offsets = (_estimate(adapter.face, face, NEUTRAL), _estimate(adapter.voice, voice, NEUTRAL))
+    return Offsets(*offsets, (len(face), len(voice)))
+
+
+def apply_offsets(evidence: Evidence, offsets: Offsets, to: str, adapter: Adapter) -> Evidence:
+    """Take the offsets out of all answers to a clip; other people on screen are freed of their own.
+
+    Args:
+        evidence: what was seen and heard.
+        offsets: of the person that the clip speaks for.
+        to: what they were estimated from, for `Adaptation`.
+        adapter: for the other people.
+    """
+    whole = shift(evidence.whole, offsets)
+    moved = 0.0
+    if whole.fused is not None and evidence.whole.fused is not None:
+        moved = float(np.abs(whole.fused - evidence.whole.fused).sum()) / 2
+    return replace(
+        evidence,
+        adaptation=Adaptation(to, *offsets.n_stretches, moved),
+        whole=whole,
+        windows=[shift(window, offsets) for window in evidence.windows],
+        people=[_adapt_person(one, evidence, offsets, adapter) for one in evidence.people],
+    )
+
+
+def shift(answer: Answer, offsets: Offsets) -> Answer:
+    """Take the offsets out of the answer to one stretch."""
+    face_weight, voice_weight = answer.weights
+    common = face_weight * offsets.face + voice_weight * offsets.voice
+    return replace(
+        answer,
+        face=_take_out(answer.face, offsets.face),
+        voice=_take_out(answer.voice, offsets.voice),
+        fused=_take_out(answer.fused, common),
+    )
+
+
+def read_adapter(section: Mapping[str, Any] | None) -> Adapter:
+    """Read the `adaptation` section of `bundle.json`; a bundle without it adapts nothing.
+
+    Raises:
+        BundleError: a number is missing or malformed, or a covariance is none.
+    """
+    if section is None:
+        return Adapter()
+    return Adapter(*(_read_model(section.get(modality), modality) for modality in ("face", "voice")))
+
+
+def _read_model(section: Any, modality: str) -> OffsetModel | None:
+    if section is None:
+        return None
+    try:
+        parts = [np.asarray(section[name], np.float64) for name in ("expressions", "person", "within")]
+        sound = all(part.shape == (N_EMOTIONS, N_EMOTIONS) and np.isfinite(part).all() for part in parts)
+        sound = sound and all(np.linalg.eigvalsh((part + part.T) / 2).min() > 0 for part in parts[1:])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"bundle.json: adaptation: {modality}: missing or malformed {error}") from None
+    if not sound:
+        raise BundleError(f"bundle.json: adaptation: {modality}: expected 7x7 finite numbers, covariances positive")
+    return OffsetModel(*parts)
+
+
+def _adapt_person(seen: SeenPerson, evidence: Evidence, offsets: Offsets, adapter: Adapter) -> SeenPerson:
+    if seen.tracked.id == evidence.person:
+        offset = offsets.face
+    else:
+        rows = [np.log(np.maximum(one, _LEAST_PROBABILITY)) for one in seen.windows.values()]
+        offset = _estimate(adapter.face, list(_pool_blocks(rows)))
+    windows = {index: _shifted(one, offset) for index, one in seen.windows.items()}
+    return replace(seen, face=_shifted(seen.face, offset), windows=windows)
+
+
+def _cut_blocks(evidence: Evidence, modality: str) -> Iterator[FloatArray]:
+    """Yield log-probabilities of the stretches of a clip; a clip of one stretch is its whole answer."""
+    rows = [getattr(window, modality) for window in evidence.windows]
+    whole = getattr(evidence.whole, modality)
+    if len(rows) <= BLOCK_WINDOWS:
+        yield from [] if whole is None else [np.log(np.maximum(whole, _LEAST_PROBABILITY))]
+        return
+    yield from _pool_blocks([None if row is None else np.log(np.maximum(row, _LEAST_PROBABILITY)) for row in rows])
+
+
+def _pool_blocks(rows: Sequence[FloatArray | None]) -> Iterator[FloatArray]:
+    for start in range(0, len(rows), BLOCK_WINDOWS):
+        known = [row for row in rows[start : start + BLOCK_WINDOWS] if row is not None]
+        if known:
+            yield np.mean(known, axis=0)
+
+
+def _estimate(model: OffsetModel | None, answers: Sequence[FloatArray], known: int | None = None) -> FloatArray:
+    return np.zeros(N_EMOTIONS) if model is None or not answers else model.estimate(np.stack(answers), known)
+
+
+def _take_out(probabilities: FloatArray | None, offset: FloatArray) -> FloatArray | None:
+    return None if probabilities is None else _shifted(probabilities, offset)
+
+
+def _shifted(probabilities: FloatArray, offset: FloatArray) -> FloatArray:
+    if not offset.any():
+        return probabilities
+    return np.asarray(np.exp(log_softmax(np.log(np.maximum(probabilities, _LEAST_PROBABILITY)) - offset)))
+
+
+def _centre(values: FloatArray) -> FloatArray:
+    return np.asarray(values - values.mean(axis=-1, keepdims=True))

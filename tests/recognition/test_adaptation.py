@@ -1,0 +1,165 @@
+"""Adaptation: what a person looks and sounds like at rest goes, what the person shows stays."""
+
+import json
+
+import numpy as np
+import pytest
+
+from conftest import chirp
+from moodreel import Recognizer
+from moodreel.errors import BundleError
+from moodreel.media.frames import Frame
+from moodreel.recognition.adaptation import Adapter, OffsetModel, estimate_offsets, read_adapter, shift
+from moodreel.recognition.evidence import Answer
+from moodreel.training.calibration.offsets import fit_offsets
+from tiny_bundle import write_tiny_bundle
+
+N = 7
+MOVES = 1.5 * (np.eye(N) - 1 / N)
+MODEL = OffsetModel(MOVES, 0.8 * np.eye(N), 0.3 * np.eye(N))
+SECTION = {"expressions": MOVES.tolist(), "person": MODEL.person.tolist(), "within": MODEL.within.tolist()}
+
+
+def draw(rng, emotions, offset, spread=0.5):
+    """Log-probabilities of someone who shows these emotions."""
+    rows = MOVES[emotions] + offset + spread * rng.normal(size=(len(emotions), N))
+    return rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
+
+
+def share_right(answers, emotions):
+    return float((answers.argmax(axis=1) == emotions).mean())
+
+
+def test_a_resting_face_is_taken_out():
+    rng = np.random.default_rng(0)
+    before, after = [], []
+    for _ in range(40):
+        offset = rng.normal(size=N)
+        emotions = rng.integers(N, size=30)
+        answers = draw(rng, emotions, offset - offset.mean())
+        before.append(share_right(answers, emotions))
+        after.append(share_right(answers - MODEL.estimate(answers), emotions))
+    assert np.mean(after) > np.mean(before) + 0.1
+
+
+@pytest.mark.parametrize("emotion", range(N))
+def test_who_shows_one_emotion_most_of_the_time_keeps_it(emotion):
+    """A mean that is taken out makes a person who smiles through the whole film neutral."""
+    rng = np.random.default_rng(emotion)
+    before, after, centred = [], [], []
+    for _ in range(40):
+        offset = 0.8 * rng.normal(size=N)
+        emotions = np.where(rng.random(20) < 0.8, emotion, rng.integers(N, size=20))
+        answers = draw(rng, emotions, offset - offset.mean())
+        before.append(share_right(answers, emotions))
+        after.append(share_right(answers - MODEL.estimate(answers), emotions))
+        centred.append(share_right(answers - answers.mean(axis=0), emotions))
+    assert np.mean(after) >= np.mean(before) - 0.02
+    assert np.mean(after) > np.mean(centred)
+
+
+def test_one_stretch_changes_nothing_and_more_change_more():
+    rng = np.random.default_rng(1)
+    offset = np.array([1.5, 0, 0, 0, 0, 0, -1.5])
+    answers = draw(rng, rng.integers(N, size=60), offset)
+    sizes = [np.abs(MODEL.estimate(answers[:n])).max() for n in (1, 2, 6, 60)]
+    assert sizes[0] == 0 and sizes[1] < sizes[2] < sizes[3]
+    assert MODEL.estimate(answers) == pytest.approx(offset, abs=0.4)
+
+
+def test_a_person_at_rest_is_neutral_from_one_picture():
+    offset = np.array([0, 0, 1.0, 0, -1.0, 0, 0])
+    estimated = MODEL.estimate(draw(np.random.default_rng(2), np.array([4]), offset, spread=0.0), known=4)
+    assert estimated == pytest.approx(offset * 0.8 / (0.8 + 2 * 0.3), abs=1e-6)
+
+
+def test_the_fit_finds_what_was_planted():
+    rng = np.random.default_rng(3)
+    answers, labels, people = [], [], []
+    for person in range(60):
+        emotions = np.repeat(np.arange(6), 5)  # nobody shows the seventh
+        offset = np.diag([1.0, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2]) @ rng.normal(size=N)
+        answers.append(draw(rng, emotions, offset - offset.mean()))
+        labels.append(emotions)
+        people += [str(person)] * 30
+    model = fit_offsets(np.concatenate(answers), np.concatenate(labels), people)
+    assert np.diag(model.expressions).argmin() in range(N) and (model.expressions.argmax(axis=1) == np.arange(N)).all()
+    assert model.person[0, 0] > 4 * model.person[1, 1]
+    assert model.within.trace() / N == pytest.approx(0.25 * 6 / 7 + 0.05, abs=0.1)
+
+
+def test_people_of_few_emotions_teach_nothing():
+    rng = np.random.default_rng(4)
+    assert fit_offsets(draw(rng, np.array([0, 0, 1, 1]), np.zeros(N)), np.array([0, 0, 1, 1]), ["a"] * 4) is None
+
+
+def test_both_offsets_leave_the_fused_answer_by_their_weights():
+    face, voice = (np.exp(draw(np.random.default_rng(n), np.array([n]), np.zeros(N))[0]) for n in (0, 1))
+    fused = face**0.5 * voice**2
+    answer = Answer(face, voice, fused / fused.sum(), (0.5, 2.0))
+    offsets = estimate_offsets(Adapter(MODEL, MODEL), [])
+    assert shift(answer, offsets) == answer, "no offset, and still something moved"
+
+
+@pytest.fixture
+def adapting_bundle(tmp_path):
+    return write_tiny_bundle(tmp_path / "adapting", adaptation={"face": SECTION, "voice": SECTION})
+
+
+def test_a_bundle_without_the_section_adapts_nothing(tiny_bundle, face_clip):
+    recognizer = Recognizer.load(tiny_bundle)
+    assert recognizer.predict(face_clip) == recognizer.predict(face_clip, adapt=False)
+    assert recognizer.predict(face_clip).adaptation is None
+
+
+def test_more_clips_of_a_person_move_the_answer(adapting_bundle, face_clip):
+    recognizer = Recognizer.load(adapting_bundle)
+    evidence = recognizer.observe(face_clip)
+    alone, among = recognizer.conclude(evidence, [evidence]), recognizer.conclude(evidence, [evidence] * 20)
+    plain = recognizer.conclude(evidence)
+    assert (alone.adaptation.to, among.adaptation.to) == ("clip", "folder")
+    assert among.adaptation.face_stretches == among.adaptation.voice_stretches == 20
+    assert alone.probabilities == pytest.approx(plain.probabilities)
+    assert among.adaptation.moved > 0.01
+    assert among.probabilities != pytest.approx(plain.probabilities, abs=0.01)
+    assert among.people[0].windows[0].probabilities != pytest.approx(plain.people[0].windows[0].probabilities, abs=1e-3)
+    assert sum(among.probabilities) == pytest.approx(1)
+    assert json.loads(among.to_json())["adaptation"]["to"] == "folder"
+
+
+def test_a_baseline_is_all_that_is_adapted_to(adapting_bundle, face_clip):
+    recognizer = Recognizer.load(adapting_bundle)
+    evidence = recognizer.observe(face_clip)
+    answer = recognizer.conclude(evidence, at_rest=evidence)
+    assert answer.adaptation.to == "baseline"
+    neutral = 4
+    assert answer.probabilities[neutral] > recognizer.conclude(evidence).probabilities[neutral]
+
+
+def test_a_stream_adapts_as_it_goes_on_and_can_be_reset(adapting_bundle, portrait_frames):
+    reader = Recognizer.load(adapting_bundle).start_live()
+    sound = np.asarray(chirp(np.arange(32_000) / 16_000), np.float32)
+    moved = []
+    for second in range(2, 42, 2):
+        reader.watch(Frame(second - 0.5, portrait_frames[0], 1.0))
+        reader.listen(sound, float(second))
+        moved.append(reader.read(float(second)).prediction.adaptation.moved)
+    assert moved[0] == 0 and moved[-1] > moved[2] > 0
+    reader.forget()
+    reader.listen(sound, 44.0)
+    assert reader.read(44.0).prediction.adaptation.moved < moved[-1]
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"face": {}},
+        {"face": {**SECTION, "person": [[1]]}},
+        {"voice": {**SECTION, "within": (-np.eye(N)).tolist()}},
+        {"voice": {**SECTION, "expressions": "none"}},
+        {"face": {**SECTION, "person": np.full((N, N), np.nan).tolist()}},
+    ],
+)
+def test_a_malformed_section_is_one_line(section):
+    with pytest.raises(BundleError, match="adaptation"):
+        read_adapter(section)
