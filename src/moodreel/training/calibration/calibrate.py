@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from moodreel.bundle import Bundle, load_bundle, read_network
 from moodreel.corpora import Corpus, Sample
 from moodreel.corpora.splits import Split, clip_folds, speaker_folds
@@ -19,11 +21,13 @@ from moodreel.leaks.training_clips import KnownClip, know_clips, read_training_c
 from moodreel.media.defence import name_clip
 from moodreel.metrics import Interval, to_plain
 from moodreel.recognition import Recognizer
+from moodreel.recognition.adaptation import NO_ADAPTER, Adapter
 from moodreel.recognition.fusion import Fusion
 from moodreel.storage.cache import Cache, default_cache
 from moodreel.storage.whole_files import whole_folder
 from moodreel.text import printable
 from moodreel.training.calibration.choose import AskedClip, Change, Choice, choose_calibration
+from moodreel.training.calibration.offsets import Adapted, learn_adapter, measure_adapter
 
 MOST_FOLDS = 10
 """So many folds of speakers are made where there are as many speakers and no number is asked for."""
@@ -59,6 +63,7 @@ class Calibrated:
     Attributes:
         model: title of the bundle that was calibrated.
         choice: the values and what they are worth.
+        adapted: what adapting to a person is worth; `None` where too few people show enough to tell.
         failures: clips that could not be read, and why.
         empty: clips without face and speech, which tell nothing.
         known: clips left out because the bundle was trained on them or on their speakers.
@@ -67,6 +72,7 @@ class Calibrated:
 
     model: str
     choice: Choice
+    adapted: Adapted | None
     failures: tuple[tuple[str, str], ...]
     empty: tuple[str, ...]
     known: tuple[str, ...]
@@ -106,8 +112,11 @@ def calibrate(model: str, corpus: Corpus, out: Path, options: CalibrateOptions) 
     fold_of = {sample.clip_id: number for number, fold in enumerate(folds) for sample in fold.test}
     choice = choose_calibration(clips, fold_of, _name_folds(folds, options), recognizer.calibration)
     used = {clip.sample.clip_id for clip in clips}
-    write_calibrated(bundle, choice, out, trained, [one for one in asked if one.name in used])
-    return Calibrated(bundle.title, choice, failures, empty, known, trained is not None)
+    adapted = measure_adapter(clips, choice.values)
+    adapter = learn_adapter(clips, choice.values) if adapted and adapted.nll_after < adapted.nll_before else NO_ADAPTER
+    section = describe_adapter(adapter, adapted, choice.corpus)
+    write_calibrated(bundle, choice, section, out, trained, [one for one in asked if one.name in used])
+    return Calibrated(bundle.title, choice, adapted, failures, empty, known, trained is not None)
 
 
 def _know(samples: Sequence[Sample], options: CalibrateOptions) -> tuple[KnownClip, ...]:
@@ -160,13 +169,20 @@ def _name_first(failures: Sequence[tuple[str, str]]) -> str:
 
 
 def write_calibrated(
-    bundle: Bundle, choice: Choice, out: Path, trained: Sequence[KnownClip] | None, used: Sequence[KnownClip]
+    bundle: Bundle,
+    choice: Choice,
+    adaptation: dict[str, Any] | None,
+    out: Path,
+    trained: Sequence[KnownClip] | None,
+    used: Sequence[KnownClip],
 ) -> None:
     """Write a bundle anew with other values, whole or not at all.
 
     Args:
         bundle: the bundle that was calibrated.
         choice: the values and how they were chosen.
+        adaptation: how answers vary from person to person, as `bundle.json` has it; `None` takes out what is there, for
+            it belongs to other values.
         out: folder of the new bundle, which must not be there yet.
         trained: the clips that the bundle was trained on; `None` where it does not say.
         used: the clips that the values were chosen on: no figure on them is honest any more.
@@ -176,6 +192,9 @@ def write_calibrated(
         OutputError: the folder cannot be written, or is there already.
     """
     manifest = _manifest(bundle, choice, out.absolute().name)
+    manifest.pop("adaptation", None)
+    if adaptation is not None:
+        manifest["adaptation"] = adaptation
     with whole_folder(out) as folder:
         for entry in bundle.networks.values():
             (folder / str(entry["file"])).write_bytes(read_network(bundle.path, entry))
@@ -183,6 +202,19 @@ def write_calibrated(
             manifest["training_clips"] = write_training_clips([*trained, *(used if choice.taken else ())], folder)
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         (folder / "bundle.json").write_text(text, encoding="utf-8")
+
+
+def describe_adapter(adapter: Adapter, adapted: Adapted | None, corpus: str) -> dict[str, Any] | None:
+    """Return the `adaptation` section of `bundle.json`; `None` where nothing was learnt."""
+    if adapter == NO_ADAPTER or adapted is None:
+        return None
+    models = {name: model for name, model in vars(adapter).items() if model is not None}
+    numbers = {
+        name: {part: np.round(values, 4).tolist() for part, values in vars(model).items()}
+        for name, model in models.items()
+    }
+    measured = {"protocol": "each person adapted to by all clips of that person, with what the others teach"}
+    return {"learnt_on": f"{corpus}: {adapted.n_people} people", **measured, **to_plain(adapted), **numbers}
 
 
 def _manifest(bundle: Bundle, choice: Choice, name: str) -> dict[str, Any]:
@@ -212,11 +244,22 @@ def format_calibrated(calibrated: Calibrated, out: Path) -> str:
         *_value_rows(choice),
         "",
         f"intervals: {choice.changes[-1].gain.method}",
+        *_adapted_rows(calibrated.adapted),
         *_left_out_rows(calibrated),
         _verdict(choice),
         printable(f"bundle: {out}"),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _adapted_rows(adapted: Adapted | None) -> list[str]:
+    if adapted is None:
+        return ["adapting to a person: too few people show four emotions or more, twice each, to learn from"]
+    verdict = "taken" if adapted.nll_after < adapted.nll_before else "not taken: no better"
+    return [
+        f"adapting to a person by all clips of that person: UAR {adapted.uar_before} -> {adapted.uar_after}, "
+        f"NLL {adapted.nll_before:.2f} -> {adapted.nll_after:.2f} ({verdict})"
+    ]
 
 
 def _change_rows(change: Change) -> list[str]:

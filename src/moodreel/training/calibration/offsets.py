@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from moodreel.labels import N_EMOTIONS
-from moodreel.recognition.adaptation import OffsetModel
-from moodreel.recognition.fusion import FloatArray
+from moodreel.labels import EMOTIONS, N_EMOTIONS
+from moodreel.metrics import Interval, make_outcomes, score
+from moodreel.recognition.adaptation import Adapter, OffsetModel, Offsets, shift
+from moodreel.recognition.evidence import Answer
+from moodreel.recognition.fusion import FloatArray, Fusion
+from moodreel.training.calibration.choose import AskedClip, Calibration
 from moodreel.training.calibration.fit import Labels
 
 LEAST_EMOTIONS = 4
@@ -77,3 +81,96 @@ def _spread_of_offsets(offsets: FloatArray) -> FloatArray:
     roundness = 0.5 if len(offsets) < _FEW_PEOPLE else 0.1
     even = np.trace(spread) / N_EMOTIONS * np.eye(N_EMOTIONS)
     return np.asarray((1 - roundness) * spread + roundness * even + _FLOOR * np.eye(N_EMOTIONS))
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What adapting to a person by all of that person's clips is worth, on people left out of the fit.
+
+    Attributes:
+        n_clips: clips that were answered.
+        n_people: people who showed enough to learn from.
+        uar_before: unweighted average recall without adapting.
+        uar_after: with it.
+        nll_before: negative log-likelihood of the true emotion in nats, without adapting.
+        nll_after: with it.
+    """
+
+    n_clips: int
+    n_people: int
+    uar_before: Interval
+    uar_after: Interval
+    nll_before: float
+    nll_after: float
+
+
+def learn_adapter(clips: Sequence[AskedClip], calibration: Calibration) -> Adapter:
+    """Learn how answers to the people of a corpus vary; `None` for a modality that too few show."""
+    return Adapter(*(_learn(clips, calibration, modality) for modality in ("face", "voice")))
+
+
+def measure_adapter(clips: Sequence[AskedClip], calibration: Calibration) -> Adapted | None:
+    """Adapt to each person with what is learnt of all others, by all clips of that person together.
+
+    Returns:
+        What it is worth; `None` where fewer than two people show enough to learn from.
+    """
+    people = np.array([clip.sample.speaker for clip in clips])
+    teachers = [one for one in np.unique(people) if _shows_enough(clips, people == one)]
+    if len(teachers) < 2:
+        return None
+    before, after = [], []
+    everybody = learn_adapter(clips, calibration)
+    for person in np.unique(people):
+        adapter = everybody  # who shows too little has taught it nothing
+        if person in teachers:
+            adapter = learn_adapter([clip for clip in clips if clip.sample.speaker != person], calibration)
+        answers = [_answer(clip, calibration) for clip in clips if clip.sample.speaker == person]
+        offsets = Offsets(_offset(adapter.face, answers, "face"), _offset(adapter.voice, answers, "voice"))
+        before += [one.fused for one in answers]
+        after += [shift(one, offsets).fused for one in answers]
+    ordered = [clip for person in np.unique(people) for clip in clips if clip.sample.speaker == person]
+    return Adapted(len(ordered), len(teachers), *_compare(ordered, np.array(before), np.array(after)))
+
+
+def _compare(
+    clips: Sequence[AskedClip], before: FloatArray, after: FloatArray
+) -> tuple[Interval, Interval, float, float]:
+    samples = [clip.sample for clip in clips]
+    names, people, emotions = zip(*((s.clip_id, s.speaker, s.label) for s in samples), strict=True)
+    labels = np.array([EMOTIONS.index(emotion) for emotion in emotions])
+    scores = [score(make_outcomes(names, people, emotions, rows)).uar for rows in (before, after)]
+    nll = [float(-np.log(rows[np.arange(len(labels)), labels]).mean()) for rows in (before, after)]
+    return scores[0], scores[1], nll[0], nll[1]
+
+
+def _shows_enough(clips: Sequence[AskedClip], chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool:
+    labels = [clip.sample.label for clip, is_chosen in zip(clips, chosen, strict=True) if is_chosen]
+    return sum(labels.count(emotion) >= LEAST_CLIPS for emotion in EMOTIONS) >= LEAST_EMOTIONS
+
+
+def _learn(clips: Sequence[AskedClip], calibration: Calibration, modality: str) -> OffsetModel | None:
+    known = [(clip.sample, getattr(_answer(clip, calibration), modality)) for clip in clips]
+    known = [(sample, answer) for sample, answer in known if answer is not None]
+    if not known:
+        return None
+    samples, answers = zip(*known, strict=True)
+    labels = np.array([EMOTIONS.index(sample.label) for sample in samples])
+    return fit_offsets(np.log(np.stack(answers)), labels, [f"{one.corpus}/{one.speaker}" for one in samples])
+
+
+def _answer(clip: AskedClip, calibration: Calibration) -> Answer:
+    logits = clip.logits
+    face, voice = calibration.face_answer(logits), calibration.voice_answer(logits)
+    if isinstance(calibration, Fusion):
+        snr_db = None if voice is None else logits.snr_db
+        weights = calibration.weights(snr_db, has_face=face is not None, speaker_share=logits.speaker_share)
+    else:
+        n_there = max((face is not None) + (voice is not None), 1)
+        weights = ((face is not None) / n_there, (voice is not None) / n_there)
+    return Answer(face, voice, calibration.answer(logits), weights)
+
+
+def _offset(model: OffsetModel | None, answers: Sequence[Answer], modality: str) -> FloatArray:
+    rows = [np.log(getattr(answer, modality)) for answer in answers if getattr(answer, modality) is not None]
+    return np.zeros(N_EMOTIONS) if model is None or not rows else model.estimate(np.stack(rows))
