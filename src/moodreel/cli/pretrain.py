@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from moodreel.cli.options import (
+    CacheOption,
+    ModelOption,
     OutOption,
     ThreadsOption,
 )
@@ -46,6 +48,24 @@ def pretrain_faces(
 
     machine.start(threads)
     typer.echo(face.pretrain_faces(data, out, origin=origin))
+
+
+@app.command("head")
+def pretrain_head(
+    ferplus: FerplusOption,
+    out: OutOption,
+    corpus: Annotated[list[Path], typer.Option(help="Folder or manifest of clips or pictures. May be repeated.")],
+    model: ModelOption = "default",
+    cache: CacheOption = None,
+    threads: ThreadsOption = 2,
+) -> None:
+    """Fit the face network's last layer on further clips and pictures, such as people who talk; calibrate it next."""
+    from moodreel.storage.cache import Cache, default_cache
+    from moodreel.training import machine
+    from moodreel.training.face.head import refit_head
+
+    machine.start(threads)
+    typer.echo(refit_head(model, ferplus, corpus, out, Cache(cache) if cache else default_cache()))
 
 
 @app.command("voice")
