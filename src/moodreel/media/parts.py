@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moodreel.errors import MediaError
-from moodreel.media.find import find_media, is_folder
+from moodreel.media.find import Finder, is_folder
 from moodreel.text import printable
 
 _FRAGMENT = re.compile(r"(?P<file>.+)#t=(?:npt:)?(?P<start>[^,]*)(?:,(?P<end>.*))?", re.DOTALL)
@@ -85,13 +85,16 @@ def _plain(time_s: float) -> str:
     return f"{time_s:.6f}".rstrip("0").rstrip(".")
 
 
-def find_parts(names: Iterable[str], start_s: float = 0.0, end_s: float | None = None) -> list[Part]:
+def find_parts(
+    names: Iterable[str], start_s: float = 0.0, end_s: float | None = None, finder: Finder | None = None
+) -> list[Part]:
     """Replace folders by the media in them, and names with a fragment by parts.
 
     Args:
         names: as for `find_media`; a file whose real name ends like a fragment is that file.
         start_s: where to begin in each file, in seconds.
         end_s: where to end; `None` for each file's end.
+        finder: what looks into folders; it remembers what it left out.
 
     Returns:
         The parts in the order given, each once.
@@ -99,12 +102,13 @@ def find_parts(names: Iterable[str], start_s: float = 0.0, end_s: float | None =
     Raises:
         MediaError: a folder holds no media, a time cannot be read, or a fragment stands beside `start_s` or `end_s`.
     """
+    finder = finder or Finder()
     found: dict[tuple[str, float, float | None], Part] = {}
     for name in names:
         part = read_part(name)
         if format_fragment(part.start_s, part.end_s) and format_fragment(start_s, end_s):
             raise MediaError(f"{printable(name)}: names its part already; leave out --from and --to")
-        for path in find_media([part.path]):
+        for path in finder.find([part.path]):
             one = Part(path, part.start_s or start_s, end_s if part.end_s is None else part.end_s)
             check_part(printable(str(path)), one.start_s, one.end_s)
             found.setdefault((os.path.realpath(path), one.start_s, one.end_s), one)
