@@ -63,7 +63,9 @@ def test_a_file_named_itself_is_not_told_as_skipped(tmp_path):
 def test_a_picture_without_a_suffix_is_found(tmp_path):
     import numpy as np
 
-    write_image(tmp_path / "a.png", np.zeros((32, 32, 3), np.uint8), codec="png", pix_fmt="rgb24").rename(tmp_path / "a")
+    write_image(tmp_path / "a.png", np.zeros((32, 32, 3), np.uint8), codec="png", pix_fmt="rgb24").rename(
+        tmp_path / "a"
+    )
     assert find_media([tmp_path]) == [tmp_path / "a"]
 
 

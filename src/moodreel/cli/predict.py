@@ -37,10 +37,10 @@ def predict(
         Path | None, typer.Option(help="Draw faces and emotions into the clip, as MP4; a folder with several clips.")
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--from", help="Begin there in each file: seconds or [h:]m:s.", show_default=False)
+        str | None, typer.Option("--from", help="Begin there in each file: seconds, or as 1:02:03.", show_default=False)
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--to", help="End there in each file: seconds or [h:]m:s.", show_default=False)
+        str | None, typer.Option("--to", help="End there in each file: seconds, or as 1:02:03.", show_default=False)
     ] = None,
     model: ModelOption = "default",
     threads: ThreadsOption = 2,

@@ -133,7 +133,11 @@ def _covers(picture: Path, clips: set[str]) -> bool:
     """Say whether a picture is the cover or a thumbnail of clips beside it, named without and with suffix."""
     stem = picture.stem.casefold()
     of_a_clip = _COVER_OF_A_CLIP.fullmatch(stem)
-    return stem in clips or (bool(clips) and bool(_COVER.fullmatch(stem))) or bool(of_a_clip and of_a_clip["clip"] in clips)
+    return (
+        stem in clips
+        or (bool(clips) and bool(_COVER.fullmatch(stem)))
+        or bool(of_a_clip and of_a_clip["clip"] in clips)
+    )
 
 
 def _is_media(file: Path) -> bool:
