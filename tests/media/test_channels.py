@@ -89,7 +89,9 @@ def test_channels_of_one_file_are_several_clips(tmp_path):
     assert [part.stem for part in find_parts(names)] == ["call-left", "call-right"]
 
 
-@pytest.mark.parametrize(("name", "said"), [("a.wav#channel=up", "no channel 'up'"), ("a.wav#t=1&x=2", "'x' names no part")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("a.wav#channel=up", "no channel 'up'"), ("a.wav#t=1&x=2", "'x' names no part")]
+)
 def test_a_wrong_fragment_is_told(name, said):
     with pytest.raises(MediaError, match=said):
         read_part(name)

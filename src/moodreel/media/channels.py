@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from moodreel.errors import MediaError
 from moodreel.media.clip import open_clip
@@ -12,6 +12,17 @@ from moodreel.text import printable
 
 Channels = Literal["mix", "split", "left", "right"]
 """What is heard of a file: all channels added, each of two as a clip of its own, or one alone."""
+
+
+def read_channels(name: str) -> Channels:
+    """Read what `--channels` says.
+
+    Raises:
+        MediaError: it is none of `Channels`.
+    """
+    if name not in get_args(Channels):
+        raise MediaError(f"--channels {printable(name)!r}: expected one of {', '.join(get_args(Channels))}")
+    return cast(Channels, name)
 
 
 def choose_channels(part: Part, channels: Channels) -> tuple[list[Part], str]:

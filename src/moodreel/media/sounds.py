@@ -61,9 +61,7 @@ class SoundSampler:
         """Up to when sound is there, in seconds from the clip's start."""
         return self.end_s
 
-    def __init__(
-        self, rate_hz: int, begin_s: float = 0.0, origin_s: float = 0.0, channel: Channel = "mix"
-    ) -> None:
+    def __init__(self, rate_hz: int, begin_s: float = 0.0, origin_s: float = 0.0, channel: Channel = "mix") -> None:
         """Prepare.
 
         Args:
