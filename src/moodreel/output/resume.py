@@ -179,6 +179,8 @@ def _read_table(file: IO[str], is_whole: bool) -> Iterator[Answer]:
     names = [column.lstrip("\ufeff") for column in columns]
     at = names.index("clip")
     yield Answer("", "", header)
+    if not is_whole:  # the row that a kill cut off is no row
+        rows = (row for row in rows if len(row[0]) == len(columns) and row[1].endswith("\n"))
     groups = ((clip, list(group)) for clip, group in groupby(rows, key=lambda row: row[0][at]))
     held: tuple[str, list[tuple[list[str], str]]] | None = None
     for group in groups:  # one behind: of the last clip of a killed run rows may be missing
