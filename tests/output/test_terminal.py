@@ -27,7 +27,7 @@ def test_time_left_goes_by_the_size_of_files(monkeypatch, tmp_path):
     monkeypatch.setattr(rich.console.Console, "is_terminal", property(lambda _: False))
     terminal = Terminal(quiet=False, verbose=False)
     with terminal.show_progress([10, 90], n_before=5):
-        told = lambda: terminal._bars._tasks[terminal._all].description  # noqa: E731, SLF001
+        told = lambda: terminal._bars._tasks[terminal._all].description  # noqa: E731
         assert told() == "5 of 7 files done"
         terminal.start(Part(tmp_path / "a.mp4"))
         terminal.finish(0)

@@ -205,7 +205,7 @@ class Report:
     def _print_or_collect(self, clip: Part, prediction: Prediction) -> None:
         if self.output is not None and self._kept.header:
             check_header(self._kept, self.format.write(prediction, True), self.output)
-        text = self.format.write(prediction, self._n_answers == 0 and not self._kept.answered)
+        text = self.format.write(prediction, self._n_answers == 0 and not (self._kept.header or self._kept.answered))
         self._n_answers += 1
         place = self._targets.answer_of(clip)
         if place is not None:
