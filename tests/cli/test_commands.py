@@ -385,6 +385,19 @@ def test_killed_run_leaves_its_finished_answers_beside_the_output(tiny_bundle, f
     assert not (tmp_path / "answers.jsonl").exists(), "a file that looks whole is not"
 
 
+def test_killed_run_is_gone_on_with(run, tiny_bundle, face_clip, tmp_path):
+    with start_on_copies(tiny_bundle, face_clip, tmp_path, 6) as process:
+        process.kill()
+        process.communicate(timeout=120)
+    (left,) = tmp_path.glob(".moodreel-*.jsonl")
+    n_left = left.read_text().count("\n")
+    status, _, err = run("predict", tmp_path / "clips", "-f", "jsonl", "-o", tmp_path / "answers.jsonl")
+    clips = [json.loads(line)["clip"] for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert status == 0 and len(clips) == len(set(clips)) == 6
+    assert f"{n_left} of 6 clips are answered already, {n_left} of a run that was killed" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.jsonl", "clips"]
+
+
 def test_nothing_predicted_leaves_an_older_answer_alone(run, tmp_path):
     (tmp_path / "answer.json").write_text("older")
     output = tmp_path / "answer.json"

@@ -8,7 +8,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from moodreel.errors import MediaError
 from moodreel.media.container import DecodeError, open_container, open_source
@@ -33,6 +35,9 @@ OTHER_SUFFIXES = _suffixes(
     "m3u m3u8 pls cue svg heic psd ttf otf"
 )
 """Names of files that hold no clip, left out unread; what is called otherwise is looked into."""
+
+_MOST_TRIED = 500
+"""Packets of a file of an unknown name that are decoded before it counts as something else."""
 
 COVERS = "covers or thumbnails"
 
@@ -153,10 +158,14 @@ def _holds_media(file: Path) -> bool:
         return False
     try:
         with contextlib.closing(open_container(source)) as container:
-            return any(True for stream in container.streams if stream.type in ("video", "audio")) and any(
-                True for _ in container.decode()
-            )
-    except (MediaError, IndexError, *DecodeError):
+            return any(_shows_something(packet) for packet in islice(container.demux(), _MOST_TRIED))
+    except (MediaError, IndexError, *DecodeError):  # IndexError: see `Decoder`
         return False
     finally:
         source.close()
+
+
+def _shows_something(packet: Any) -> bool:
+    with contextlib.suppress(EOFError, *DecodeError):
+        return packet.stream.type in ("video", "audio") and bool(packet.decode())
+    return False
