@@ -198,7 +198,8 @@ def _keyed(packet: Any, order: int) -> tuple[float, int, Any]:
 def write_sound(path: Path, seconds: float = 1.0, **settings: Any) -> Path | io.BytesIO:
     """Write a file of sound alone; the codec follows the suffix unless `audio_codec` names it."""
     codecs = {".wav": "pcm_s16le", ".mp3": "libmp3lame", ".flac": "flac", ".ogg": "libopus", ".m4a": "aac"}
-    settings.setdefault("audio_codec", codecs[path.suffix])
+    if "audio_codec" not in settings:
+        settings["audio_codec"] = codecs[path.suffix]
     if settings["audio_codec"] == "libopus":
         settings.setdefault("audio_rate", 48_000)
     return write_clip(path, seconds, video_codec=None, **settings)

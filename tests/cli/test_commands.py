@@ -157,7 +157,8 @@ def test_folder_is_searched(run, tmp_path):
     write_sound(tmp_path / "sub" / "a.wav", sound=chirp)
     (tmp_path / "notes.txt").write_text("not media")
     status, out, err = run("predict", tmp_path, "-f", "jsonl")
-    assert status == 0 and err == "" and len(out.splitlines()) == 1
+    assert status == 0 and len(out.splitlines()) == 1
+    assert err == "moodreel: skipped 1 file: 1 .txt; --verbose lists them\n"
 
 
 def test_plot_and_overlay(run, face_clip, tmp_path):
@@ -309,7 +310,8 @@ def test_clips_of_one_name_get_pictures_and_cues_of_their_own(run, tmp_path):
         (tmp_path / folder).mkdir()
         write_sound(tmp_path / folder / "a.wav", sound=chirp)
     assert run("predict", tmp_path, "-f", "vtt", "-o", tmp_path / "cues", "--plot", tmp_path / "cues")[0] == 0
-    assert sorted(path.name for path in (tmp_path / "cues").iterdir()) == ["a-2.png", "a-2.vtt", "a.png", "a.vtt"]
+    assert sorted(path.name for path in (tmp_path / "cues").iterdir()) == ["x", "y"]
+    assert sorted(path.name for path in (tmp_path / "cues" / "y").iterdir()) == ["a.png", "a.vtt"]
 
 
 def test_output_to_a_device_is_refused_and_the_device_stays(run, face_clip, tmp_path):
@@ -383,9 +385,23 @@ def test_killed_run_leaves_its_finished_answers_beside_the_output(tiny_bundle, f
     assert not (tmp_path / "answers.jsonl").exists(), "a file that looks whole is not"
 
 
+def test_killed_run_is_gone_on_with(run, tiny_bundle, face_clip, tmp_path):
+    with start_on_copies(tiny_bundle, face_clip, tmp_path, 6) as process:
+        process.kill()
+        process.communicate(timeout=120)
+    (left,) = tmp_path.glob(".moodreel-*.jsonl")
+    n_left = left.read_text().count("\n")
+    status, _, err = run("predict", tmp_path / "clips", "-f", "jsonl", "-o", tmp_path / "answers.jsonl")
+    clips = [json.loads(line)["clip"] for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert status == 0 and len(clips) == len(set(clips)) == 6
+    assert f"{n_left} of 6 clips are answered already, {n_left} of a run that was killed" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.jsonl", "clips"]
+
+
 def test_nothing_predicted_leaves_an_older_answer_alone(run, tmp_path):
     (tmp_path / "answer.json").write_text("older")
-    assert run("predict", tmp_path / "missing.mp4", "-f", "json", "-o", tmp_path / "answer.json")[0] == 1
+    output = tmp_path / "answer.json"
+    assert run("predict", tmp_path / "missing.mp4", "-f", "json", "-o", output, "--overwrite")[0] == 1
     assert (tmp_path / "answer.json").read_text() == "older"
 
 

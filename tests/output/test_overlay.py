@@ -10,9 +10,10 @@ from PIL import Image
 from media_files import write_clip, write_image
 from moodreel import Recognizer
 from moodreel.labels import EMOTIONS
+from moodreel.output.clock import ticks_s
 from moodreel.output.formats.table import format_table
 from moodreel.output.overlay import blend_boxes, write_overlay
-from moodreel.output.plot import ticks_s, write_plot
+from moodreel.output.plot import write_plot
 from moodreel.recognition.prediction import UNIFORM, Box, Modality, Person, Prediction, Window
 
 HAPPY = tuple(float(emotion == "happy") for emotion in EMOTIONS)
@@ -48,7 +49,7 @@ def test_no_box_before_a_face_came_nor_after_it_left(time_s):
 
 @pytest.mark.parametrize(
     ("duration_s", "expected"),
-    [(0, []), (4, [0, 1, 2, 3, 4]), (8.8, [0, 2, 4, 6, 8]), (0.4, [0, 0.1, 0.2, 0.3, 0.4]), (1800, [0, 200, 1800])],
+    [(0, []), (4, [0, 1, 2, 3, 4]), (8.8, [0, 2, 4, 6, 8]), (0.4, [0, 0.1, 0.2, 0.3, 0.4]), (1800, [0, 300, 1800])],
 )
 def test_time_axis_has_round_ticks(duration_s, expected):
     ticks = ticks_s(duration_s)

@@ -26,9 +26,13 @@ def calibrate(
         "moodreel-calibrated"
     ),
     folds: Annotated[
-        int | None, typer.Option(min=2, help="Folds of speakers to measure by. Default: one per speaker, at most 10.")
+        int | None,
+        typer.Option(metavar="N", min=2, help="Folds of speakers to measure by. Default: one per speaker, at most 10."),
     ] = None,
-    split: Annotated[Side | None, typer.Option(help="Default: valid where the corpus has one, else all.")] = None,
+    split: Annotated[
+        Side | None,
+        typer.Option(metavar="SIDE", help="train, valid, test or all. Default: valid where there is one, else all."),
+    ] = None,
     layout: LayoutOption = None,
     speakers: SpeakersOption = None,
     speakers_csv: SpeakersCsvOption = None,

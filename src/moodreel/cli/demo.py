@@ -22,7 +22,7 @@ def demo(
 ) -> None:
     """Make a short clip, predict on it, and draw its timeline."""
     from moodreel.cli.demo_clip import write_demo_clip
-    from moodreel.cli.predict import predict_clips
+    from moodreel.cli.predict import Wanted, predict_clips
     from moodreel.output.formats import find_format
     from moodreel.output.report import Report
 
@@ -30,7 +30,7 @@ def demo(
     report = Report(
         find_format("table"), None, output / "demo.png", output / "demo-overlay.mp4", quiet=quiet, verbose=False
     )
-    status = predict_clips(report, [str(clip)], model, threads=2)
+    status = predict_clips(report, Wanted((str(clip),)), model, threads=2)
     if not status and not quiet:
         typer.echo(f"moodreel: see {output / 'demo.png'} and {output / 'demo-overlay.mp4'}", err=True)
     raise typer.Exit(status)

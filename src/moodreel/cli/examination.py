@@ -38,7 +38,8 @@ class BundleState:
     Attributes:
         title: name and version; the name alone when it cannot be opened.
         licence: licence of its weights.
-        size_mb: size of its networks in MB.
+        size_mb: size of its folder in MB.
+        networks_mb: of that, its networks.
         providers: execution providers that its networks really run on.
         problem: why it cannot be used; `None` when it can.
     """
@@ -46,6 +47,7 @@ class BundleState:
     title: str
     licence: str
     size_mb: float
+    networks_mb: float
     providers: tuple[str, ...]
     problem: str | None
 
@@ -122,7 +124,8 @@ def _format_bundle(bundle: BundleState) -> str:
     if bundle.problem is not None:
         return f"bundle       {bundle.title}: {bundle.problem}"
     return (
-        f"bundle       {bundle.title}, {bundle.size_mb:.1f} MB, runs on {', '.join(bundle.providers)}, {bundle.licence}"
+        f"bundle       {bundle.title}, {bundle.size_mb:.1f} MB (networks {bundle.networks_mb:.1f}), "
+        f"runs on {', '.join(bundle.providers)}, {bundle.licence}"
     )
 
 
@@ -131,9 +134,11 @@ def _examine_bundle(name: str) -> BundleState:
         bundle = load_bundle(name)
         providers = {provider for network in bundle.networks for provider in _providers(bundle, network)}
     except BundleError as error:
-        return BundleState(name, "", 0.0, (), str(error))
-    size = sum((bundle.path / str(entry["file"])).stat().st_size for entry in bundle.networks.values())
-    return BundleState(bundle.title, bundle.licence, size / 1e6, tuple(sorted(providers)), None)
+        return BundleState(name, "", 0.0, 0.0, (), str(error))
+    files = (bundle.path / str(entry["file"]) for entry in bundle.networks.values())
+    networks_mb = sum(file.stat().st_size for file in files) / 1e6
+    size_mb = _folder_mb(bundle.path)
+    return BundleState(bundle.title, bundle.licence, size_mb, networks_mb, tuple(sorted(providers)), None)
 
 
 def _providers(bundle: Bundle, network: str) -> list[str]:

@@ -23,9 +23,9 @@ AllowUnreadableOption = Annotated[
     bool, typer.Option("--allow-unreadable", help="Go on with over 5 % of clips unreadable.")
 ]
 CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder of the feature cache.")]
-WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Processes that read clips.")]
+WorkersOption = Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes that read clips.")]
 ThreadsOption = Annotated[
-    int, typer.Option("--threads", min=1, max=64, help="Processor threads that the networks may use.")
+    int, typer.Option("--threads", metavar="N", min=1, max=64, help="Processor threads that the networks may use.")
 ]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A bundle's name, or its folder (RUN/bundle).")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]

@@ -24,7 +24,7 @@ from moodreel.cli.options import (
 def postmortem(
     corpus: CorpusArgument,
     out: OutOption,
-    fold: Annotated[int, typer.Option(min=1, help="The fold of speakers that is scored.")] = 1,
+    fold: Annotated[int, typer.Option(metavar="N", min=1, help="The fold of speakers that is scored.")] = 1,
     change: Annotated[list[str] | None, typer.Option("--set", help="Change every recipe: key=value.")] = None,
     layout: LayoutOption = None,
     speakers: SpeakersOption = None,

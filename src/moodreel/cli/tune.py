@@ -23,12 +23,18 @@ from moodreel.cli.options import (
 def tune(
     corpus: CorpusArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the search; a stopped one goes on from it.")],
-    trials: Annotated[int, typer.Option(min=1, help="Trials in all, those of a stopped search included.")] = 40,
+    trials: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Trials in all, those of a stopped search included.")
+    ] = 40,
     recipe: Annotated[str, typer.Option(help="A shipped recipe's name or a YAML file.")] = "repaired",
     space: Annotated[str, typer.Option(help="What is searched: sane, paper, or a YAML file.")] = "sane",
-    jobs: Annotated[int, typer.Option(min=1, help="Processes that try settings at once.")] = 1,
-    fold: Annotated[int, typer.Option(min=1, help="Fold of speakers that the search never sees, to score it.")] = 1,
-    inner_folds: Annotated[int, typer.Option(min=2, help="Folds of the other speakers that judge a trial.")] = 4,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that try settings at once.")] = 1,
+    fold: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Fold of speakers that the search never sees, to score it.")
+    ] = 1,
+    inner_folds: Annotated[
+        int, typer.Option(metavar="N", min=2, help="Folds of the other speakers that judge a trial.")
+    ] = 4,
     change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key=value.")] = None,
     layout: LayoutOption = None,
     speakers: SpeakersOption = None,
@@ -38,7 +44,7 @@ def tune(
     allow_unreadable: AllowUnreadableOption = False,
     cache: CacheOption = None,
     workers: WorkersOption = 2,
-    threads: Annotated[int, typer.Option(min=1, max=64, help="Processor threads in all.")] = 2,
+    threads: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Processor threads in all.")] = 2,
 ) -> None:
     """Search a recipe's settings; what was found is scored on speakers that the search never saw."""
     from moodreel.training import machine

@@ -45,7 +45,7 @@ from moodreel.media.orientation import read_orientation
 from moodreel.media.parts import check_part
 from moodreel.media.programmes import LEAST_S, Programme, look_behind
 from moodreel.media.seeking import INDEXED_FORMATS, MARGIN_S, Landing, Skimmer
-from moodreel.media.sounds import Sound, SoundSampler, cut_sound, make_silence
+from moodreel.media.sounds import Channel, Sound, SoundSampler, check_channel, cut_sound, make_silence
 from moodreel.media.streams import SoundTrack, VideoTrack, declared_end_s, sane_aspect, sane_rate_hz
 from moodreel.text import printable
 
@@ -78,8 +78,12 @@ class Clip:
         damaged: packets that had to be skipped so far.
     """
 
-    def __init__(self, source: Source, start_s: float = 0.0, end_s: float | None = None) -> None:
+    def __init__(
+        self, source: Source, start_s: float = 0.0, end_s: float | None = None, channel: Channel = "mix"
+    ) -> None:
         check_part(source.shown, start_s, end_s)
+        check_channel(source.shown, channel)
+        self._channel: Channel = channel
         self.name = source.shown
         self._from_s = start_s
         self._to_s = math.inf if end_s is None else end_s
@@ -382,6 +386,8 @@ class Clip:
         if self._voice is None:
             return None
         codec = self._voice.codec_context
+        if self._channel != "mix" and codec.channels < 2:
+            self._warn(f"the {self._channel} channel was asked for; the sound has but one, which is read")
         return SoundTrack(codec.sample_rate, codec.channels, codec.name)
 
     def _sample_frames(self, longest_side_px: int, rate_hz: float, begin_s: float) -> FrameSampler:
@@ -393,7 +399,7 @@ class Clip:
     def _sample_sound(self, rate_hz: int, begin_s: float) -> SoundSampler:
         start_s = to_seconds(self._voice.start_time, self._voice.time_base)
         origin_s = 0.0 if start_s is None else max(0.0, start_s - self._origin_s)
-        return SoundSampler(rate_hz, begin_s, origin_s)
+        return SoundSampler(rate_hz, begin_s, origin_s, self._channel)
 
     def _decode(self, frames: FrameSampler | None, sounds: SoundSampler | None) -> Iterator[Any]:
         if frames is None and self._picture is not None:
@@ -512,6 +518,7 @@ def open_clip(
     *,
     start_s: float = 0.0,
     end_s: float | None = None,
+    channel: Channel = "mix",
 ) -> Clip:
     """Open a media file: video, sound or a still image.
 
@@ -520,6 +527,7 @@ def open_clip(
         name: how messages call it; default the path, the file object's own name, or `<bytes>`.
         start_s: where the clip begins in the file, in seconds.
         end_s: where it ends in the file; `None` for the file's end.
+        channel: what is heard of a sound with several channels: all added, or the first (`left`) or second alone.
 
     Returns:
         The clip; close it, or use it in a `with`.
@@ -530,7 +538,7 @@ def open_clip(
     """
     source = open_source(media, name)
     try:
-        return Clip(source, start_s, end_s)
+        return Clip(source, start_s, end_s, channel)
     except BaseException:
         source.close()
         raise

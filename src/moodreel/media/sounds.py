@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from moodreel.errors import MediaError
 from moodreel.media.clock import Clock
 from moodreel.media.container import DecodeError
+from moodreel.text import printable
+
+Channel = Literal["mix", "left", "right"]
+"""What of a sound with several channels is heard: all added, or one alone, as of a call with a speaker on each."""
 
 _SOUND_RATES_HZ = range(1000, 768_001)
 
@@ -56,14 +61,16 @@ class SoundSampler:
         """Up to when sound is there, in seconds from the clip's start."""
         return self.end_s
 
-    def __init__(self, rate_hz: int, begin_s: float = 0.0, origin_s: float = 0.0) -> None:
+    def __init__(self, rate_hz: int, begin_s: float = 0.0, origin_s: float = 0.0, channel: Channel = "mix") -> None:
         """Prepare.
 
         Args:
             rate_hz: samples a second to yield.
             begin_s: when the first sample is due, in seconds from the clip's start.
             origin_s: when the track begins; decoding may begin later.
+            channel: what to hear of a sound with several channels.
         """
+        self._channel = channel
         self.count = 0
         self.damaged = 0
         self.end_s = begin_s
@@ -133,6 +140,11 @@ class SoundSampler:
             n_missing -= n_block
 
     def _resample(self, decoded: av.AudioFrame) -> list[NDArray[np.float32]]:
+        try:
+            decoded = self._pick(decoded)
+        except DecodeError:  # a kind of sample that cannot be taken apart
+            self.damaged += 1
+            return []
         resamples = (decoded.format.name, decoded.layout.name, decoded.sample_rate)
         before = self._drain() if resamples != self._resamples else []
         if self._resampler is None:
@@ -146,6 +158,18 @@ class SoundSampler:
             self.damaged += 1
             self._resampler = None
             return before
+
+    def _pick(self, decoded: av.AudioFrame) -> av.AudioFrame:
+        """Return the channel to be heard alone; all where it is the mix, or there is but one."""
+        n_channels = decoded.layout.nb_channels
+        if self._channel == "mix" or n_channels < 2:
+            return decoded
+        index = 0 if self._channel == "left" else 1
+        samples = decoded.to_ndarray()
+        one = samples[index : index + 1] if decoded.format.is_planar else samples[:, index::n_channels]
+        picked = av.AudioFrame.from_ndarray(cast(Any, np.ascontiguousarray(one)), decoded.format.name, "mono")
+        picked.sample_rate = decoded.sample_rate
+        return picked
 
     def _drain(self) -> list[NDArray[np.float32]]:
         resampler, self._resampler = self._resampler, None
@@ -167,6 +191,17 @@ class SoundSampler:
         start_s = self._start_s + (self.count - self._n_held) / self._rate_hz
         self._held, self._n_held = [joined[size:]], len(joined) - size
         return Sound(start_s, joined[:size])
+
+
+def check_channel(name: str, channel: str) -> None:
+    """Refuse a channel that is none.
+
+    Raises:
+        MediaError: names the clip and what was expected.
+    """
+    if channel not in get_args(Channel):
+        hint = "; 'split' is two clips, one 'left' and one 'right'" if channel == "split" else ""
+        raise MediaError(f"{name}: no channel {printable(channel)!r}, expected mix, left or right{hint}")
 
 
 def cut_sound(sound: Sound, rate_hz: int, start_s: float, end_s: float) -> Sound:

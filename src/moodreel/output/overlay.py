@@ -1,4 +1,4 @@
-"""The clip with faces and emotions drawn in, as MP4."""
+"""The clip with faces and emotions drawn in, as MP4 or MKV."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ TAIL_S = 0.25
 BOX_JOIN_S = 0.5
 """Two boxes of a face no further apart in time, and overlapping, are one movement; others lie on two sides of a cut."""
 
+_CONTAINERS = {".mkv": "matroska"}
+
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -44,7 +46,8 @@ def write_overlay(
     Args:
         clip: the clip that was predicted.
         prediction: its prediction.
-        path: the MP4 file to write: h264 at up to 960 pixels and 25 frames per second, aac mono at 16 kHz.
+        path: the file to write, MKV if it is called so and else MP4: h264 at up to 960 pixels and 25 frames per
+            second, aac mono at 16 kHz.
         start_s: where the predicted part begins in the file, in seconds; the overlay shows that part alone.
         end_s: where it ends; `None` for the file's end.
 
@@ -62,7 +65,7 @@ def write_overlay(
             raise MediaError(f"{printable(prediction.clip)}: has no picture to draw an overlay on; use --plot instead")
         stream = source.stream(longest_side_px=OVERLAY_SIDE_PX, frames_rate_hz=OVERLAY_HZ, sound_rate_hz=SOUND_HZ)
         try:
-            with av.open(str(path), "w", format="mp4") as container:
+            with av.open(str(path), "w", format=_CONTAINERS.get(path.suffix.lower(), "mp4")) as container:
                 _OverlayWriter(container, prediction, source).write(stream)
         except av.error.FFmpegError as error:
             if isinstance(error, OSError):

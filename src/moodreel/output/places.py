@@ -11,8 +11,12 @@ from moodreel.errors import OutputError
 from moodreel.media.find import is_folder
 from moodreel.media.parts import Part
 from moodreel.output.formats import Format
+from moodreel.output.resume import is_there
 from moodreel.storage.whole_files import check_writable, file_mode
 from moodreel.text import printable
+
+PLOT_SUFFIXES = (".png", ".jpg", ".jpeg", ".svg")
+OVERLAY_SUFFIXES = (".mp4", ".mkv")
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,8 @@ class Targets:
     Attributes:
         format: how answers are written.
         output: file for all answers; for several clips that need a file each a folder; `None` is stdout.
-        plot: PNG of the timeline; a folder with several clips.
-        overlay: MP4 with faces and emotions drawn in; a folder with several clips.
+        plot: PNG, JPEG or SVG of the timeline; a folder with several clips.
+        overlay: MP4 or MKV with faces and emotions drawn in; a folder with several clips.
         names: the clips, and what the files made of each are called (`name_apart`).
     """
 
@@ -35,7 +39,7 @@ class Targets:
 
     def answer_of(self, clip: Part) -> Path | None:
         """Return the file for a clip's own answer, `None` where all answers go to one place."""
-        if not self.format.is_file_each or self.output is None or not _may_be_folder(self.output):
+        if self.output is None or not self.has_folder_of_answers:
             return None
         return self.output / f"{self.names[clip]}{self.format.suffix}"
 
@@ -46,6 +50,20 @@ class Targets:
     def overlay_of(self, clip: Part) -> Path | None:
         """Return the file for a clip's overlay."""
         return self._place(self.overlay, clip, ".mp4")
+
+    @property
+    def has_folder_of_answers(self) -> bool:
+        """Whether each clip's answer is a file of its own, in a folder."""
+        return self.format.is_file_each and self.output is not None and _may_be_folder(self.output)
+
+    def is_answered(self, clip: Part) -> bool:
+        """Return whether a clip's own file of answers is there."""
+        place = self.answer_of(clip)
+        return place is not None and is_there(place)
+
+    def lacks_picture(self, clip: Part) -> bool:
+        """Return whether a picture that is asked for is not there."""
+        return any(place is not None and not is_there(place) for place in (self.plot_of(clip), self.overlay_of(clip)))
 
     def check(self) -> None:
         """Refuse places that cannot take what is to come.
@@ -69,7 +87,7 @@ class Targets:
             if place is not None and not _may_be_folder(place):
                 shown = printable(str(place))
                 raise OutputError(f"{option} {shown}: {len(self.names)} clips were given; name a folder instead")
-        if self.format.is_file_each and (self.output is None or not _may_be_folder(self.output)):
+        if self.format.is_file_each and not self.has_folder_of_answers:
             raise OutputError(f"--format {self.format.name}: several clips need a file each: add --output FOLDER")
 
     def _check_apart(self) -> None:
@@ -92,22 +110,54 @@ class Targets:
                     yield target
 
 
-def name_apart(clips: Sequence[Part]) -> dict[Part, str]:
-    """Give each clip a name for the files made of it: its stem, numbered where an earlier clip has it already.
+def check_suffixes(plot: Path | None, overlay: Path | None) -> None:
+    """Refuse pictures of a kind that is not written.
+
+    Raises:
+        OutputError: names the option and the suffixes that it takes.
+    """
+    for option, place, suffixes in (("--plot", plot, PLOT_SUFFIXES), ("--overlay", overlay, OVERLAY_SUFFIXES)):
+        if place is not None and not _may_be_folder(place) and place.suffix.lower() not in suffixes:
+            shown, kind = printable(str(place)), printable(place.suffix) or "a file without suffix"
+            raise OutputError(f"{option} {shown}: cannot be written as {kind}; expected {', '.join(suffixes)}")
+
+
+def name_apart(clips: Sequence[Part], folders: Sequence[Path] = ()) -> dict[Part, str]:
+    """Give each clip a name for the files made of it: folder and stem, numbered where an earlier clip has it already.
 
     Args:
         clips: files or parts of files, each once.
+        folders: the folders that were searched for them; names begin below what all of these and of the folders of
+            other clips lie in.
     """
+    root = _find_root(clips, folders)
     names: dict[Part, str] = {}
     taken: set[str] = set()
     for clip in clips:
-        name, number = clip.stem, 1
+        below = os.path.relpath(_folder_of(clip), root) if root else "."
+        stem = str(Path(below, clip.stem))
+        name, number = stem, 1
         while name.casefold() in taken:  # file systems may ignore case
             number += 1
-            name = f"{clip.stem}-{number}"
+            name = f"{stem}-{number}"
         taken.add(name.casefold())
         names[clip] = name
     return names
+
+
+def _find_root(clips: Sequence[Part], folders: Sequence[Path]) -> str:
+    """Return the folder that names of clips begin below; empty where there is none, as on two drives."""
+    searched = [os.path.abspath(folder) for folder in folders]  # noqa: PTH100  # as in `_folder_of`
+    held = {_folder_of(clip) for clip in clips}
+    named = [one for one in held if not any(one == top or one.startswith(top + os.sep) for top in searched)]
+    try:
+        return os.path.commonpath([*searched, *named])
+    except ValueError:
+        return ""
+
+
+def _folder_of(clip: Part) -> str:
+    return os.path.dirname(os.path.abspath(clip.path))  # noqa: PTH100, PTH120  # links stay what they are called
 
 
 def _may_be_folder(place: Path) -> bool:

@@ -1,21 +1,22 @@
-"""The timeline of a prediction as PNG."""
+"""The timeline of a prediction as PNG, JPEG or SVG."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
 
 from moodreel.labels import EMOTIONS
+from moodreel.output.canvas import MARGINS_PX, SHORT_PX, Canvas, measure_width_px, open_canvas
+from moodreel.output.clock import name_tick, ticks_s
 from moodreel.output.drawing import COLOURS, font, middle_s, title
 from moodreel.recognition.prediction import Prediction, Window, shift_prediction
 
-PLOT_PX = (1200, 620)
+PLOT_PX = (SHORT_PX, 620)
+LEFT_PX = 90
 
 
 def write_plot(prediction: Prediction, path: Path, *, start_s: float = 0.0) -> None:
@@ -23,26 +24,27 @@ def write_plot(prediction: Prediction, path: Path, *, start_s: float = 0.0) -> N
 
     Args:
         prediction: what to draw.
-        path: the PNG file to write.
+        path: the file to write, PNG, JPEG or SVG by its suffix.
         start_s: where the predicted part begins in its file, in seconds.
 
     Raises:
         OSError: the file cannot be written.
     """
     prediction = shift_prediction(prediction, -start_s)
-    image = Image.new("RGB", PLOT_PX, "white")
-    draw = ImageDraw.Draw(image)
-    area, right = (90, 70, 1010, 430), 1010
+    width_px = measure_width_px(prediction.duration_s)
+    draw = open_canvas((width_px, PLOT_PX[1]), path)
+    right = width_px - MARGINS_PX + LEFT_PX
+    area = (LEFT_PX, 70, right, 430)
     draw.text((area[0], 24), title(prediction), fill="#222222", font=font(22))
     _draw_area(draw, prediction, area)
     _draw_row(draw, "face", [window.face for window in prediction.timeline], prediction, (area[0], 460, right, 490))
     _draw_row(draw, "voice", [window.voice for window in prediction.timeline], prediction, (area[0], 505, right, 535))
     _draw_axis(draw, start_s, prediction.duration_s, (area[0], 545, right))
     _draw_legend(draw, prediction, right + 25)
-    image.save(path, format="PNG")
+    draw.save(path)
 
 
-def _draw_area(draw: ImageDraw.ImageDraw, prediction: Prediction, area: tuple[int, int, int, int]) -> None:
+def _draw_area(draw: Canvas, prediction: Prediction, area: tuple[int, int, int, int]) -> None:
     left, top, right, bottom = area
     draw.rectangle(area, fill="#f4f4f4")
     for share, text in ((0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %")):
@@ -79,7 +81,7 @@ def _curve(windows: Sequence[Window], duration_s: float) -> tuple[npt.NDArray[np
 
 
 def _draw_row(
-    draw: ImageDraw.ImageDraw,
+    draw: Canvas,
     name: str,
     answers: Sequence[Sequence[float] | None],
     prediction: Prediction,
@@ -97,30 +99,15 @@ def _draw_row(
         draw.text((left + 8, (top + bottom) / 2), state.replace("_", " "), fill="#555555", font=font(15), anchor="lm")
 
 
-def _draw_axis(draw: ImageDraw.ImageDraw, start_s: float, duration_s: float, area: tuple[int, int, int]) -> None:
+def _draw_axis(draw: Canvas, start_s: float, duration_s: float, area: tuple[int, int, int]) -> None:
     left, top, right = area
-    for time_s in ticks_s(duration_s, start_s):
+    for time_s in ticks_s(duration_s, start_s, right - left):
         x = left + (time_s - start_s) / duration_s * (right - left)
         draw.line((x, top - 8, x, top), fill="#555555")
-        draw.text((x, top + 4), f"{time_s:g} s", fill="#555555", font=font(15), anchor="ma")
+        draw.text((x, top + 4), name_tick(time_s, start_s + duration_s), fill="#555555", font=font(15), anchor="ma")
 
 
-def ticks_s(duration_s: float, start_s: float = 0.0) -> list[float]:
-    """Return four to eleven round instants to mark on a time axis; none for a still picture.
-
-    Args:
-        duration_s: length of the clip in seconds, from 0.
-        start_s: where the axis begins.
-    """
-    if duration_s <= 0:
-        return []
-    unit_s = 10.0 ** math.floor(math.log10(duration_s / 4))
-    step_s = max(unit_s * times for times in (1, 2, 5) if unit_s * times <= duration_s / 4)
-    first, last = math.ceil(start_s / step_s - 1e-6), math.floor((start_s + duration_s) / step_s + 1e-6)
-    return [round(index * step_s, 6) for index in range(first, last + 1)]
-
-
-def _draw_legend(draw: ImageDraw.ImageDraw, prediction: Prediction, left: int) -> None:
+def _draw_legend(draw: Canvas, prediction: Prediction, left: int) -> None:
     for row, emotion in enumerate(reversed(EMOTIONS)):
         y = 80 + row * 34
         value = prediction.probabilities[EMOTIONS.index(emotion)]

@@ -7,20 +7,30 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from moodreel.errors import MoodreelError, OutputError
+from moodreel.media.find import tell_skipped
 from moodreel.media.parts import Part
 from moodreel.output.formats import Format
 from moodreel.output.interrupt import Interrupt
-from moodreel.output.places import Targets, name_apart
+from moodreel.output.places import Targets, check_suffixes, name_apart
+from moodreel.output.resume import (
+    Kept,
+    OtherAnswersError,
+    can_go_on,
+    check_header,
+    copy_answers,
+    is_there,
+    make_key,
+)
 from moodreel.output.terminal import Terminal
 from moodreel.recognition.prediction import Prediction
-from moodreel.storage.whole_files import open_text, whole_file, write_text
+from moodreel.storage.whole_files import find_unfinished, hold, open_text, whole_file, write_text
 from moodreel.text import printable
 
 INTERRUPTED_STATUS = 130
@@ -34,11 +44,12 @@ class Report:
     Attributes:
         format: how answers are written.
         output: file for all answers; for several clips that need a file each a folder; `None` is stdout.
-        plot: PNG of the timeline; a folder with several clips.
-        overlay: MP4 with faces and emotions drawn in; a folder with several clips.
+        plot: PNG, JPEG or SVG of the timeline; a folder with several clips.
+        overlay: MP4 or MKV with faces and emotions drawn in; a folder with several clips.
             A place without a suffix is a folder, for all three.
         quiet: nothing on stderr but errors.
         verbose: say what is being done.
+        overwrite: replace answers that are there already, rather than go on with them.
     """
 
     format: Format
@@ -47,6 +58,7 @@ class Report:
     overlay: Path | None
     quiet: bool
     verbose: bool
+    overwrite: bool = False
     n_failed: int = field(default=0, init=False)
     _is_interrupted: bool = field(default=False, init=False)
     _interrupt: Interrupt = field(default_factory=Interrupt, init=False)
@@ -56,9 +68,13 @@ class Report:
     _lines: IO[str] | None = field(default=None, init=False)
     _is_list: bool = field(default=False, init=False)
     _n_answers: int = field(default=0, init=False)
+    _n_before: int = field(default=0, init=False)
+    _kept: Kept = field(default_factory=Kept, init=False)
+    _todo: list[Part] = field(default_factory=list, init=False)
     _texts: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
+        check_suffixes(self.plot, self.overlay)
         self._terminal = Terminal(self.quiet, self.verbose)
 
     @property
@@ -74,34 +90,94 @@ class Report:
         self._interrupt.check()
         try:
             yield
+        except OtherAnswersError:  # it would be said of every clip
+            raise
         except MoodreelError as error:
             self.n_failed += 1
             self._terminal.say(f"error: {error}")
+        self._terminal.finish(self.n_failed)
+
+    def note(self, text: str) -> None:
+        """Tell the user one line, unless asked to be quiet."""
+        self._terminal.note(text)
+
+    def tell_skipped(self, skipped: Mapping[Path, str]) -> None:
+        """Say what was left out of folders: in one line, and where asked for each file."""
+        if not skipped:
+            return
+        self._terminal.note(tell_skipped(skipped))
+        for path, kind in skipped.items():
+            self._terminal.tell(f"skipped {printable(str(path))}: {kind}")
 
     @contextmanager
-    def open(self, clips: Sequence[Part], *, is_list: bool) -> Iterator[None]:
+    def open(
+        self, clips: Sequence[Part], *, is_list: bool, model: str = "", folders: Sequence[Path] = ()
+    ) -> Iterator[Sequence[Part]]:
         """Show progress while answers come in; write what is written at the end, also when the user breaks off.
 
         Args:
             clips: the clips whose answers are to come.
             is_list: whether the answers are a list where the format has such, as when a folder or several clips were
                 named, however many there are.
+            model: title of the model that answers; answers of another one are not gone on with.
+            folders: the folders that were searched for the clips.
+
+        Yields:
+            The clips to be predicted: those not answered already.
 
         Raises:
-            OutputError: the targets do not fit several clips, would overwrite a clip, or cannot be written.
+            OutputError: the targets do not fit several clips, would overwrite a clip or older answers, or cannot be
+                written.
         """
-        self._targets = Targets(self.format, self.output, self.plot, self.overlay, name_apart(clips))
+        self._targets = Targets(self.format, self.output, self.plot, self.overlay, name_apart(clips, folders))
         self._targets.check()
         self._is_list = is_list
         with self._files:
+            self._go_on(model)
+            self._todo = [clip for clip in clips if not self._is_answered(clip) or self._targets.lacks_picture(clip)]
+            self._n_before = len(clips) - len(self._todo)
+            self._tell_of_before(clips)
+            sizes = [_size_bytes(clip) for clip in self._todo]
             try:
-                with self._interrupt.noted(), self._terminal.show_progress(len(clips)):
-                    yield
+                with self._interrupt.noted(), self._terminal.show_progress(sizes, self._n_before):
+                    yield self._todo
             except KeyboardInterrupt:
                 self._is_interrupted = True
         self._write_collected()
         if self._is_interrupted:
-            self._terminal.say(f"interrupted: {self._n_answers} of {len(clips)} clips done")
+            self._terminal.say(f"interrupted: {self._n_before + self._n_answers} of {len(clips)} clips done")
+
+    def _go_on(self, model: str) -> None:
+        """Go on with the answers of earlier runs, or refuse to replace them."""
+        output = self.output
+        if output is None or self._targets.has_folder_of_answers:
+            return
+        unfinished = find_unfinished(output)
+        if self.overwrite:
+            self._files.push(_Removal(unfinished))
+        elif can_go_on(self.format):
+            if is_there(output) or any(map(is_there, unfinished)):
+                self._kept = copy_answers(output, self.format, model, self._open_lines(output))
+                self._files.push(_Removal(self._kept.rescued))
+        elif is_there(output):
+            raise OutputError(
+                f"{printable(str(output))}: is there already, and {self.format.name} cannot go on in a file; "
+                "add --overwrite to replace it, or name another file"
+            )
+
+    def _is_answered(self, clip: Part) -> bool:
+        if self.overwrite:
+            return False
+        return self._targets.is_answered(clip) or make_key(clip) in self._kept.answered
+
+    def _tell_of_before(self, clips: Sequence[Part]) -> None:
+        n_answered = sum(map(self._is_answered, clips))
+        if n_answered or self._kept.answered:
+            rescued = f", {self._kept.n_rescued} of a run that was killed" if self._kept.n_rescued else ""
+            self._terminal.note(
+                f"goes on with {printable(str(self.output))}: {n_answered} of {len(clips)} clips are answered "
+                f"already{rescued}; --overwrite begins anew"
+            )
 
     def progress(self, clip: Part) -> Callable[[float], None]:
         """Return what to call with the done share (0-1) of a clip; it raises `KeyboardInterrupt` after Ctrl-C."""
@@ -122,11 +198,14 @@ class Report:
         """
         for warning in prediction.warnings:
             self._terminal.warn(f"{printable(prediction.clip)}: {warning}")
-        self._print_or_collect(clip, prediction)
+        if not self._is_answered(clip):
+            self._print_or_collect(clip, prediction)
         self._draw(clip, prediction)
 
     def _print_or_collect(self, clip: Part, prediction: Prediction) -> None:
-        text = self.format.write(prediction, self._n_answers == 0)
+        if self.output is not None and self._kept.header:
+            check_header(self._kept, self.format.write(prediction, True), self.output)
+        text = self.format.write(prediction, self._n_answers == 0 and not (self._kept.header or self._kept.answered))
         self._n_answers += 1
         place = self._targets.answer_of(clip)
         if place is not None:
@@ -140,11 +219,15 @@ class Report:
         if self.output is None:
             self._print(text)
             return
-        if self._lines is None:
-            temporary = self._files.enter_context(whole_file(self.output))
-            self._lines = self._files.enter_context(open_text(temporary))
-        self._lines.write(text)
-        self._lines.flush()
+        lines = self._lines or self._open_lines(self.output)
+        lines.write(text)
+        lines.flush()
+
+    def _open_lines(self, output: Path) -> IO[str]:
+        temporary = self._files.enter_context(whole_file(output))
+        self._lines = self._files.enter_context(open_text(temporary))
+        hold(self._lines)
+        return self._lines
 
     def _draw(self, clip: Part, prediction: Prediction) -> None:
         plot, overlay = self._targets.plot_of(clip), self._targets.overlay_of(clip)
@@ -183,6 +266,27 @@ class Report:
         except OSError as error:
             drop_stdout()
             raise OutputError(f"the answer cannot be written to stdout ({error.strerror})") from None
+
+
+@dataclass(frozen=True)
+class _Removal:
+    """Removes what killed runs left once it stands in the file itself, and not before."""
+
+    paths: Sequence[Path]
+
+    def __enter__(self) -> None:
+        """Do nothing yet."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            for path in self.paths:
+                path.unlink(missing_ok=True)
+
+
+def _size_bytes(clip: Part) -> int:
+    with suppress(OSError, ValueError):
+        return max(1, clip.path.stat().st_size)
+    return 1
 
 
 def drop_stdout() -> None:

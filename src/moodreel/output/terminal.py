@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from moodreel.media.parts import Part
+from moodreel.output.clock import format_clock
 from moodreel.text import printable
 
 if TYPE_CHECKING:
@@ -28,8 +30,11 @@ class Terminal:
     verbose: bool
     _bars: Progress | None = field(default=None, init=False)
     _bar: TaskID | None = field(default=None, init=False)
-    _n_clips: int = field(default=1, init=False)
+    _all: TaskID | None = field(default=None, init=False)
+    _sizes: Sequence[int] = field(default=(), init=False)
+    _n_before: int = field(default=0, init=False)
     _n_started: int = field(default=0, init=False)
+    _began_s: float = field(default=0.0, init=False)
 
     def say(self, text: str) -> None:
         """Write one line, above the bar where there is one."""
@@ -43,27 +48,43 @@ class Terminal:
         if not self.quiet:
             self.say(f"warning: {text}")
 
+    def note(self, text: str) -> None:
+        """Write one line of what the user should know, unless asked to be quiet."""
+        if not self.quiet:
+            self.say(text)
+
     def tell(self, text: str) -> None:
         """Write what is being done where asked to."""
         if self.verbose and not self.quiet:
             self.say(text)
 
     @contextmanager
-    def show_progress(self, n_clips: int) -> Iterator[None]:
-        """Show a bar for each of some clips where stderr is a terminal; it is gone at the end."""
-        self._n_clips, self._n_started = n_clips, 0
+    def show_progress(self, sizes: Sequence[int], n_before: int = 0) -> Iterator[None]:
+        """Show a bar for each of some clips and one for all where stderr is a terminal; they are gone at the end.
+
+        Args:
+            sizes: of each clip to come, in bytes: what the time left is estimated by.
+            n_before: clips that were done before.
+        """
+        self._sizes, self._n_before, self._n_started = sizes, n_before, 0
+        self._began_s = time.monotonic()
         if self.quiet or not sys.stderr.isatty():
             yield
             return
         from rich.console import Console
-        from rich.progress import Progress
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
         # Only where both are one terminal may answers go through the bar's console; elsewhere stdout is a file or pipe.
         shared = sys.stdout is not None and sys.stdout.isatty()
         console = Console(stderr=True)
-        with Progress(console=console, transient=True, redirect_stdout=shared, redirect_stderr=False) as self._bars:
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+        with Progress(
+            *columns, console=console, transient=True, redirect_stdout=shared, redirect_stderr=False
+        ) as self._bars:
+            if len(sizes) > 1:
+                self._all = self._bars.add_task(tell_progress(n_before, n_before + len(sizes), 0, None), total=1.0)
             yield
-        self._bars = self._bar = None
+        self._bars = self._bar = self._all = None
 
     def start(self, clip: Part) -> Callable[[float], None] | None:
         """Begin a clip; return what to call with its done share (0-1), `None` where no progress is shown."""
@@ -76,6 +97,24 @@ class Terminal:
         bars = self._bars
         if self._bar is not None:
             bars.remove_task(self._bar)
-        number = f"{self._n_started} of {self._n_clips}: " if self._n_clips > 1 else ""
+        n_clips = self._n_before + len(self._sizes)
+        number = f"{self._n_before + self._n_started} of {n_clips}: " if n_clips > 1 else ""
         bar = self._bar = bars.add_task(number + escape(printable(clip.name)), total=1.0)
         return lambda share: bars.update(bar, completed=min(share, 1.0))
+
+    def finish(self, n_failed: int) -> None:
+        """End a clip, well or not; say how many have failed by now, and how long the others will take."""
+        if self._bars is None or self._all is None:
+            return
+        share = sum(self._sizes[: self._n_started]) / max(1, sum(self._sizes))
+        left_s = (time.monotonic() - self._began_s) * (1 - share) / share if share else None
+        n_done, n_clips = self._n_before + self._n_started, self._n_before + len(self._sizes)
+        told = tell_progress(n_done, n_clips, n_failed, left_s)
+        self._bars.update(self._all, description=told, completed=share)
+
+
+def tell_progress(n_done: int, n_clips: int, n_failed: int, left_s: float | None) -> str:
+    """Say how far a run is: "3 of 40 files done, 1 failed, 12:30 left"."""
+    failed = f", {n_failed} failed" if n_failed else ""
+    left = "" if left_s is None or n_done >= n_clips else f", {format_clock(left_s)} left"
+    return f"{n_done} of {n_clips} files done{failed}{left}"

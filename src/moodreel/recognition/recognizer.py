@@ -11,6 +11,7 @@ from typing import IO, Protocol
 from moodreel.bundle import Bundle, load_bundle
 from moodreel.media.clip import Clip, open_clip
 from moodreel.media.parts import format_fragment
+from moodreel.media.sounds import Channel
 from moodreel.recognition.adaptation import adapt_to, apply_offsets, estimate_at_rest, read_adapter
 from moodreel.recognition.evidence import Evidence, compose
 from moodreel.recognition.fusion import ClipLogits, Fusion
@@ -106,6 +107,7 @@ class Recognizer:
         name: str | None = None,
         start_s: float = 0.0,
         end_s: float | None = None,
+        channels: Channel = "mix",
         adapt: bool = True,
         progress: Progress | None = None,
     ) -> Prediction:
@@ -116,6 +118,8 @@ class Recognizer:
             name: how to call the clip in the answer; by default its path, with the part's fragment.
             start_s: where the clip begins in the file, in seconds; times of the answer count from the file's start.
             end_s: where it ends; `None` for the file's end.
+            channels: what is heard of a sound with several: all added (`mix`), or `left` or `right` alone, as of a call
+                with a speaker on each; the name of the answer then ends in `#channel=left`.
             adapt: whether to adapt to the person by this clip alone; see `conclude` for more clips of a person.
             progress: called now and then with the share done, 0-1.
 
@@ -125,7 +129,7 @@ class Recognizer:
         Raises:
             MediaError: the file cannot be read as media, or lacks that part.
         """
-        evidence = self.observe(media, name=name, start_s=start_s, end_s=end_s, progress=progress)
+        evidence = self.observe(media, name=name, start_s=start_s, end_s=end_s, channels=channels, progress=progress)
         return self.conclude(evidence, [evidence] if adapt else ())
 
     def observe(
@@ -135,12 +139,13 @@ class Recognizer:
         name: str | None = None,
         start_s: float = 0.0,
         end_s: float | None = None,
+        channels: Channel = "mix",
         progress: Progress | None = None,
     ) -> Evidence:
         """Tell what one clip shows, before it is adapted; arguments and errors as for `predict`."""
-        with open_clip(media, name, start_s=start_s, end_s=end_s) as clip:
+        with open_clip(media, name, start_s=start_s, end_s=end_s, channel=channels) as clip:
             shown = str(Path(media)) if isinstance(media, str | os.PathLike) else clip.name
-            called = name or shown + format_fragment(start_s, end_s)
+            called = name or shown + format_fragment(start_s, end_s, channels)
             return replace(self._reader.observe(clip, called, progress), start_s=start_s)
 
     def conclude(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -16,6 +19,13 @@ import numpy.typing as npt
 
 from moodreel.errors import OutputError
 from moodreel.text import printable
+
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file can be neither moved nor deleted
+    fcntl = None  # type: ignore[assignment]
+
+_LONGEST_TAG_BYTES = 100
 
 
 def check_writable(path: Path) -> None:
@@ -47,7 +57,7 @@ def whole_file(path: Path, *, discard: bool = False) -> Iterator[Path]:
         raise OutputError(f"{shown}: is a {kind}; name a file to write")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".moodreel-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_temporary_prefix(path), suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -60,6 +70,44 @@ def whole_file(path: Path, *, discard: bool = False) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def find_unfinished(path: Path) -> list[Path]:
+    """Return what killed runs left of a file, the oldest first: temporary files that no process holds any more."""
+    path = Path(os.path.realpath(path))
+    name = re.compile(rf"{re.escape(_temporary_prefix(path))}[a-z0-9_]{{8}}{re.escape(path.suffix)}")
+    with contextlib.suppress(OSError, ValueError):
+        found = [one for one in path.parent.iterdir() if name.fullmatch(one.name) and not _is_held(one)]
+        return sorted(found, key=lambda one: one.stat().st_mtime_ns)
+    return []
+
+
+def hold(file: IO[Any]) -> None:
+    """Mark an open file as being written, until it is closed or its process ends, however that ends."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # some network file systems know no locks
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_held(path: Path) -> bool:
+    if fcntl is None:
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def _temporary_prefix(path: Path) -> str:
+    """Name the file in its temporary one, so that what a killed run leaves is known for what it is."""
+    tag = path.stem
+    if len(os.fsencode(tag)) > _LONGEST_TAG_BYTES:
+        tag = hashlib.sha256(os.fsencode(tag)).hexdigest()[:16]
+    return f".moodreel-{tag}-"
 
 
 @contextmanager
