@@ -14,7 +14,7 @@ from moodreel.cli.options import (
     ThreadsOption,
     VerboseOption,
 )
-from moodreel.output.formats import find_format, list_formats
+from moodreel.output.formats import find_format, list_formats, mark_bytes
 
 if TYPE_CHECKING:
     from moodreel.output.report import Report
@@ -42,6 +42,7 @@ def predict(
     end: Annotated[
         str | None, typer.Option("--to", help="End there in each file: seconds or [h:]m:s.", show_default=False)
     ] = None,
+    bom: Annotated[bool, typer.Option("--bom", help="Begin CSV with the mark by which Excel knows UTF-8.")] = False,
     model: ModelOption = "default",
     threads: ThreadsOption = 2,
     quiet: QuietOption = False,
@@ -56,7 +57,8 @@ def predict(
 
     start_s, end_s = 0.0 if start is None else read_time(start), None if end is None else read_time(end)
     check_part("--from and --to", start_s, end_s)
-    report = Report(find_format(format), output, plot, overlay, quiet=quiet, verbose=verbose)
+    found = mark_bytes(find_format(format)) if bom else find_format(format)
+    report = Report(found, output, plot, overlay, quiet=quiet, verbose=verbose)
     raise typer.Exit(predict_clips(report, clips, model, threads, start_s, end_s))
 
 
@@ -77,7 +79,7 @@ def predict_clips(
             found.update(dict.fromkeys(find_parts([clip], start_s, end_s)))
     with suppress(BrokenPipeError), report.open(list(found), is_list=is_list):
         for part in found:
-            with report.guard():
+            with report.guard(part):
                 progress = report.progress(part)
                 with name_clip(str(part)):
                     prediction = recognizer.predict(

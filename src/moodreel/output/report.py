@@ -56,6 +56,7 @@ class Report:
     _lines: IO[str] | None = field(default=None, init=False)
     _is_list: bool = field(default=False, init=False)
     _n_answers: int = field(default=0, init=False)
+    _n_rows: int = field(default=0, init=False)
     _texts: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -69,14 +70,26 @@ class Report:
         return 1 if self.n_failed else 0
 
     @contextmanager
-    def guard(self) -> Iterator[None]:
-        """Count and show a clip's failure, so that the other clips still get their result."""
+    def guard(self, clip: Part | None = None) -> Iterator[None]:
+        """Count and show a clip's failure, so that the other clips still get their result.
+
+        Args:
+            clip: the clip that is read; `None` before it is known which there are.
+        """
         self._interrupt.check()
         try:
             yield
         except MoodreelError as error:
             self.n_failed += 1
             self._terminal.say(f"error: {error}")
+            if clip is not None:
+                self._write_failure(clip, error)
+
+    def _write_failure(self, clip: Part, error: MoodreelError) -> None:
+        """Give a failed clip its row where the format has one, in the one file or on stdout."""
+        if self.format.write_failure is not None and self.format.is_by_line:
+            self._add_lines(self.format.write_failure(str(clip), str(error), self._n_rows == 0))
+            self._n_rows += 1
 
     @contextmanager
     def open(self, clips: Sequence[Part], *, is_list: bool) -> Iterator[None]:
@@ -126,7 +139,8 @@ class Report:
         self._draw(clip, prediction)
 
     def _print_or_collect(self, clip: Part, prediction: Prediction) -> None:
-        text = self.format.write(prediction, self._n_answers == 0)
+        text = self.format.write(prediction, self._n_rows == 0)
+        self._n_rows += 1
         self._n_answers += 1
         place = self._targets.answer_of(clip)
         if place is not None:
