@@ -176,7 +176,7 @@ def test_downloads(answered, tmp_path):
     files = {path.suffix: path.read_bytes() for path in download(answered, tmp_path)}
     assert set(files) == {".json", ".csv", ".vtt", ".png"}
     assert json.loads(files[".json"])["clip"] == "who <b>leaves.webm"
-    assert files[".csv"].startswith(b'"clip","start_s"') and files[".vtt"].startswith(b"WEBVTT")
+    assert files[".csv"].startswith(b'"clip","person"') and files[".vtt"].startswith(b"WEBVTT")
     assert files[".png"].startswith(b"\x89PNG")
 
 
@@ -207,7 +207,7 @@ def test_no_emotion_is_drawn_where_nobody_was_seen_or_heard(page, gap_clip, tmp_
     page.find("summary").click()
     rows = [row.text for row in page.find_all("#table tbody tr")]
     assert [row for row in rows if "%" not in row] == [
-        "3.0 to 5.0 s nobody seen or heard", "4.0 to 6.0 s nobody seen or heard", "5.0 to 7.0 s nobody seen or heard"
+        "3.5 to 4.5 s nobody seen or heard", "4.5 to 5.5 s nobody seen or heard", "5.5 to 6.5 s nobody seen or heard"
     ]  # fmt: skip
     assert page.violations() == []
     (picture,) = [path for path in download(page, tmp_path) if path.suffix == ".png"]

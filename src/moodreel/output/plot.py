@@ -64,7 +64,7 @@ def _rows(prediction: Prediction) -> list[_Row]:
     weak = prediction.abstain_below
     face, voice = (join_segments(one, weak) for one in view_modalities(prediction.segments))
     rows = [_Row("face", face, prediction.face.state), _Row("voice", voice, prediction.voice.state)]
-    people = prediction.people[:MAX_LANES] if len(prediction.people) > 1 else ()
+    people = sorted(prediction.people[:MAX_LANES], key=lambda one: one.id) if len(prediction.people) > 1 else []
     return rows + [_Row(f"person {one.id}", join_segments(prediction.lanes[one.id], weak)) for one in people]
 
 
@@ -73,8 +73,7 @@ def _legend_line(prediction: Prediction) -> str:
     if prediction.scope == "crowd":
         said = "area: at each moment the person seen most then, with the voice"
     else:
-        whom = f"person {prediction.person}" if prediction.person is not None else "nobody on screen"
-        said = f"area: face and voice, {whom}"
+        said = "area: face and voice" + (f" of person {prediction.person}" if len(prediction.people) > 1 else "")
     more = len(prediction.people) - MAX_LANES
     lanes = "; lanes of people: the face alone" if len(prediction.people) > 1 else ""
     return f"{said}{lanes}; thin: unsure{f'; {more} more people' if more > 0 else ''}"

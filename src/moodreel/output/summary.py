@@ -8,7 +8,7 @@ from moodreel.recognition.prediction import Prediction, Stretch, Window, named_p
 def headline(prediction: Prediction) -> str:
     """Say what a clip shows in one clause."""
     if prediction.scope == "crowd":
-        return f"{len(prediction.people)} people, no one of them the clip's: {summarise_time(prediction)}"
+        return f"{len(prediction.people)} people: {summarise_time(prediction)}"
     if prediction.label is None:
         return "no answer"
     return f"leans to {prediction.label}" if prediction.is_leaning else prediction.label

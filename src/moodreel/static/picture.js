@@ -36,7 +36,7 @@ export function drawPicture(prediction) {
 
 /** Names and stretches of the rows: face, voice, and each of several people. */
 function lanes({ stretches, people }) {
-  const beside = people.length > 1 ? people.slice(0, MOST_LANES) : [];
+  const beside = people.length > 1 ? people.slice(0, MOST_LANES).toSorted((a, b) => a.id - b.id) : [];
   return [["face", stretches.face], ["voice", stretches.voice],
     ...beside.map(({ id, stretches: own }) => [`person ${id}`, own])];
 }
