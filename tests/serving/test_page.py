@@ -67,6 +67,21 @@ def gap_clip(tmp_path_factory, portrait_frames):
     )
 
 
+@pytest.fixture(scope="module")
+def crowd_clip(tmp_path_factory, portrait_frames):
+    """Eight seconds of three places: a face in the left for 4, in the middle at both ends, in the right from 5 on."""
+    faces = [np.asarray(frame) for frame in portrait_frames]
+    grey = np.full((240, 320, 3), 128, np.uint8)
+
+    def draw(index):
+        shown = (index < 40, index < 30 or index >= 60, index >= 50)
+        return np.concatenate([faces[index % 40] if one else grey for one in shown], axis=1)
+
+    path = tmp_path_factory.mktemp("clips") / "crowd.webm"
+    sound = {"audio_codec": "libopus", "audio_rate": 48_000, "sound": chirp}
+    return write_clip(path, 8, size=(960, 240), frames=draw, video_codec="libvpx", **sound)
+
+
 @pytest.fixture
 def page(driver, address):
     """The page, freshly opened; whatever the test did, it caused no error and asked nobody else for anything."""
@@ -214,6 +229,26 @@ def test_no_emotion_is_drawn_where_nobody_was_seen_or_heard(page, gap_clip, tmp_
     with Image.open(picture) as image:
         column = [image.getpixel((90 + round(0.5 * 920), y))[:3] for y in range(70, 400)]
     assert set(column) == {(0xF3, 0xF4, 0xF6)}, "the picture has no gap"
+
+
+def test_a_crowd_is_a_summary_with_a_lane_for_each_person(page, crowd_clip):
+    page.upload(crowd_clip)
+    page.find("#answer")
+    assert "people: " in page.find("#answer-title").text and "of the time" in page.find("#answer-title").text
+    assert page.find("#whole-title").text == "How much of the time"
+    lanes = page.find_all("#timeline .person")
+    assert len(lanes) > 2 and "No face" not in page.find("#notes").text
+    starts = {
+        lane.get_attribute("data-person"): page.run(FIRST_LEFT.replace("ID", lane.get_attribute("data-person")))
+        for lane in lanes
+    }
+    assert starts["1"] == 0 and max(starts.values()) > 50, "a lane begins when its person is first seen"
+    page.run("document.querySelector('#player video').currentTime = 6")
+    page.wait(lambda: page.find("#readout").text.startswith("At 0:06.0"))
+    assert "(person " in page.find("#readout").text and page.violations() == []
+
+
+FIRST_LEFT = "parseFloat(document.querySelector('[data-person=\"ID\"] .stretch').style.left)"
 
 
 def test_a_clip_of_nothing_shows_nothing(page, tmp_path):

@@ -71,11 +71,12 @@ export function describeWindow(window) {
 /** What face and voice said, where they are missing, and what to beware of; each `{text, isWarning}`. */
 export function notes(prediction) {
   const { face, voice } = prediction.modalities;
+  const isCrowd = prediction.scope === "crowd"; // there the clip's own face and voice speak for no one's answer
   const said = [
-    modality("Face", face, FACE_STATES),
+    ...(isCrowd && face.state === "ok" ? [] : [modality("Face", face, FACE_STATES)]),
     ...(face.state === "ok" ? gaps(prediction.segments, "face", "no_face").map((gap) => `No face ${gap}.`) : []),
     ...gaps(prediction.segments, "face", "not_seen").map((gap) => `Person ${prediction.person} not seen ${gap}.`),
-    modality("Voice", voice, VOICE_STATES),
+    ...(isCrowd && voice.state === "ok" ? [] : [modality("Voice", voice, VOICE_STATES)]),
     ...(voice.state === "ok" ? gaps(prediction.segments, "voice", "no_speech").map((gap) => `No speech ${gap}.`) : []),
   ].map((text) => ({ text, isWarning: false }));
   return [...said, ...prediction.warnings.map((text) => ({ text: sentence(text), isWarning: true }))];
