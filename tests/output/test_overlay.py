@@ -86,6 +86,19 @@ def test_plot_draws_a_lane_where_its_person_is_seen_and_nothing_elsewhere(tmp_pa
     assert lanes == [[yellow, blank, blank], [blank, blank, yellow]]
 
 
+def test_plot_says_that_the_person_spoken_for_is_absent_while_another_is_on_screen(tmp_path):
+    """The face's row was empty there without a word."""
+    windows = tuple(Window(start, start + 2.0, "happy", HAPPY, voice=HAPPY) for start in (0.0, 1.0, 2.0))
+    alone = dataclasses.replace(predicted(4.0), timeline=windows)
+    other = Person(2, 0.5, "happy", HAPPY, (), tuple(Box(t / 4, (0.0, 0.0, 9.0, 9.0)) for t in range(16)))
+    beside = dataclasses.replace(alone, people=(alone.people[0], other))
+    rows = []
+    for prediction in (alone, beside):
+        write_plot(prediction, tmp_path / "t.png")
+        rows.append(np.asarray(Image.open(tmp_path / "t.png").convert("L"))[462:488, 95:1005])
+    assert rows[0].min() > 0xF0 and rows[1].min() < 0x80
+
+
 def test_panel_names_its_source_and_never_somebody_absent():
     window = Window(0.0, 2.0, "happy", HAPPY, voice=HAPPY)
     elsewhere = Person(2, 0.3, "happy", HAPPY, (), (Box(1.0, (0.0, 0.0, 9.0, 9.0)),))

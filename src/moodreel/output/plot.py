@@ -52,20 +52,35 @@ def write_plot(prediction: Prediction, path: Path, *, start_s: float = 0.0) -> N
 
 @dataclass(frozen=True)
 class _Row:
-    """A lane below the area: its name, its stretches, and what stands in it where it is empty throughout."""
+    """A lane below the area: its name, its stretches, and what stands in it where it is empty throughout or between."""
 
     name: str
     stretches: Sequence[Stretch]
     state: str = "ok"
+    gaps: Sequence[tuple[float, float, str]] = ()
 
 
 def _rows(prediction: Prediction) -> list[_Row]:
     """Return the lanes: face, voice, and each of several people."""
     weak = prediction.abstain_below
     face, voice = (join_segments(one, weak) for one in view_modalities(prediction.segments))
-    rows = [_Row("face", face, prediction.face.state), _Row("voice", voice, prediction.voice.state)]
+    rows = [
+        _Row("face", face, prediction.face.state, _absences(prediction)),
+        _Row("voice", voice, prediction.voice.state),
+    ]
     people = sorted(prediction.people[:MAX_LANES], key=lambda one: one.id) if len(prediction.people) > 1 else []
     return rows + [_Row(f"person {one.id}", join_segments(prediction.lanes[one.id], weak)) for one in people]
+
+
+def _absences(prediction: Prediction) -> list[tuple[float, float, str]]:
+    """Return when the person spoken for is absent while others are on screen, as start, end and words."""
+    text, found = f"person {prediction.person} not seen", list[tuple[float, float, str]]()
+    for segment in prediction.segments:
+        if prediction.states(segment)[0] != "not_seen":
+            continue
+        start_s = found.pop()[0] if found and found[-1][1] == segment.start_s else segment.start_s
+        found.append((start_s, segment.end_s, text))
+    return found
 
 
 def _legend_line(prediction: Prediction) -> str:
@@ -124,6 +139,10 @@ def _draw_row(draw: ImageDraw.ImageDraw, row: _Row, duration_s: float, area: tup
         start, end = _columns(stretch, duration_s, left, right)
         inset = 10 if stretch.abstained else 0
         draw.rectangle((start, top + inset, end, bottom - inset), fill=COLOURS[stretch.label])
+    for start_s, end_s, text in row.gaps:
+        start, end = (left + time_s / max(duration_s, 1e-6) * (right - left) for time_s in (start_s, end_s))
+        if draw.textlength(text, font=font(15)) < end - start - 16:
+            draw.text((start + 8, (top + bottom) / 2), text, fill="#555555", font=font(15), anchor="lm")
     if row.state != "ok":
         draw.text(
             (left + 8, (top + bottom) / 2), row.state.replace("_", " "), fill="#555555", font=font(15), anchor="lm"
