@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from moodreel.cli import main as cli
 from moodreel.cli.demo_clip import write_demo_clip
+from moodreel.output.formats import find_format
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -40,6 +41,14 @@ def test_demo_prints_what_the_readme_shows(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert printed.split("->")[1].split()[0] == shown.split("->")[1].split()[0], "README shows another label"
     assert next(line.split()[0] for line in printed.split("\n\n")[1].splitlines()) == "happy"
+
+
+@pytest.mark.parametrize("name", ["csv", "csv-clips"])
+def test_the_data_dictionary_is_that_of_the_formats(name):
+    page = (ROOT / "docs" / "output.md").read_text()
+    section = page.split(f"## Columns of `{name}`")[1].split("\n## ")[0]
+    expected = [f"| `{column.name}` | {column.meaning} |" for column in find_format(name).columns]
+    assert re.findall(r"^\| `.*$", section, re.MULTILINE) == expected
 
 
 def test_every_command_that_the_docs_name_exists():

@@ -21,6 +21,7 @@ from media_files import damage, truncate, write_clip, write_sound
 from moodreel.cli import main as cli
 from moodreel.errors import MoodreelError
 from moodreel.media.container import Source
+from moodreel.output.formats import list_formats
 
 
 @pytest.fixture
@@ -139,7 +140,24 @@ def test_json_is_an_object_for_one_clip_and_a_list_for_several(run, tmp_path):
 def test_csv_has_one_header(run, tmp_path):
     sounds = [write_sound(tmp_path / name, 3, sound=chirp) for name in ("a.wav", "b.wav")]
     rows = list(csv.DictReader(io.StringIO(run("predict", *sounds, "-f", "csv")[1])))
-    assert len(rows) == 4 and {row["clip_label"] for row in rows} == {"surprise"}
+    assert len(rows) == 4 and {row["label"] for row in rows} == {"surprise"}
+    assert [(row["start_s"], row["end_s"]) for row in rows[:2]] == [("0.0", "1.5"), ("1.5", "3.0")], "no instant twice"
+
+
+def test_csv_of_clips_has_a_row_for_a_clip_that_failed(run, tmp_path):
+    sound = write_sound(tmp_path / "a.wav", 2, sound=chirp)
+    (tmp_path / "broken.mp4").write_text("no clip at all")
+    status, out, _ = run("predict", tmp_path / "broken.mp4", sound, "-f", "csv-clips", "--bom")
+    failed, answered = csv.DictReader(io.StringIO(out.removeprefix("\ufeff")))
+    assert status == 1 and out.count("\ufeff") == 1
+    assert (failed["clip"], failed["status"], answered["status"]) == (str(tmp_path / "broken.mp4"), "failed", "ok")
+    assert "is not media" in failed["error"] and answered["label"] == "surprise"
+
+
+def test_formats_lists_every_format_and_every_column(run):
+    status, out, _ = run("formats")
+    names = [line.split()[0] for line in out.splitlines() if line]
+    assert status == 0 and {*list_formats(), "face_sad", "on_screen", "share_happy"} <= set(names)
 
 
 def test_vtt_to_stdout_and_to_a_folder(run, tmp_path):
@@ -452,7 +470,7 @@ USAGE = {
     "pretrain faes": "no such command 'faes'; did you mean 'faces'? See moodreel pretrain --help",
     "predict": "missing argument 'clips'. See moodreel predict --help",
     "train x --out": "option '--out' requires an argument. See moodreel --help",
-    "predict x --format xml": "unknown format 'xml', expected one of table, json, jsonl, csv, vtt",
+    "predict x --format xml": "unknown format 'xml', expected one of table, json, jsonl, csv, vtt, csv-clips",
 }
 
 

@@ -11,10 +11,13 @@ from media_files import write_clip, write_image
 from moodreel import Recognizer
 from moodreel.labels import EMOTIONS
 from moodreel.output.clock import ticks_s
+from moodreel.output.drawing import segment_at
 from moodreel.output.formats.table import format_table
 from moodreel.output.overlay import blend_boxes, write_overlay
 from moodreel.output.plot import write_plot
+from moodreel.output.summary import describe_source
 from moodreel.recognition.prediction import UNIFORM, Box, Modality, Person, Prediction, Window
+from moodreel.recognition.segments import cut_segments
 
 HAPPY = tuple(float(emotion == "happy") for emotion in EMOTIONS)
 
@@ -60,7 +63,7 @@ def test_time_axis_has_round_ticks(duration_s, expected):
 @pytest.mark.parametrize("duration_s", [0.0, 2.0])
 def test_plot_without_a_timeline(tmp_path, duration_s):
     write_plot(predicted(duration_s), tmp_path / "t.png")
-    assert Image.open(tmp_path / "t.png").size == (1200, 620)
+    assert Image.open(tmp_path / "t.png").size == (1200, 620 + 2 * 45), "a lane for each of two people"
 
 
 def test_plot_leaves_empty_where_nothing_was_seen_or_heard(tmp_path):
@@ -71,6 +74,46 @@ def test_plot_leaves_empty_where_nothing_was_seen_or_heard(tmp_path):
     row = np.asarray(Image.open(tmp_path / "t.png").convert("RGB"))[250]
     yellow, blank = (0xF0, 0xE4, 0x42), (0xF4, 0xF4, 0xF4)
     assert tuple(row[200]) == yellow and tuple(row[550]) == blank and tuple(row[900]) == yellow
+
+
+def test_plot_draws_a_lane_where_its_person_is_seen_and_nothing_elsewhere(tmp_path):
+    windows = tuple(Window(start, start + 2.0, "happy", HAPPY, face=HAPPY, person=1) for start in (0.0, 1.0, 2.0))
+    late = Person(2, 0.3, "happy", HAPPY, windows, (Box(3.0, (0.0, 0.0, 9.0, 9.0)),))
+    first = dataclasses.replace(late, id=1, boxes=(Box(0.0, (0.0, 0.0, 9.0, 9.0)),))
+    write_plot(dataclasses.replace(predicted(4.0), timeline=windows, people=(first, late)), tmp_path / "t.png")
+    pixels = np.asarray(Image.open(tmp_path / "t.png").convert("RGB"))
+    yellow, blank = (0xF0, 0xE4, 0x42), (0xF4, 0xF4, 0xF4)
+    lanes = [[tuple(pixels[y, x]) for x in (200, 700, 900)] for y in (565, 610)]
+    assert lanes == [[yellow, blank, blank], [blank, blank, yellow]]
+
+
+def test_plot_says_that_the_person_spoken_for_is_absent_while_another_is_on_screen(tmp_path):
+    """The face's row was empty there without a word."""
+    windows = tuple(Window(start, start + 2.0, "happy", HAPPY, voice=HAPPY) for start in (0.0, 1.0, 2.0))
+    alone = dataclasses.replace(predicted(4.0), timeline=windows)
+    other = Person(2, 0.5, "happy", HAPPY, (), tuple(Box(t / 4, (0.0, 0.0, 9.0, 9.0)) for t in range(16)))
+    beside = dataclasses.replace(alone, people=(alone.people[0], other))
+    rows = []
+    for prediction in (alone, beside):
+        write_plot(prediction, tmp_path / "t.png")
+        rows.append(np.asarray(Image.open(tmp_path / "t.png").convert("L"))[462:488, 95:1005])
+    assert rows[0].min() > 0xF0 and rows[1].min() < 0x80
+
+
+def test_panel_names_its_source_and_never_somebody_absent():
+    window = Window(0.0, 2.0, "happy", HAPPY, voice=HAPPY)
+    elsewhere = Person(2, 0.3, "happy", HAPPY, (), (Box(1.0, (0.0, 0.0, 9.0, 9.0)),))
+    prediction = dataclasses.replace(predicted(2.0), timeline=(window,), people=(predicted().people[0], elsewhere))
+    assert describe_source(prediction, window) == "voice; person 1 not seen"
+    seen = dataclasses.replace(window, face=HAPPY, person=2)
+    assert describe_source(prediction, seen) == "person 2: face and voice"
+
+
+def test_segment_at_an_instant_is_the_one_that_holds_it():
+    segments = cut_segments([Window(start, start + 2.0, "happy", HAPPY) for start in (0.0, 1.0)])
+    assert segment_at(segments, 1.49) == segments[0] and segment_at(segments, 1.5) == segments[1]
+    assert segment_at(segments, 3.1) == segments[1] and segment_at(segments, 4.0) is None
+    assert segment_at(segments, -0.1) is None and segment_at([], 0.0) is None
 
 
 def test_overlay_of_a_clip_whose_size_changes_on_the_way(tmp_path):

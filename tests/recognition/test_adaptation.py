@@ -8,9 +8,10 @@ import pytest
 from conftest import chirp
 from moodreel import Recognizer
 from moodreel.errors import BundleError
+from moodreel.face.people import TrackedPerson
 from moodreel.media.frames import Frame
-from moodreel.recognition.adaptation import Adapter, OffsetModel, estimate_offsets, read_adapter, shift
-from moodreel.recognition.evidence import Answer
+from moodreel.recognition.adaptation import Adapter, OffsetModel, apply_offsets, estimate_offsets, read_adapter, shift
+from moodreel.recognition.evidence import Answer, Evidence, SeenPerson
 from moodreel.training.calibration.offsets import fit_offsets
 from tiny_bundle import write_tiny_bundle
 
@@ -163,3 +164,34 @@ def test_a_stream_adapts_as_it_goes_on_and_can_be_reset(adapting_bundle, portrai
 def test_a_malformed_section_is_one_line(section):
     with pytest.raises(BundleError, match="adaptation"):
         read_adapter(section)
+
+
+def test_in_a_crowd_a_person_is_known_by_that_persons_windows_alone():
+    """Faces of others, which the windows of a crowd show, say nothing of how this one looks at rest."""
+    rng = np.random.default_rng(0)
+    own, others = np.exp(draw(rng, rng.integers(N, size=24), 0.0)), np.exp(draw(rng, np.full(24, 2), np.eye(N)[2]))
+    mixed = [Answer(face, person=1) for face in own[:12]] + [Answer(face, person=2) for face in others[12:]]
+    alone = [Answer(face, person=1) for face in own[:12]] + [Answer()] * 12
+    people = [make_seen(number, faces) for number, faces in ((1, own[:12]), (2, others[12:]))]
+    crowd, lonely = (make_evidence(windows, people) for windows in (mixed, alone))
+    offsets = estimate_offsets(Adapter(face=MODEL), [crowd])
+    np.testing.assert_allclose(offsets.face, estimate_offsets(Adapter(face=MODEL), [lonely]).face)
+    adapted = apply_offsets(crowd, offsets, "clip", Adapter(face=MODEL))
+    other = next(seen for seen in adapted.people if seen.tracked.id == 2)
+    np.testing.assert_allclose(adapted.windows[12].face, other.windows[12], err_msg="a person has one offset")
+
+
+def make_seen(number, faces):
+    tracked = TrackedPerson(number, (number,), 0.4, np.zeros(1), np.zeros((1, 4)), 1.0)
+    first = 12 * (number - 1)
+    return SeenPerson(tracked, faces.mean(axis=0), {first + index: face for index, face in enumerate(faces)})
+
+
+def make_evidence(windows, people):
+    """What was seen of several people, of whom the clip speaks for the first."""
+    whole = Answer(windows[0].face, None, windows[0].face, (1.0, 0.0), 1)
+    facts = {"reads": (True, True), "has_video": True, "has_sound": False, "frame_count": 9, "heard_s": 0.0}
+    return Evidence(
+        "c", 25.0, "m", **facts, is_silent=True, people=people, person=1, whole=whole, windows=windows,
+        abstain_below=0.3, warnings=(),
+    )  # fmt: skip

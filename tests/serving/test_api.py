@@ -58,7 +58,7 @@ def test_a_job_is_polled_followed_read_and_deleted(client, sound):
     assert events[-1].startswith("event: done\n") and all(one.startswith("event: progress\n") for one in events[:-1])
     job = client.get(place).json()
     assert job["state"] == "done" and job["prediction"]["label"] == "surprise"
-    assert client.get(f"{place}/timeline.csv").text.startswith('"clip","start_s"')
+    assert client.get(f"{place}/timeline.csv").text.startswith('"clip","person"')
     assert client.get(f"{place}/timeline.vtt").text.startswith("WEBVTT")
     assert client.delete(place).status_code == 204
     problem(client.get(place), "not-found")

@@ -67,6 +67,21 @@ def gap_clip(tmp_path_factory, portrait_frames):
     )
 
 
+@pytest.fixture(scope="module")
+def crowd_clip(tmp_path_factory, portrait_frames):
+    """Eight seconds of three places: a face in the left for 4, in the middle at both ends, in the right from 5 on."""
+    faces = [np.asarray(frame) for frame in portrait_frames]
+    grey = np.full((240, 320, 3), 128, np.uint8)
+
+    def draw(index):
+        shown = (index < 40, index < 30 or index >= 60, index >= 50)
+        return np.concatenate([faces[index % 40] if one else grey for one in shown], axis=1)
+
+    path = tmp_path_factory.mktemp("clips") / "crowd.webm"
+    sound = {"audio_codec": "libopus", "audio_rate": 48_000, "sound": chirp}
+    return write_clip(path, 8, size=(960, 240), frames=draw, video_codec="libvpx", **sound)
+
+
 @pytest.fixture
 def page(driver, address):
     """The page, freshly opened; whatever the test did, it caused no error and asked nobody else for anything."""
@@ -176,7 +191,7 @@ def test_downloads(answered, tmp_path):
     files = {path.suffix: path.read_bytes() for path in download(answered, tmp_path)}
     assert set(files) == {".json", ".csv", ".vtt", ".png"}
     assert json.loads(files[".json"])["clip"] == "who <b>leaves.webm"
-    assert files[".csv"].startswith(b'"clip","start_s"') and files[".vtt"].startswith(b"WEBVTT")
+    assert files[".csv"].startswith(b'"clip","person"') and files[".vtt"].startswith(b"WEBVTT")
     assert files[".png"].startswith(b"\x89PNG")
 
 
@@ -207,13 +222,33 @@ def test_no_emotion_is_drawn_where_nobody_was_seen_or_heard(page, gap_clip, tmp_
     page.find("summary").click()
     rows = [row.text for row in page.find_all("#table tbody tr")]
     assert [row for row in rows if "%" not in row] == [
-        "3.0 to 5.0 s nobody seen or heard", "4.0 to 6.0 s nobody seen or heard", "5.0 to 7.0 s nobody seen or heard"
+        "3.5 to 4.5 s nobody seen or heard", "4.5 to 5.5 s nobody seen or heard", "5.5 to 6.5 s nobody seen or heard"
     ]  # fmt: skip
     assert page.violations() == []
     (picture,) = [path for path in download(page, tmp_path) if path.suffix == ".png"]
     with Image.open(picture) as image:
         column = [image.getpixel((90 + round(0.5 * 920), y))[:3] for y in range(70, 400)]
     assert set(column) == {(0xF3, 0xF4, 0xF6)}, "the picture has no gap"
+
+
+def test_a_crowd_is_a_summary_with_a_lane_for_each_person(page, crowd_clip):
+    page.upload(crowd_clip)
+    page.find("#answer")
+    assert "people: " in page.find("#answer-title").text and "of the time" in page.find("#answer-title").text
+    assert page.find("#whole-title").text == "How much of the time"
+    lanes = page.find_all("#timeline .person")
+    assert len(lanes) > 2 and "No face" not in page.find("#notes").text
+    starts = {
+        lane.get_attribute("data-person"): page.run(FIRST_LEFT.replace("ID", lane.get_attribute("data-person")))
+        for lane in lanes
+    }
+    assert starts["1"] == 0 and max(starts.values()) > 50, "a lane begins when its person is first seen"
+    page.run("document.querySelector('#player video').currentTime = 6")
+    page.wait(lambda: page.find("#readout").text.startswith("At 0:06.0"))
+    assert "(person " in page.find("#readout").text and page.violations() == []
+
+
+FIRST_LEFT = "parseFloat(document.querySelector('[data-person=\"ID\"] .stretch').style.left)"
 
 
 def test_a_clip_of_nothing_shows_nothing(page, tmp_path):

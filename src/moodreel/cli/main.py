@@ -20,6 +20,7 @@ from moodreel.cli.corpus import corpus
 from moodreel.cli.demo import demo
 from moodreel.cli.doctor import doctor
 from moodreel.cli.evaluate import evaluate
+from moodreel.cli.formats import formats
 from moodreel.cli.parts import parts
 from moodreel.cli.postmortem import postmortem
 from moodreel.cli.predict import predict
@@ -42,6 +43,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     calibrate,
     parts,
     postmortem,
+    formats,
     doctor,
 )
 PLUGINS = "moodreel.commands"

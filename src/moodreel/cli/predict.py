@@ -15,7 +15,7 @@ from moodreel.cli.options import (
     ThreadsOption,
     VerboseOption,
 )
-from moodreel.output.formats import find_format, list_formats
+from moodreel.output.formats import find_format, list_formats, mark_bytes
 
 if TYPE_CHECKING:
     from moodreel.media.channels import Channels
@@ -61,6 +61,7 @@ def predict(
     end: Annotated[
         str | None, typer.Option("--to", help="End there in each file: seconds, or as 1:02:03.", show_default=False)
     ] = None,
+    bom: Annotated[bool, typer.Option("--bom", help="Begin CSV with the mark by which Excel knows UTF-8.")] = False,
     model: ModelOption = "default",
     threads: ThreadsOption = 2,
     quiet: QuietOption = False,
@@ -79,7 +80,7 @@ def predict(
 
     start_s, end_s = 0.0 if start is None else read_time(start), None if end is None else read_time(end)
     check_part("--from and --to", start_s, end_s)
-    chosen = find_format(format)
+    chosen = mark_bytes(find_format(format)) if bom else find_format(format)
     check_options(chosen, output, resume=resume, overwrite=overwrite)
     report = Report(chosen, output, plot, overlay, quiet=quiet, verbose=verbose, overwrite=overwrite)
     wanted = Wanted(tuple(clips), start_s, end_s, read_channels(channels), Finder(takes_covers=all))
@@ -120,7 +121,7 @@ def predict_clips(report: Report, wanted: Wanted, model: str, threads: int) -> i
         report.open(found, is_list=is_list, model=recognizer.bundle.title, folders=folders) as waiting,
     ):
         for part in waiting:
-            with report.guard():
+            with report.guard(part):
                 progress = report.progress(part)
                 with name_clip(str(part)):
                     prediction = recognizer.predict(

@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 
 from moodreel.errors import MediaError
 from moodreel.labels import EMOTIONS
-from moodreel.output.drawing import COLOURS, font, middle_s, whom
+from moodreel.output.drawing import COLOURS, TAIL_S, font, segment_at
+from moodreel.output.summary import describe_source
 from moodreel.recognition.prediction import Box, Person, Prediction, Window, shift_prediction
 from moodreel.text import printable
 
@@ -28,8 +29,7 @@ OVERLAY_HZ = 25.0
 SOUND_HZ = 16_000
 BOX_HOLD_S = 0.12
 """A box is drawn this long around the instant it was seen at: half the time between two analysed frames."""
-TAIL_S = 0.25
-"""Boxes of the last analysed frame stay this long."""
+LEGEND = "boxes: the face alone"
 BOX_JOIN_S = 0.5
 """Two boxes of a face no further apart in time, and overlapping, are one movement; others lie on two sides of a cut."""
 
@@ -141,10 +141,11 @@ class _OverlayWriter:
         for person in self._prediction.people:
             box = self._box_at(person, frame.time_s)
             if box is not None:
-                _draw_person(draw, person, box, frame)
-        window = _window_at(self._prediction.timeline, frame.time_s)
-        if window is not None and window.label is not None:
-            _draw_bars(draw, window, whom(self._prediction), image.height)
+                segment = segment_at(self._prediction.lanes[person.id], frame.time_s)
+                _draw_person(draw, person, segment, box, frame)
+        segment = segment_at(self._prediction.segments, frame.time_s)
+        if segment is not None and segment.label is not None:
+            _draw_bars(draw, segment, describe_source(self._prediction, segment), image.height)
         return np.asarray(image)
 
     def _box_at(self, person: Person, time_s: float) -> Box | None:
@@ -179,35 +180,33 @@ def _overlap(one: Box, other: Box) -> bool:
     )
 
 
-def _draw_person(draw: ImageDraw.ImageDraw, person: Person, box: Box, frame: Frame) -> None:
-    window = _window_at(person.windows, frame.time_s)
-    label = window.label if window is not None and window.label else person.label
+def _draw_person(draw: ImageDraw.ImageDraw, person: Person, segment: Window | None, box: Box, frame: Frame) -> None:
+    """Draw a box and what the face alone shows then; the voice is nobody's in particular."""
+    label = segment.label if segment is not None and segment.label else person.label
+    is_unsure = person.abstained if segment is None else segment.abstained
     left, top, right, bottom = (value * frame.scale for value in box.box_px)
     letters = font(max(12, round(frame.pixels.shape[0] / 28)))
     draw.rectangle((left, top, right, bottom), outline=COLOURS[label], width=max(2, frame.pixels.shape[0] // 200))
-    text = f"{person.id} {label}"
+    text = f"{person.id} {label}{'?' * is_unsure}"
     place = (left, max(0.0, top - letters.size - 6))
     draw.rectangle(draw.textbbox(place, text, font=letters), fill="black")
     draw.text(place, text, fill="white", font=letters)  # dark blue on black could not be read
 
 
-def _draw_bars(draw: ImageDraw.ImageDraw, window: Window, whom: str, height_px: int) -> None:
-    """Draw the window's seven probabilities in the lower left corner, headed by whom they speak for."""
+def _draw_bars(draw: ImageDraw.ImageDraw, segment: Window, source: str, height_px: int) -> None:
+    """Draw a segment's seven probabilities in the lower left corner, headed by what they and the boxes speak for."""
     size = max(9, height_px // 36)
     letters, step = font(size), size + 3
     top = height_px - step * len(EMOTIONS) - 6
-    draw.rectangle((0, top - 4 - step * bool(whom), size * 13, height_px), fill="black")
-    draw.text((4, top - step - 1), whom, fill="white", font=letters)
-    for row, (emotion, value) in enumerate(zip(EMOTIONS, window.probabilities, strict=True)):
+    head = [f"bars: {source}", LEGEND]
+    width = max(size * 13, *(round(draw.textlength(line, font=letters)) + 8 for line in head))
+    draw.rectangle((0, top - 4 - step * len(head), width, height_px), fill="black")
+    for row, line in enumerate(head):
+        draw.text((4, top - step * (len(head) - row) - 1), line, fill="white", font=letters)
+    for row, (emotion, value) in enumerate(zip(EMOTIONS, segment.probabilities, strict=True)):
         y = top + row * step
         draw.text((4, y - 1), emotion, fill="white", font=letters)
         draw.rectangle((size * 6, y, size * 6 + 1 + value * size * 6.5, y + size), fill=COLOURS[emotion])
-
-
-def _window_at(windows: Sequence[Window], time_s: float) -> Window | None:
-    """Return the window whose middle is nearest to an instant; windows come in the order of time."""
-    at = bisect_right(windows, time_s, key=middle_s)
-    return min(windows[max(at - 1, 0) : at + 1], key=lambda window: abs(middle_s(window) - time_s), default=None)
 
 
 def _fit(pixels: Pixels, height: int, width: int) -> Pixels:

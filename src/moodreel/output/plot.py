@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,15 @@ import numpy.typing as npt
 from moodreel.labels import EMOTIONS
 from moodreel.output.canvas import MARGINS_PX, SHORT_PX, Canvas, measure_width_px, open_canvas
 from moodreel.output.clock import name_tick, ticks_s
-from moodreel.output.drawing import COLOURS, font, middle_s, title
+from moodreel.output.drawing import COLOURS, font, title
 from moodreel.recognition.prediction import Prediction, Window, shift_prediction
+from moodreel.recognition.segments import Stretch, join_segments, view_modalities
 
 PLOT_PX = (SHORT_PX, 620)
 LEFT_PX = 90
+ROW_PX = 45
+MAX_LANES = 12
+"""People who have a lane each; the others are counted in a line below."""
 
 
 def write_plot(prediction: Prediction, path: Path, *, start_s: float = 0.0) -> None:
@@ -31,17 +35,63 @@ def write_plot(prediction: Prediction, path: Path, *, start_s: float = 0.0) -> N
         OSError: the file cannot be written.
     """
     prediction = shift_prediction(prediction, -start_s)
-    width_px = measure_width_px(prediction.duration_s)
-    draw = open_canvas((width_px, PLOT_PX[1]), path)
-    right = width_px - MARGINS_PX + LEFT_PX
-    area = (LEFT_PX, 70, right, 430)
+    rows = _rows(prediction)
+    width_px, height = measure_width_px(prediction.duration_s), PLOT_PX[1] + ROW_PX * (len(rows) - 2)
+    draw = open_canvas((width_px, height), path)
+    area = (LEFT_PX, 70, width_px - MARGINS_PX + LEFT_PX, 430)
     draw.text((area[0], 24), title(prediction), fill="#222222", font=font(22))
     _draw_area(draw, prediction, area)
-    _draw_row(draw, "face", [window.face for window in prediction.timeline], prediction, (area[0], 460, right, 490))
-    _draw_row(draw, "voice", [window.voice for window in prediction.timeline], prediction, (area[0], 505, right, 535))
-    _draw_axis(draw, start_s, prediction.duration_s, (area[0], 545, right))
-    _draw_legend(draw, prediction, right + 25)
+    for number, row in enumerate(rows):
+        top = 460 + number * ROW_PX
+        _draw_row(draw, row, prediction.duration_s, (area[0], top, area[2], top + 30))
+    _draw_axis(draw, start_s, prediction.duration_s, (area[0], height - 75, area[2]))
+    draw.text((area[0], height - 38), _legend_line(prediction), fill="#555555", font=font(15))
+    _draw_legend(draw, prediction, area[2] + 25)
     draw.save(path)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A lane below the area: its name, its stretches, and what stands in it where it is empty throughout or between."""
+
+    name: str
+    stretches: Sequence[Stretch]
+    state: str = "ok"
+    gaps: Sequence[tuple[float, float, str]] = ()
+
+
+def _rows(prediction: Prediction) -> list[_Row]:
+    """Return the lanes: face, voice, and each of several people."""
+    weak = prediction.abstain_below
+    face, voice = (join_segments(one, weak) for one in view_modalities(prediction.segments))
+    rows = [
+        _Row("face", face, prediction.face.state, _absences(prediction)),
+        _Row("voice", voice, prediction.voice.state),
+    ]
+    people = sorted(prediction.people[:MAX_LANES], key=lambda one: one.id) if len(prediction.people) > 1 else []
+    return rows + [_Row(f"person {one.id}", join_segments(prediction.lanes[one.id], weak)) for one in people]
+
+
+def _absences(prediction: Prediction) -> list[tuple[float, float, str]]:
+    """Return when the person spoken for is absent while others are on screen, as start, end and words."""
+    text, found = f"person {prediction.person} not seen", list[tuple[float, float, str]]()
+    for segment in prediction.segments:
+        if prediction.states(segment)[0] != "not_seen":
+            continue
+        start_s = found.pop()[0] if found and found[-1][1] == segment.start_s else segment.start_s
+        found.append((start_s, segment.end_s, text))
+    return found
+
+
+def _legend_line(prediction: Prediction) -> str:
+    """Say what the area and the lanes speak for."""
+    if prediction.scope == "crowd":
+        said = "area: at each moment the person seen most then, with the voice"
+    else:
+        said = "area: face and voice" + (f" of person {prediction.person}" if len(prediction.people) > 1 else "")
+    more = len(prediction.people) - MAX_LANES
+    lanes = "; lanes of people: the face alone" if len(prediction.people) > 1 else ""
+    return f"{said}{lanes}; thin: unsure{f'; {more} more people' if more > 0 else ''}"
 
 
 def _draw_area(draw: Canvas, prediction: Prediction, area: tuple[int, int, int, int]) -> None:
@@ -49,7 +99,7 @@ def _draw_area(draw: Canvas, prediction: Prediction, area: tuple[int, int, int, 
     draw.rectangle(area, fill="#f4f4f4")
     for share, text in ((0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %")):
         draw.text((left - 10, bottom - share * (bottom - top)), text, fill="#555555", font=font(15), anchor="rm")
-    known = [window for window in prediction.timeline if window.label is not None]
+    known = [segment for segment in prediction.segments if segment.label is not None]
     if not known:
         return
     times, values = _curve(known, prediction.duration_s)
@@ -59,44 +109,44 @@ def _draw_area(draw: Canvas, prediction: Prediction, area: tuple[int, int, int, 
         upper, lower = zip(x, y[:, index + 1], strict=True), zip(x[::-1], y[::-1, index], strict=True)
         draw.polygon([*upper, *lower], fill=COLOURS[emotion], outline="white")
 
-    for (start, end), window in zip(pairwise(_edges_px(prediction, left, right)), prediction.timeline, strict=True):
-        if window.label is None:  # nothing seen or heard there: no curve
+    for segment in prediction.segments:
+        if segment.label is None:  # nothing seen or heard there: no curve
+            start, end = _columns(segment, prediction.duration_s, left, right)
             draw.rectangle((start, top, end, bottom), fill="#f4f4f4")
 
 
-def _edges_px(prediction: Prediction, left: int, right: int) -> npt.NDArray[np.float64]:
-    """Return between which columns each window speaks: halfway between the middles of windows, shape (n + 1,)."""
-    middles = np.array([middle_s(window) for window in prediction.timeline])
-    end_s = max(prediction.duration_s, 1e-6)
-    edges_s = np.array([0.0, *(middles[:-1] + middles[1:]) / 2, *([end_s] if len(middles) else [])])
-    return left + edges_s / end_s * (right - left)
+def _columns(span: Window | Stretch, duration_s: float, left: int, right: int) -> tuple[float, float]:
+    """Return between which columns something lies; a still picture fills all."""
+    if not duration_s:
+        return left, right
+    start, end = (left + time_s / duration_s * (right - left) for time_s in (span.start_s, span.end_s))
+    return max(start, left), min(end, right)
 
 
-def _curve(windows: Sequence[Window], duration_s: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the windows' middles and probabilities, held flat out to both ends of the clip."""
-    middles = np.array([middle_s(window) for window in windows])
-    values = np.array([window.probabilities for window in windows])
+def _curve(segments: Sequence[Window], duration_s: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the segments' middles and probabilities, held flat out to both ends of the clip."""
+    middles = np.array([segment.middle_s for segment in segments])
+    values = np.array([segment.probabilities for segment in segments])
     end_s = max(duration_s, 1e-6)
     return np.array([0.0, *middles, end_s]), np.concatenate([values[:1], values, values[-1:]])
 
 
-def _draw_row(
-    draw: Canvas,
-    name: str,
-    answers: Sequence[Sequence[float] | None],
-    prediction: Prediction,
-    area: tuple[int, int, int, int],
-) -> None:
+def _draw_row(draw: Canvas, row: _Row, duration_s: float, area: tuple[int, int, int, int]) -> None:
     left, top, right, bottom = area
     draw.rectangle(area, fill="#f4f4f4")
-    draw.text((left - 10, (top + bottom) / 2), name, fill="#222222", font=font(16), anchor="rm")
-    for (start, end), answer in zip(pairwise(_edges_px(prediction, left, right)), answers, strict=True):
-        if answer is not None:
-            colour = COLOURS[EMOTIONS[int(np.argmax(answer))]]
-            draw.rectangle((start, top, end, bottom), fill=colour)
-    state = prediction.face.state if name == "face" else prediction.voice.state
-    if state != "ok":
-        draw.text((left + 8, (top + bottom) / 2), state.replace("_", " "), fill="#555555", font=font(15), anchor="lm")
+    draw.text((left - 10, (top + bottom) / 2), row.name, fill="#222222", font=font(16), anchor="rm")
+    for stretch in row.stretches:
+        start, end = _columns(stretch, duration_s, left, right)
+        inset = 10 if stretch.abstained else 0
+        draw.rectangle((start, top + inset, end, bottom - inset), fill=COLOURS[stretch.label])
+    for start_s, end_s, text in row.gaps:
+        start, end = (left + time_s / max(duration_s, 1e-6) * (right - left) for time_s in (start_s, end_s))
+        if font(15).getlength(text) < end - start - 16:
+            draw.text((start + 8, (top + bottom) / 2), text, fill="#555555", font=font(15), anchor="lm")
+    if row.state != "ok":
+        draw.text(
+            (left + 8, (top + bottom) / 2), row.state.replace("_", " "), fill="#555555", font=font(15), anchor="lm"
+        )
 
 
 def _draw_axis(draw: Canvas, start_s: float, duration_s: float, area: tuple[int, int, int]) -> None:
@@ -108,8 +158,11 @@ def _draw_axis(draw: Canvas, start_s: float, duration_s: float, area: tuple[int,
 
 
 def _draw_legend(draw: Canvas, prediction: Prediction, left: int) -> None:
+    is_crowd = prediction.scope == "crowd" and prediction.duration_s > 0
+    if is_crowd:
+        draw.text((left, 44), "share of time", fill="#555555", font=font(15))
     for row, emotion in enumerate(reversed(EMOTIONS)):
         y = 80 + row * 34
-        value = prediction.probabilities[EMOTIONS.index(emotion)]
+        value = (prediction.shares if is_crowd else prediction.probabilities)[EMOTIONS.index(emotion)]
         draw.rectangle((left, y, left + 20, y + 20), fill=COLOURS[emotion])
         draw.text((left + 28, y + 10), f"{emotion} {value:.0%}", fill="#222222", font=font(17), anchor="lm")

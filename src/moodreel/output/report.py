@@ -71,6 +71,7 @@ class Report:
     _n_before: int = field(default=0, init=False)
     _kept: Kept = field(default_factory=Kept, init=False)
     _todo: list[Part] = field(default_factory=list, init=False)
+    _n_rows: int = field(default=0, init=False)
     _texts: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -85,8 +86,12 @@ class Report:
         return 1 if self.n_failed else 0
 
     @contextmanager
-    def guard(self) -> Iterator[None]:
-        """Count and show a clip's failure, so that the other clips still get their result."""
+    def guard(self, clip: Part | None = None) -> Iterator[None]:
+        """Count and show a clip's failure, so that the other clips still get their result.
+
+        Args:
+            clip: the clip that is read; `None` before it is known which there are.
+        """
         self._interrupt.check()
         try:
             yield
@@ -95,6 +100,8 @@ class Report:
         except MoodreelError as error:
             self.n_failed += 1
             self._terminal.say(f"error: {error}")
+            if clip is not None:
+                self._write_failure(clip, error)
         self._terminal.finish(self.n_failed)
 
     def note(self, text: str) -> None:
@@ -108,6 +115,12 @@ class Report:
         self._terminal.note(tell_skipped(skipped))
         for path, kind in skipped.items():
             self._terminal.tell(f"skipped {printable(str(path))}: {kind}")
+
+    def _write_failure(self, clip: Part, error: MoodreelError) -> None:
+        """Give a failed clip its row where the format has one, in the one file or on stdout."""
+        if self.format.write_failure is not None and self.format.is_by_line:
+            self._add_lines(self.format.write_failure(str(clip), str(error), self._n_rows == 0))
+            self._n_rows += 1
 
     @contextmanager
     def open(
@@ -205,7 +218,8 @@ class Report:
     def _print_or_collect(self, clip: Part, prediction: Prediction) -> None:
         if self.output is not None and self._kept.header:
             check_header(self._kept, self.format.write(prediction, True), self.output)
-        text = self.format.write(prediction, self._n_answers == 0 and not (self._kept.header or self._kept.answered))
+        text = self.format.write(prediction, self._n_rows == 0 and not (self._kept.header or self._kept.answered))
+        self._n_rows += 1
         self._n_answers += 1
         place = self._targets.answer_of(clip)
         if place is not None:

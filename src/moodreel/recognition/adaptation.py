@@ -155,12 +155,15 @@ def apply_offsets(evidence: Evidence, offsets: Offsets, to: str, adapter: Adapte
     moved = 0.0
     if whole.fused is not None and evidence.whole.fused is not None:
         moved = float(np.abs(whole.fused - evidence.whole.fused).sum()) / 2
+    faces: dict[int | None, FloatArray] = {
+        seen.tracked.id: _offset_of(seen, evidence, offsets, adapter) for seen in evidence.people
+    }
     return replace(
         evidence,
         adaptation=Adaptation(to, *offsets.n_stretches, moved),
         whole=whole,
-        windows=[shift(window, offsets) for window in evidence.windows],
-        people=[_adapt_person(one, evidence, offsets, adapter) for one in evidence.people],
+        windows=[shift(one, replace(offsets, face=faces.get(one.person, offsets.face))) for one in evidence.windows],
+        people=[_adapt_person(seen, faces[seen.tracked.id]) for seen in evidence.people],
     )
 
 
@@ -201,19 +204,23 @@ def _read_model(section: Any, modality: str) -> OffsetModel | None:
     return OffsetModel(*parts)
 
 
-def _adapt_person(seen: SeenPerson, evidence: Evidence, offsets: Offsets, adapter: Adapter) -> SeenPerson:
+def _offset_of(seen: SeenPerson, evidence: Evidence, offsets: Offsets, adapter: Adapter) -> FloatArray:
     if seen.tracked.id == evidence.person:
-        offset = offsets.face
-    else:
-        rows = [np.log(np.maximum(one, _LEAST_PROBABILITY)) for one in seen.windows.values()]
-        offset = _estimate(adapter.face, list(_pool_blocks(rows)))
+        return offsets.face
+    rows = [np.log(np.maximum(one, _LEAST_PROBABILITY)) for one in seen.windows.values()]
+    return _estimate(adapter.face, list(_pool_blocks(rows)))
+
+
+def _adapt_person(seen: SeenPerson, offset: FloatArray) -> SeenPerson:
     windows = {index: _shifted(one, offset) for index, one in seen.windows.items()}
     return replace(seen, face=_shifted(seen.face, offset), windows=windows)
 
 
 def _cut_blocks(evidence: Evidence, modality: str) -> Iterator[FloatArray]:
     """Yield log-probabilities of the stretches of a clip; a clip of one stretch is its whole answer."""
-    rows = [getattr(window, modality) for window in evidence.windows]
+    # In a crowd windows show other faces too, which say nothing of this person.
+    own = [modality == "voice" or one.person in (None, evidence.person) for one in evidence.windows]
+    rows = [getattr(one, modality) if is_own else None for one, is_own in zip(evidence.windows, own, strict=True)]
     whole = getattr(evidence.whole, modality)
     if len(rows) <= BLOCK_WINDOWS:
         yield from [] if whole is None else [np.log(np.maximum(whole, _LEAST_PROBABILITY))]

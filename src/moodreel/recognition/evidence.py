@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from moodreel.recognition.fusion import FloatArray, log_softmax
 from moodreel.recognition.prediction import UNIFORM, Adaptation, Box, Modality, Person, Prediction, Window
 from moodreel.timeline import window_times
 from moodreel.voice.listener import MIN_CHUNK_S
+
+CARRIES = 0.5
+"""Least part of all face time by which one person carries a clip."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,14 @@ class Answer:
         voice: by the voice alone.
         fused: by both.
         weights: weight of the face and of the voice in `fused`, from 0.
+        person: id of the person whose face it is; `None` without a face.
     """
 
     face: FloatArray | None = None
     voice: FloatArray | None = None
     fused: FloatArray | None = None
     weights: tuple[float, float] = (0.0, 0.0)
+    person: int | None = None
 
 
 @dataclass(frozen=True)
@@ -111,11 +117,25 @@ def compose(evidence: Evidence) -> Prediction:
         person=evidence.person,
         face=_modality(_face_state(evidence), whole, 0),
         voice=_modality(_voice_state(evidence), whole, 1),
-        people=tuple(_describe_person(seen, evidence.duration_s) for seen in evidence.people),
-        timeline=tuple(_window(index, one, evidence.duration_s) for index, one in enumerate(evidence.windows)),
+        people=tuple(_describe_person(seen, evidence) for seen in evidence.people),
+        timeline=tuple(_window(index, one, evidence) for index, one in enumerate(evidence.windows)),
         warnings=tuple(_warnings(evidence)),
         adaptation=evidence.adaptation,
+        scope=find_scope([seen.tracked for seen in evidence.people], evidence.person),
+        abstain_below=evidence.abstain_below,
     )
+
+
+def find_scope(people: Sequence[TrackedPerson], person: int | None) -> Literal["person", "crowd"]:
+    """Tell whether one person carries a clip, or whether it is a crowd: nobody has half of all face time.
+
+    Args:
+        people: everybody seen.
+        person: id of the one spoken for.
+    """
+    total = sum(one.share_on_screen for one in people)
+    own = sum(one.share_on_screen for one in people if one.id == person)
+    return "crowd" if len(people) > 1 and own < CARRIES * total else "person"
 
 
 def is_weak(fused: FloatArray | None, abstain_below: float) -> bool:
@@ -145,8 +165,8 @@ def _label(probabilities: FloatArray | None) -> str | None:
     return None if probabilities is None else EMOTIONS[int(np.argmax(probabilities))]
 
 
-def _window(index: int, answer: Answer, duration_s: float) -> Window:
-    start_s, end_s = window_times(index, duration_s)
+def _window(index: int, answer: Answer, evidence: Evidence) -> Window:
+    start_s, end_s = window_times(index, evidence.duration_s)
     return Window(
         start_s=start_s,
         end_s=end_s,
@@ -154,28 +174,36 @@ def _window(index: int, answer: Answer, duration_s: float) -> Window:
         probabilities=UNIFORM if answer.fused is None else _as_tuple(answer.fused),
         face=None if answer.face is None else _as_tuple(answer.face),
         voice=None if answer.voice is None else _as_tuple(answer.voice),
+        person=answer.person,
+        weights=_shares(answer),
+        abstained=is_weak(answer.fused, evidence.abstain_below),
     )
 
 
-def _describe_person(seen: SeenPerson, duration_s: float) -> Person:
+def _describe_person(seen: SeenPerson, evidence: Evidence) -> Person:
     tracked = seen.tracked
+    answers = {index: Answer(face, None, face, (1.0, 0.0), tracked.id) for index, face in seen.windows.items()}
     return Person(
         id=tracked.id,
         share_on_screen=tracked.share_on_screen,
         label=EMOTIONS[int(np.argmax(seen.face))],
         probabilities=_as_tuple(seen.face),
-        windows=tuple(
-            _window(index, Answer(face=face, fused=face), duration_s) for index, face in sorted(seen.windows.items())
-        ),
+        windows=tuple(_window(index, answer, evidence) for index, answer in sorted(answers.items())),
         boxes=tuple(Box(float(t), _as_box(box)) for t, box in zip(tracked.times_s, tracked.boxes_px, strict=True)),
+        abstained=is_weak(seen.face, evidence.abstain_below),
     )
 
 
+def _shares(answer: Answer) -> tuple[float, float]:
+    """Return the shares of face and voice in an answer, summing to 1 unless both are absent."""
+    face, voice = answer.weights
+    total = face + voice
+    return (face / total, voice / total) if total else (0.0, 0.0)
+
+
 def _modality(state: str, whole: Answer, which: int) -> Modality:
-    total = sum(whole.weights)
-    share = whole.weights[which] / total if total else 0.0
     probabilities = (whole.face, whole.voice)[which]
-    return Modality(state, None if probabilities is None else _as_tuple(probabilities), share)
+    return Modality(state, None if probabilities is None else _as_tuple(probabilities), _shares(whole)[which])
 
 
 def _face_state(evidence: Evidence) -> str:
@@ -208,9 +236,9 @@ def _warnings(evidence: Evidence) -> list[str]:
     if len(evidence.people) > 1 and spoken_for:
         share = spoken_for[0].share_on_screen
         presence = f"on screen {share:.0%} of the time" if evidence.duration_s else "the largest face"
-        warnings.append(
-            f"{len(evidence.people)} people seen: the answer speaks for person {evidence.person}, {presence}"
-        )
+        scope = find_scope([seen.tracked for seen in evidence.people], evidence.person)
+        whole = "the label speaks" if scope == "crowd" else "the answer speaks"
+        warnings.append(f"{len(evidence.people)} people seen: {whole} for person {evidence.person}, {presence}")
     return warnings
 
 

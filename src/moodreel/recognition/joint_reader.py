@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,7 @@ from moodreel.recognition.inputs import (
 )
 from moodreel.recognition.prediction import Box
 from moodreel.recognition.reading import face_detector, read_pictures
-from moodreel.timeline import TAIL_S, WINDOW_S, count_windows, window_times
+from moodreel.timeline import HOP_S, TAIL_S, WINDOW_S, count_windows, window_times
 from moodreel.voice.speech import RATE_HZ
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class JointLive:
             people=people,
             person=people[0].tracked.id if people else None,
             whole=whole,
-            windows=[whole] * count_windows(end_s - start_s),
+            windows=[replace(whole, person=people[0].tracked.id if people else None)] * count_windows(end_s - start_s),
             abstain_below=network.calibration.abstain_below,
             warnings=(),
         )
@@ -210,10 +211,18 @@ class ClipReading:
             people=people,
             person=_find_followed(self._pictures, people),
             whole=_pool(self._stretches),
-            windows=self._windows,
+            windows=[self._name_person(index, one, people) for index, one in enumerate(self._windows)],
             abstain_below=network.calibration.abstain_below,
             warnings=clip.warnings,
         )
+
+    def _name_person(self, index: int, answer: Answer, people: list[SeenPerson]) -> Answer:
+        """Say whose face a window was answered by: of those seen in it, the one that was followed."""
+        present = [seen for seen in people if index in seen.windows]
+        if answer.face is None or not present:
+            return answer
+        person = _find_followed(self._pictures, present, index * HOP_S, index * HOP_S + WINDOW_S + TAIL_S)
+        return replace(answer, person=person)
 
     @property
     def held_s(self) -> float:
@@ -288,11 +297,15 @@ def _pool_one(parts: list[tuple[float, FloatArray | None]]) -> FloatArray | None
     return np.asarray(np.exp(pool_log_probabilities(np.stack(rows), lengths_s)))
 
 
-def _find_followed(pictures: PictureTrack, people: list[SeenPerson]) -> int | None:
-    """Return the id of the person in whose boxes the followed face stood most often."""
+def _find_followed(
+    pictures: PictureTrack, people: list[SeenPerson], start_s: float = 0.0, end_s: float = np.inf
+) -> int | None:
+    """Return the id of the person in whose boxes the followed face stood most often, of what lies between two times."""
     if not people or not pictures.places:
         return None
     times_s, places_px = (np.concatenate(parts) for parts in zip(*pictures.places, strict=True))
+    inside = (times_s >= start_s) & (times_s < end_s)
+    times_s, places_px = times_s[inside], places_px[inside]
     hits = {seen.tracked.id: _count_hits(seen.tracked, times_s, places_px) for seen in people}
     best = max(hits, key=lambda person: hits[person])
     return best if hits[best] else people[0].tracked.id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from moodreel.media.clip import Clip
 from moodreel.media.frames import Frame
 from moodreel.media.read_ahead import read_ahead, report_progress
 from moodreel.media.sounds import Sound
-from moodreel.recognition.evidence import Answer, Evidence, SeenPerson, pool_log_probabilities
+from moodreel.recognition.evidence import Answer, Evidence, SeenPerson, find_scope, pool_log_probabilities
 from moodreel.recognition.fusion import ClipLogits, FloatArray, Fusion, read_fusion
 from moodreel.recognition.prediction import Box
 from moodreel.timeline import count_windows, window_times, windows_between
@@ -302,10 +302,13 @@ class _Answerer:
         shares = [one.tracked.share_on_screen for one in scene.people]
         # How likely the voice is the most present person's: that person's part of all faces' time on screen.
         self._speaker_share = shares[0] / sum(shares) if shares else 1.0
+        tracked = [one.tracked for one in scene.people]
+        self._is_crowd = find_scope(tracked, tracked[0].id if tracked else None) == "crowd"
 
     def whole(self) -> Answer:
         face = pool_log_probabilities(self._faces[0]) if self._faces else None
-        return self._fuse(face, self._pool_voice(self._spoken(self._scene.voice.utterances)))
+        answer = self._fuse(face, self._pool_voice(self._spoken(self._scene.voice.utterances)), self._speaker_share)
+        return replace(answer, person=self._scene.people[0].tracked.id if self._faces else None)
 
     def logits(self) -> ClipLogits:
         """Pool what `whole` pools before it is calibrated: the order of the two makes no difference."""
@@ -320,10 +323,20 @@ class _Answerer:
         )
 
     def window(self, index: int) -> Answer:
+        """Answer a window: for the one spoken for, in a crowd for whoever is seen most in it."""
         start_s, end_s = window_times(index, self._scene.duration_s)
-        face = self._pool_face(0, start_s, end_s) if self._faces else None
+        which, share = self._most_seen(start_s, end_s) if self._is_crowd else (0, self._speaker_share)
+        face = self._pool_face(which, start_s, end_s) if self._faces else None
         spoken = self._windows.get(round(start_s, 3))
-        return self._fuse(face, self._pool_voice([] if spoken is None else [spoken]))
+        answer = self._fuse(face, self._pool_voice([] if spoken is None else [spoken]), share)
+        return answer if face is None else replace(answer, person=self._scene.people[which].tracked.id)
+
+    def _most_seen(self, start_s: float, end_s: float) -> tuple[int, float]:
+        """Return who is seen longest and largest between two instants, and the part of all face time there."""
+        spans = [_span(one.tracked.times_s, start_s, end_s) for one in self._scene.people]
+        boxes_px = [one.tracked.boxes_px[span] for one, span in zip(self._scene.people, spans, strict=True)]
+        which = int(np.argmax([(boxes[:, 3] - boxes[:, 1]).sum() for boxes in boxes_px]))
+        return which, len(boxes_px[which]) / max(sum(map(len, boxes_px)), 1) or 1.0
 
     def person(self, which: int) -> SeenPerson:
         tracked, duration_s = self._scene.people[which].tracked, self._scene.duration_s
@@ -346,18 +359,23 @@ class _Answerer:
         return _Spoken(pool_log_probabilities(frames, speech_s), snr_db)
 
     def _pool_face(self, which: int, start_s: float, end_s: float) -> FloatArray | None:
-        times_s = self._scene.people[which].expressions.times_s
-        first, last = np.searchsorted(times_s, [start_s, end_s if end_s > start_s else np.inf])
-        return None if first == last else pool_log_probabilities(self._faces[which][first:last])
+        faces = self._faces[which][_span(self._scene.people[which].expressions.times_s, start_s, end_s)]
+        return pool_log_probabilities(faces) if len(faces) else None
 
-    def _fuse(self, face: FloatArray | None, spoken: _Spoken | None) -> Answer:
+    def _fuse(self, face: FloatArray | None, spoken: _Spoken | None, speaker_share: float) -> Answer:
         voice, snr_db = (spoken.log_probabilities, spoken.snr_db) if spoken else (None, None)
         return Answer(
             face=None if face is None else np.exp(face),
             voice=None if voice is None else np.exp(voice),
-            fused=self._fusion.fuse(face, voice, snr_db, self._speaker_share),
-            weights=self._fusion.weights(snr_db, has_face=face is not None, speaker_share=self._speaker_share),
+            fused=self._fusion.fuse(face, voice, snr_db, speaker_share),
+            weights=self._fusion.weights(snr_db, has_face=face is not None, speaker_share=speaker_share),
         )
+
+
+def _span(times_s: npt.NDArray[np.floating], start_s: float, end_s: float) -> slice:
+    """Return which of rising times lie from one instant up to another; all later ones where the two are one."""
+    first, last = np.searchsorted(times_s, [start_s, end_s if end_s > start_s else np.inf])
+    return slice(int(first), int(last))
 
 
 def _listen_in_passing(items: Iterable[Frame | Sound], listener: VoiceListener) -> Iterator[Frame]:

@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 from moodreel.labels import EMOTIONS, N_EMOTIONS
+from moodreel.recognition.segments import Stretch, Window, cut_segments, join_segments, share_time, view_modalities
 
-SCHEMA_VERSION = 1
+__all__ = [
+    "Adaptation",
+    "Box",
+    "Modality",
+    "Person",
+    "Prediction",
+    "Stretch",
+    "Window",
+    "named_probabilities",
+    "shift_prediction",
+]
+
+SCHEMA_VERSION = 2
+LEANING = 0.05
+"""An answer whose top probability lies less than this above the threshold of abstention only leans to its label."""
 
 FACE_STATES = ("ok", "no_video_track", "no_face", "undecodable", "unused")
 VOICE_STATES = ("ok", "no_audio_track", "silent", "no_speech", "undecodable", "unused")
 
 UNIFORM: tuple[float, ...] = (1.0 / N_EMOTIONS,) * N_EMOTIONS
-
-
-@dataclass(frozen=True, slots=True)  # a long clip has thousands
-class Window:
-    """A stretch of the timeline.
-
-    Attributes:
-        start_s: start in seconds from the file's beginning, also where the clip is a part of it.
-        end_s: end in seconds.
-        label: the likeliest emotion; `None` where nothing was seen or heard.
-        probabilities: seven values in the order of `EMOTIONS`, summing to 1; uniform where `label` is `None`.
-        face: the face's own probabilities in this window, `None` without a face.
-        voice: the voice's own probabilities in this window, `None` without speech.
-    """
-
-    start_s: float
-    end_s: float
-    label: str | None
-    probabilities: tuple[float, ...]
-    face: tuple[float, ...] | None = None
-    voice: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,8 @@ class Person:
         label: the likeliest emotion of the person's face.
         probabilities: the face's seven probabilities over the whole clip, in the order of `EMOTIONS`.
         windows: the same over time.
-        boxes: where the face stood in each analysed frame.
+        boxes: where the face stood in each analysed frame, in the order of time.
+        abstained: whether the face shows too little to rely on the label.
     """
 
     id: int
@@ -86,6 +83,12 @@ class Person:
     probabilities: tuple[float, ...]
     windows: tuple[Window, ...]
     boxes: tuple[Box, ...]
+    abstained: bool = False
+
+    def is_seen(self, start_s: float, end_s: float) -> bool:
+        """Tell whether the face was seen from one instant up to, and not at, another; or at an instant."""
+        after = bisect_left(self.boxes, start_s, key=lambda box: box.time_s)
+        return after < len(self.boxes) and (self.boxes[after].time_s < end_s or start_s == end_s)
 
 
 @dataclass(frozen=True)
@@ -113,16 +116,20 @@ class Prediction:
         clip: the clip as the user named it; a part of a file with its fragment, such as `film.mp4#t=10,14`.
         duration_s: length of the clip in seconds; 0 for a still image.
         model: name and version of the bundle.
-        label: the likeliest emotion, also when abstained; `None` with nothing usable.
+        label: the likeliest emotion of `person` and the voice, also when abstained, and in a crowd; `None` with nothing
+            usable.
         probabilities: seven values in the order of `EMOTIONS`, summing to 1; uniform with nothing usable.
         abstained: whether the evidence is too weak to rely on the label.
         person: id of the person the answer speaks for, the most present one; `None` without a face.
         face: what the face said.
         voice: what the voice said.
         people: every person seen, most present first.
-        timeline: windows over the whole clip.
+        timeline: overlapping windows over the whole clip; in a crowd each speaks for the person seen most in it.
         warnings: what the user should know, one line each.
         adaptation: what the answer was adapted to; `None` where it was not.
+        scope: `person` where one person or voice carries the clip; `crowd` where `label` speaks for less than half of
+            what is seen, and `shares` is the answer.
+        abstain_below: least top probability of an answer to rely on, 0-1.
     """
 
     clip: str
@@ -138,20 +145,87 @@ class Prediction:
     timeline: tuple[Window, ...]
     warnings: tuple[str, ...]
     adaptation: Adaptation | None = None
+    scope: Literal["person", "crowd"] = "person"
+    abstain_below: float = 0.0
+
+    @cached_property
+    def segments(self) -> tuple[Window, ...]:
+        """The timeline cut so that each instant counts once: what tables, files, plots and pages show."""
+        return cut_segments(self.timeline)
+
+    @cached_property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """Neighbouring segments of equal label, joined."""
+        return join_segments(self.segments, self.abstain_below)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """For how much of the time each emotion is the answer, in the order of `EMOTIONS`; the rest is unsure."""
+        return share_time(self.segments)
+
+    @property
+    def is_leaning(self) -> bool:
+        """Whether the answer lies so little above the threshold of abstention that it only leans to its label."""
+        return not self.abstained and max(self.probabilities) < self.abstain_below + LEANING
+
+    def lane(self, person: Person) -> tuple[Window, ...]:
+        """Return the segments in which a person's face was seen, as the face alone answers them.
+
+        The first begins when the person is first seen.
+
+        Args:
+            person: one of `people`.
+        """
+        own = {round(window.start_s, 3): window for window in person.windows}
+        lane: list[Window] = []
+        for index, (segment, window) in enumerate(zip(self.segments, self.timeline, strict=True)):
+            alone = own.get(round(window.start_s, 3))
+            until_s = float("inf") if index == len(self.timeline) - 1 else segment.end_s
+            if alone is not None and person.is_seen(segment.start_s, until_s):
+                start_s = segment.start_s if lane else max(segment.start_s, person.boxes[0].time_s)
+                lane.append(replace(alone, start_s=min(start_s, segment.end_s), end_s=segment.end_s))
+        return tuple(lane)
+
+    @cached_property
+    def lanes(self) -> Mapping[int, tuple[Window, ...]]:
+        """The lane of each person by the person's id."""
+        return {person.id: self.lane(person) for person in self.people}
+
+    def states(self, segment: Window) -> tuple[str, str]:
+        """Return the state of face and voice in a segment: those of the clip, or `not_seen`.
+
+        `not_seen` is a face of which others are on screen while the person spoken for is not.
+        """
+        face, voice = ("ok" if one is not None else "" for one in (segment.face, segment.voice))
+        if not face:
+            others = any(one.is_seen(segment.start_s, segment.end_s) for one in self.people)
+            face = "not_seen" if others else "no_face" if self.face.state == "ok" else self.face.state
+        return face, voice or ("no_speech" if self.voice.state == "ok" else self.voice.state)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the prediction as plain JSON types, as `prediction.schema.json` describes them."""
+        face, voice = view_modalities(self.segments)
         return {
             "schema_version": SCHEMA_VERSION,
+            "scope": self.scope,
             "clip": self.clip,
             "duration_s": round(self.duration_s, 3),
             "model": self.model,
             "label": self.label,
             "probabilities": _named(self.probabilities),
             "abstained": self.abstained,
+            "leaning": self.is_leaning,
+            "abstain_below": round(self.abstain_below, 4),
+            "shares": _named(self.shares),
             "person": self.person,
             "modalities": {"face": _modality_dict(self.face), "voice": _modality_dict(self.voice)},
-            "people": [_person_dict(person) for person in self.people],
+            "people": [self._person_dict(person) for person in self.people],
+            "segments": [self._segment_dict(segment) for segment in self.segments],
+            "stretches": {
+                "answer": _stretch_dicts(self.stretches),
+                "face": _stretch_dicts(join_segments(face, self.abstain_below)),
+                "voice": _stretch_dicts(join_segments(voice, self.abstain_below)),
+            },
             "timeline": [_window_dict(window) for window in self.timeline],
             "warnings": list(self.warnings),
             "adaptation": None if self.adaptation is None else _adaptation_dict(self.adaptation),
@@ -160,6 +234,24 @@ class Prediction:
     def to_json(self, indent: int | None = 2) -> str:
         """Return the prediction as JSON text, strict (no NaN) and UTF-8 clean."""
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
+
+    def _segment_dict(self, segment: Window) -> dict[str, Any]:
+        states = self.states(segment)
+        return {
+            **_window_dict(segment),
+            "person": segment.person,
+            "states": dict(zip(("face", "voice"), states, strict=True)),
+            "weights": {name: round(value, 4) for name, value in zip(("face", "voice"), segment.weights, strict=True)},
+            "abstained": segment.abstained,
+        }
+
+    def _person_dict(self, person: Person) -> dict[str, Any]:
+        lane = self.lanes[person.id]
+        return {
+            **_person_dict(person),
+            "segments": [{**_window_dict(one), "abstained": one.abstained} for one in lane],
+            "stretches": _stretch_dicts(join_segments(lane, self.abstain_below)),
+        }
 
 
 def _adaptation_dict(adaptation: Adaptation) -> dict[str, Any]:
@@ -193,12 +285,26 @@ def _window_dict(window: Window) -> dict[str, Any]:
     }
 
 
+def _stretch_dicts(stretches: Sequence[Stretch]) -> list[dict[str, Any]]:
+    return [
+        {
+            "start_s": round(one.start_s, 3),
+            "end_s": round(one.end_s, 3),
+            "label": one.label,
+            "probability": round(one.probability, 4),
+            "abstained": one.abstained,
+        }
+        for one in stretches
+    ]
+
+
 def _person_dict(person: Person) -> dict[str, Any]:
     return {
         "id": person.id,
         "share_on_screen": round(person.share_on_screen, 4),
         "label": person.label,
         "probabilities": _named(person.probabilities),
+        "abstained": person.abstained,
         "windows": [_window_dict(window) for window in person.windows],
         "boxes": [
             {"time_s": round(box.time_s, 3), "box_px": [round(value, 1) for value in box.box_px]}
@@ -227,42 +333,6 @@ def shift_prediction(prediction: Prediction, by_s: float) -> Prediction:
 
 def _shift_windows(windows: Sequence[Window], by_s: float) -> tuple[Window, ...]:
     return tuple(replace(one, start_s=one.start_s + by_s, end_s=one.end_s + by_s) for one in windows)
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Consecutive windows of equal label.
-
-    Attributes:
-        start_s: start in seconds from the file's beginning.
-        end_s: end in seconds: where the next stretch starts, since windows overlap.
-        label: their label.
-        top: the highest probability that the label has in one of them, 0-1.
-    """
-
-    start_s: float
-    end_s: float
-    label: str
-    top: float
-
-
-def join_windows(timeline: Sequence[Window]) -> tuple[Stretch, ...]:
-    """Join consecutive windows of equal label; windows without one are left out.
-
-    Args:
-        timeline: windows in order.
-    """
-    stretches: list[Stretch] = []
-    for index, window in enumerate(timeline):
-        if window.label is None:
-            continue
-        end_s = timeline[index + 1].start_s if index + 1 < len(timeline) else window.end_s
-        stretch = Stretch(window.start_s, end_s, window.label, max(window.probabilities))
-        if stretches and stretches[-1].label == stretch.label and stretches[-1].end_s >= stretch.start_s:
-            last = stretches.pop()
-            stretch = Stretch(last.start_s, end_s, stretch.label, max(last.top, stretch.top))
-        stretches.append(stretch)
-    return tuple(stretches)
 
 
 def named_probabilities(probabilities: Sequence[float]) -> Mapping[str, float]:

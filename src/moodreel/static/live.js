@@ -4,6 +4,7 @@ import { openStream, Problem } from "./api.js";
 import { showBars } from "./bars.js";
 import { drawBoxes, makeLayer } from "./boxes.js";
 import { make } from "./dom.js";
+import { likeliest } from "./emotions.js";
 import { headline, notes } from "./words.js";
 
 const RATE_HZ = 16000;
@@ -84,10 +85,11 @@ export class Live {
   show(window) {
     this.text.textContent = `${headline(window)} · ${window.latency_ms} ms behind`;
     showBars(this.bars, window);
-    const said = notes({ ...window, timeline: [], warnings: [] });
+    const said = notes({ ...window, segments: [], warnings: [] });
     this.notes.replaceChildren(...said.map(({ text }) => make("li", { textContent: text })));
     if (!this.layer) return;
-    drawBoxes(this.layer, window.box_px ? [{ box: window.box_px, label: window.label, name: window.label }] : []);
+    const label = faceLabel(window.modalities.face) ?? window.label; // the face alone, as in clips
+    drawBoxes(this.layer, window.box_px ? [{ box: window.box_px, label, name: label }] : []);
   }
 
   sendPicture() {
@@ -107,6 +109,7 @@ export class Live {
   }
 }
 
+const faceLabel = ({ probabilities }) => probabilities && likeliest(probabilities);
 const refused = { title: "No camera and no microphone", detail: "Allow this page to use them, or plug one in", status: 0 };
 const lost = { title: "The live stream ended", detail: "The server closed it or cannot be reached. Start it again.", status: 0 };
 

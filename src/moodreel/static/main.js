@@ -6,9 +6,9 @@ import { byId, make } from "./dom.js";
 import { offerDownloads } from "./downloads.js";
 import { EMOTIONS } from "./emotions.js";
 import { Live } from "./live.js";
-import { Player, windowAt } from "./player.js";
+import { Player, segmentAt } from "./player.js";
 import { Timeline } from "./timeline.js";
-import { clock, describeWindow, headline, moment, notes, percent } from "./words.js";
+import { clock, describeWindow, headline, moment, notes, percent, source } from "./words.js";
 
 const SCREENS = ["start", "work", "answer", "live"];
 
@@ -73,12 +73,15 @@ async function showAnswer(file, answer) {
   byId("answer-title").textContent = headline(prediction);
   byId("answer-clip").textContent = [prediction.clip, prediction.duration_s ? clock(prediction.duration_s) : "a picture",
     `model ${prediction.model}`].join(" · ");
-  showBars(byId("bars"), prediction);
+  const isCrowd = prediction.scope === "crowd" && prediction.duration_s > 0;
+  byId("whole-title").textContent = isCrowd ? "How much of the time" : "The whole clip";
+  showBars(byId("bars"), isCrowd ? { ...prediction, label: "crowd", probabilities: prediction.shares } : prediction);
+  byId("spoken-for").textContent = spokenFor(prediction);
   byId("notes").replaceChildren(...notes(prediction).map(({ text, isWarning }) =>
     make("li", { textContent: text, className: isWarning ? "warning" : "" })));
   byId("over-time").hidden = prediction.duration_s === 0;
   timeline.show(prediction);
-  fillTable(byId("table"), prediction.timeline);
+  fillTable(byId("table"), prediction.segments);
   player.show(file, prediction);
   showTime(0);
   await offerDownloads(byId("downloads"), answer);
@@ -87,19 +90,27 @@ async function showAnswer(file, answer) {
 
 function showTime(time) {
   timeline.move(time);
-  byId("readout").textContent = `At ${moment(time)}: ${describeWindow(windowAt(shown.timeline, time))}`;
+  const segment = segmentAt(shown.segments, time);
+  byId("readout").textContent = `At ${moment(time)}: ${describeWindow(segment)}${source(shown, segment)}`;
 }
 
-function fillTable(table, windows) {
+/** The one rule of boxes and panel, in words. */
+function spokenFor({ scope, person, people }) {
+  const whom = scope === "crowd" ? "whoever is seen most at that moment" : people.length > 1 ? `person ${person}` : "the clip";
+  return `Boxes show the face alone; the chart and the line above it, face and voice of ${whom}.`;
+}
+
+function fillTable(table, segments) {
   const cells = (tag, texts) => make("tr", {}, ...texts.map((textContent) => make(tag, { textContent })));
-  const rows = windows.map((window) => {
-    const times = `${window.start_s.toFixed(1)} to ${window.end_s.toFixed(1)} s`;
-    if (window.label) return cells("td", [times, window.label, ...EMOTIONS.map((emotion) => percent(window.probabilities[emotion]))]);
-    const row = cells("td", [times, describeWindow(window)]);
+  const rows = segments.map((segment) => {
+    const times = `${segment.start_s.toFixed(1)} to ${segment.end_s.toFixed(1)} s`;
+    const label = segment.abstained ? `${segment.label}?` : segment.label;
+    if (segment.label) return cells("td", [times, label, ...EMOTIONS.map((emotion) => percent(segment.probabilities[emotion]))]);
+    const row = cells("td", [times, describeWindow(segment)]);
     row.lastChild.colSpan = 1 + EMOTIONS.length;
     return row;
   });
-  table.replaceChildren(make("thead", {}, cells("th", ["window", "label", ...EMOTIONS])), make("tbody", {}, ...rows));
+  table.replaceChildren(make("thead", {}, cells("th", ["segment", "label", ...EMOTIONS])), make("tbody", {}, ...rows));
 }
 
 function startLive() {

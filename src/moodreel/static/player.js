@@ -80,16 +80,16 @@ export class Player {
     if (this.layer) {
       const boxes = this.people.map((person) => ({ person, box: boxAt(person.boxes, time) })).filter(({ box }) => box);
       drawBoxes(this.layer, boxes.map(({ person, box }) => {
-        const label = windowAt(person.windows, time)?.label ?? person.label;
-        return { box, label, name: `${person.id} ${label}` };
+        const { label, abstained } = segmentAt(person.segments, time) ?? person; // the face alone: see the legend
+        return { box, label, name: `${person.id} ${label}${abstained ? "?" : ""}` };
       }));
     }
     this.onTime(time);
   }
 }
 
-/** The window whose middle is nearest to an instant. */
-export function windowAt(windows, time) {
-  const away = (window) => Math.abs((window.start_s + window.end_s) / 2 - time);
-  return windows.reduce((best, one) => (best && away(best) <= away(one) ? best : one), undefined);
+/** The segment that holds an instant; the last one holds the clip's end too. */
+export function segmentAt(segments, time) {
+  return segments.find((one) => one.start_s <= time && time < one.end_s)
+    ?? segments.findLast((one) => one.end_s <= time && time - one.end_s < 0.3);
 }

@@ -1,9 +1,9 @@
-// The timeline: a stacked area of the seven emotions, dots at the windows, rows for face, voice and each person, and a
+// The timeline: a stacked area of the seven emotions, dots at the segments, rows for face, voice and each person, and a
 // slider over all of them that goes with playback.
 
-import { COLOURS, EMOTIONS, inkOn, likeliest } from "./emotions.js";
+import { COLOURS, EMOTIONS, inkOn } from "./emotions.js";
 import { draw, make } from "./dom.js";
-import { windowAt } from "./player.js";
+import { segmentAt } from "./player.js";
 import { clock, describeWindow, percent } from "./words.js";
 
 /** Shows one answer over time. `onSeek` is called with the seconds that a person goes to. */
@@ -16,14 +16,15 @@ export class Timeline {
   /** Show the timeline of an answer. */
   show(prediction) {
     this.prediction = prediction;
-    this.windows = prediction.timeline;
-    this.end = Math.max(prediction.duration_s, this.windows.at(-1).end_s, 1e-3);
+    this.segments = prediction.segments;
+    this.end = Math.max(prediction.duration_s, this.segments.at(-1).end_s, 1e-3);
     this.slider = this.makeSlider();
     this.root.replaceChildren(
       row(key(), this.area()),
       row("", this.axis()),
-      row("face", this.lane(labelled(this.windows, "face"), "no face")),
-      row("voice", this.lane(labelled(this.windows, "voice"), "no speech")),
+      row("face", this.lane(prediction.stretches.face, this.segments.filter(({ face }) => !face).map(unseen(prediction)))),
+      row("voice", this.lane(prediction.stretches.voice,
+        this.segments.filter(({ voice }) => !voice).map((one) => ({ ...one, label: null, text: "no speech" })))),
       ...prediction.people.map((person) => this.personRow(person)),
       this.slider,
     );
@@ -40,7 +41,7 @@ export class Timeline {
     this.time = Math.min(Math.max(time, 0), this.end);
     this.slider.firstChild.style.left = this.place(this.time);
     this.slider.setAttribute("aria-valuenow", this.time.toFixed(1));
-    const said = describeWindow(windowAt(this.windows, this.time));
+    const said = describeWindow(segmentAt(this.segments, this.time));
     this.slider.setAttribute("aria-valuetext", `${clock(this.time)} of ${clock(this.end)}: ${said}`);
   }
 
@@ -50,7 +51,7 @@ export class Timeline {
 
   area() {
     const svg = draw("svg", { viewBox: "0 0 1000 1000", preserveAspectRatio: "none", "aria-hidden": "true" });
-    for (const { emotion, outline } of bands(this.windows, this.end)) {
+    for (const { emotion, outline } of bands(this.segments, this.end)) {
       const points = outline.map(({ time, share }) => `${((time / this.end) * 1000).toFixed(1)},${(1000 - share * 1000).toFixed(1)}`);
       svg.append(draw("path", { d: `M${points.join("L")}Z`, fill: COLOURS[emotion] }));
     }
@@ -58,7 +59,7 @@ export class Timeline {
   }
 
   axis() {
-    const dots = this.windows.map((window) => this.mark("dot", (window.start_s + window.end_s) / 2));
+    const dots = this.segments.map((segment) => this.mark("dot", (segment.start_s + segment.end_s) / 2));
     const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) => {
       const tick = this.mark(share === 1 ? "tick last" : "tick", share * this.end);
       tick.textContent = this.end < 8 ? `${(share * this.end).toFixed(1)} s` : clock(share * this.end);
@@ -73,11 +74,15 @@ export class Timeline {
     return mark;
   }
 
-  lane(windows, nothing) {
-    return make("div", { className: "lane" }, ...joinStretches(windows, this.end).map((stretch) => {
-      const { start, end, label } = stretch;
-      const box = make("div", { className: label ? "stretch" : "stretch none", textContent: label ?? nothing });
-      box.title = `${label ?? nothing}, ${clock(start)} to ${clock(end)}`;
+  /** A row of stretches, and of what is said where there is none; the ends of a picture are its whole. */
+  lane(stretches, gaps = []) {
+    return make("div", { className: "lane" }, ...[...stretches, ...joined(gaps)].map((stretch) => {
+      const { start_s: start, end_s, label, text, abstained, probability } = stretch;
+      const end = end_s > start ? end_s : this.end;
+      const said = text ?? (abstained ? `${label}?` : label);
+      const kind = label ? (abstained ? "stretch unsure" : "stretch") : "stretch none";
+      const box = make("div", { className: kind, textContent: said });
+      box.title = `${said}${probability ? ` ${percent(probability)}` : ""}, ${clock(start)} to ${clock(end)}`;
       box.style.left = this.place(start);
       box.style.width = this.place(end - start);
       if (label) Object.assign(box.style, { background: COLOURS[label], color: inkOn(label) });
@@ -89,7 +94,7 @@ export class Timeline {
     const share = make("span", { className: "share", textContent: `, on screen ${percent(person.share_on_screen)}` });
     const name = make("span", {}, `person ${person.id}`, share);
     const thumbnail = make("span", { className: "thumbnail" });
-    const made = row(make("span", {}, name, thumbnail), this.lane(filled(person.windows, this.windows), "not seen"));
+    const made = row(make("span", {}, name, thumbnail), this.lane(person.stretches));
     made.firstChild.className = "name";
     made.firstChild.replaceChildren(name, thumbnail);
     made.classList.add("person");
@@ -111,9 +116,10 @@ export class Timeline {
     return slider;
   }
 
-  /** Arrows go from window to window, Page keys ten of them, Home and End to the ends. */
+  /** Arrows go from segment to segment, Page keys ten of them, Home and End to the ends. */
   step(event) {
-    const hop = this.windows.length > 1 ? this.windows[1].start_s - this.windows[0].start_s : this.end;
+    const [first, second] = this.prediction.timeline;
+    const hop = second ? second.start_s - first.start_s : this.end;
     const ways = { ArrowLeft: -hop, ArrowDown: -hop, ArrowRight: hop, ArrowUp: hop, PageDown: -10 * hop, PageUp: 10 * hop,
       Home: -this.end, End: this.end };
     if (!(event.key in ways)) return;
@@ -137,11 +143,11 @@ function key() {
 }
 
 /**
- * The area as outlines, one per emotion in each stretch of windows in which somebody was seen or heard; points of `time` in
- * seconds and `share`. Elsewhere the area stays empty: the seven equal shares of such a window are nothing that was shown.
+ * The area as outlines, one per emotion in each run of segments in which somebody was seen or heard; points of `time` in
+ * seconds and `share`. Elsewhere the area stays empty: the seven equal shares of such a segment are nothing that was shown.
  */
-export function bands(windows, end) {
-  return curves(windows, end).flatMap((points) => {
+export function bands(segments, end) {
+  return curves(segments, end).flatMap((points) => {
     let below = points.map(({ time }) => ({ time, share: 0 }));
     return EMOTIONS.map((emotion) => {
       const above = points.map(({ time, probabilities }, index) => ({ time, share: below[index].share + probabilities[emotion] }));
@@ -152,38 +158,29 @@ export function bands(windows, end) {
   });
 }
 
-/** The middles of windows with a label, stretch by stretch, held flat to halfway to the next window or to the clip's end. */
-function curves(windows, end) {
-  const middles = windows.map((window) => (window.start_s + window.end_s) / 2);
-  const edges = [0, ...middles.slice(1).map((middle, index) => (middle + middles[index]) / 2), end];
+/** The middles of segments with a label, run by run, held flat to the ends of each run. */
+function curves(segments, end) {
   const found = [];
-  windows.forEach(({ label, probabilities }, index) => {
+  segments.forEach(({ label, probabilities, start_s: start, end_s: until }, index) => {
     if (!label) return;
-    if (!windows[index - 1]?.label) found.push([{ time: edges[index], probabilities }]);
-    found.at(-1).push({ time: middles[index], probabilities });
-    if (!windows[index + 1]?.label) found.at(-1).push({ time: edges[index + 1], probabilities });
+    if (!segments[index - 1]?.label) found.push([{ time: start, probabilities }]);
+    found.at(-1).push({ time: (start + until) / 2, probabilities });
+    if (!segments[index + 1]?.label) found.at(-1).push({ time: index === segments.length - 1 ? end : until, probabilities });
   });
   return found;
 }
 
-/** The windows with the likeliest emotion of one modality as their label. */
-const labelled = (windows, name) =>
-  windows.map((window) => ({ ...window, label: window[name] ? likeliest(window[name]) : null }));
+/** What the face's row says where the person spoken for is absent. */
+const unseen = ({ person }) => (segment) =>
+  ({ ...segment, label: null, text: segment.states.face === "not_seen" ? `person ${person} not seen` : "no face" });
 
-/** A person's windows on the whole clip's grid; those without the person have no label. */
-function filled(own, all) {
-  const byStart = new Map(own.map((window) => [window.start_s, window.label]));
-  return all.map((window) => ({ ...window, label: byStart.get(window.start_s) ?? null }));
-}
-
-/** Neighbouring windows of equal label as one stretch; windows overlap, so each reaches to the next one's start. */
-export function joinStretches(windows, end) {
-  const stretches = [];
-  windows.forEach(({ start_s: start, label }, index) => {
-    const until = windows[index + 1]?.start_s ?? end;
-    const last = stretches.at(-1);
-    if (last && last.label === label) last.end = until;
-    else stretches.push({ start, end: until, label });
-  });
-  return stretches;
+/** Neighbouring gaps of one reason as one. */
+function joined(gaps) {
+  const found = [];
+  for (const { start_s, end_s, text } of gaps) {
+    const last = found.at(-1);
+    if (last && last.text === text && start_s <= last.end_s + 1e-3) last.end_s = end_s;
+    else found.push({ start_s, end_s, text, label: null });
+  }
+  return found;
 }

@@ -33,28 +33,51 @@ export function moment(seconds) {
 /** A share as whole percent. */
 export const percent = (share) => `${Math.round(share * 100)}%`;
 
-/** The answer in one line. */
+/** The answer in one line: of the one person who carries the clip, or of a crowd. */
 export function headline(prediction) {
+  if (prediction.scope === "crowd") return `${prediction.people.length} people: ${summary(prediction)}`;
   if (!prediction.label) return "Nothing to tell an emotion from";
   const share = percent(prediction.probabilities[prediction.label]);
-  return prediction.abstained ? `Not sure; the likeliest is ${prediction.label}, ${share}` : `${prediction.label}, ${share}`;
+  if (prediction.abstained) return `Not sure; the likeliest is ${prediction.label}, ${share}`;
+  return `${prediction.leaning ? "leans to " : ""}${prediction.label}, ${share}`;
+}
+
+/** Which emotions are shown for how much of the time; of a picture, by how many. */
+function summary({ shares, people, duration_s: duration }) {
+  if (!duration) {
+    const count = (label) => people.filter((person) => person.label === label).length;
+    return [...new Set(people.map(({ label }) => label))].map((label) => `${count(label)} ${label}`).join(", ");
+  }
+  const shown = Object.entries(shares).filter(([, share]) => share >= 0.005).sort((a, b) => b[1] - a[1]).slice(0, 3);
+  return shown.map(([name, share]) => `${name} ${percent(share)} of the time`).join(", ") || "nothing to rely on";
+}
+
+/** What a segment speaks for: "person 2: face and voice". */
+export function source({ people, person }, segment) {
+  if (!segment?.label) return "";
+  const name = segment.person && people.length > 1 ? `person ${segment.person}: ` : "";
+  if (segment.face) return ` (${name}${segment.voice ? "face and voice" : "face"})`;
+  return segment.states.face === "not_seen" ? ` (voice; person ${person} not seen)` : " (voice)";
 }
 
 /** One window in one line. */
 export function describeWindow(window) {
   if (!window?.label) return "nobody seen or heard";
+  const unsure = window.abstained ? "unsure, likeliest " : "";
   const ranked = Object.entries(window.probabilities).sort((a, b) => b[1] - a[1]);
-  return ranked.slice(0, 2).map(([name, share]) => `${name} ${percent(share)}`).join(", ");
+  return unsure + ranked.slice(0, 2).map(([name, share]) => `${name} ${percent(share)}`).join(", ");
 }
 
 /** What face and voice said, where they are missing, and what to beware of; each `{text, isWarning}`. */
 export function notes(prediction) {
   const { face, voice } = prediction.modalities;
+  const isCrowd = prediction.scope === "crowd"; // there the clip's own face and voice speak for no one's answer
   const said = [
-    modality("Face", face, FACE_STATES),
-    ...(face.state === "ok" ? gaps(prediction.timeline, "face").map((gap) => `No face ${gap}.`) : []),
-    modality("Voice", voice, VOICE_STATES),
-    ...(voice.state === "ok" ? gaps(prediction.timeline, "voice").map((gap) => `No speech ${gap}.`) : []),
+    ...(isCrowd && face.state === "ok" ? [] : [modality("Face", face, FACE_STATES)]),
+    ...(face.state === "ok" ? gaps(prediction.segments, "face", "no_face").map((gap) => `No face ${gap}.`) : []),
+    ...gaps(prediction.segments, "face", "not_seen").map((gap) => `Person ${prediction.person} not seen ${gap}.`),
+    ...(isCrowd && voice.state === "ok" ? [] : [modality("Voice", voice, VOICE_STATES)]),
+    ...(voice.state === "ok" ? gaps(prediction.segments, "voice", "no_speech").map((gap) => `No speech ${gap}.`) : []),
   ].map((text) => ({ text, isWarning: false }));
   return [...said, ...prediction.warnings.map((text) => ({ text: sentence(text), isWarning: true }))];
 }
@@ -66,14 +89,14 @@ function modality(name, { state, probabilities, weight }, states) {
   return `${name}: ${label} ${percent(probabilities[label])}; counts for ${percent(weight)} of the answer.`;
 }
 
-/** Where neighbouring windows hold no answer of a modality: "from 0:03 to 0:07". */
-export function gaps(timeline, name) {
-  if (timeline.every((window) => !window[name])) return []; // a model that answers for both at once
+/** Where neighbouring segments hold no answer of a modality for one reason: "from 0:03 to 0:07". */
+export function gaps(segments, name, state) {
+  if (segments.every((segment) => !segment[name])) return []; // a model that answers for both at once
   const found = [];
-  for (const window of timeline.filter((one) => !one[name])) {
+  for (const segment of segments.filter((one) => one.states[name] === state)) {
     const last = found.at(-1);
-    if (last && window.start_s <= last[1]) last[1] = window.end_s;
-    else found.push([window.start_s, window.end_s]);
+    if (last && segment.start_s <= last[1]) last[1] = segment.end_s;
+    else found.push([segment.start_s, segment.end_s]);
   }
   return found.map(([start, end]) => `from ${clock(start)} to ${clock(end)}`);
 }

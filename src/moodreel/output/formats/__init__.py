@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from moodreel.output.formats.find import find_format, list_formats
-from moodreel.output.formats.format import Format, join_lines
+from moodreel.output.formats.format import Column, Format, join_lines, mark_bytes
 
-__all__ = ["Format", "find_format", "join_lines", "list_formats"]
+__all__ = ["Column", "Format", "find_format", "join_lines", "list_formats", "mark_bytes"]

@@ -1,49 +1,77 @@
-"""CSV: one row per window of the timeline, fit for a spreadsheet."""
+"""CSV: one row per segment and person, fit for a spreadsheet; no instant counts twice for anybody."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from moodreel.labels import EMOTIONS
-from moodreel.output.formats.format import Format
-from moodreel.recognition.prediction import Prediction
+from moodreel.output.formats.format import Column, Format
+from moodreel.output.formats.rows import Cell, flag, seven_cells, seven_columns, write_rows
+from moodreel.recognition.prediction import Prediction, Window
+
+COLUMNS = (
+    Column("clip", "the clip as it was named"),
+    Column("person", "number of the person in the clip; empty where only a voice is heard, or nobody"),
+    Column("start_s", "start of the segment in seconds from the file's beginning"),
+    Column("end_s", "its end"),
+    Column("label", "likeliest emotion of face and voice together, also when abstained; empty with neither"),
+    *seven_columns("", "probability by face and voice together"),
+    *seven_columns("face_", "probability by the face alone"),
+    *seven_columns("voice_", "probability by the voice alone"),
+    Column("face_state", "ok, not_seen (others are on screen), no_face, no_video_track, undecodable, unused"),
+    Column("voice_state", "ok, not_attributed (of a person beside the one spoken for), no_speech, silent, "
+                          "no_audio_track, undecodable, unused"),
+    Column("face_weight", "share of the face in the answer, 0-1"),
+    Column("voice_weight", "share of the voice in the answer, 0-1"),
+    Column("abstained", "true where this segment's evidence is too weak to rely on the label"),
+    Column("on_screen", "true where the person's face was seen in this segment, not only in the second around it"),
+)  # fmt: skip
 
 
 def format_csv(predictions: Iterable[Prediction], *, header: bool = True) -> str:
-    """Write one row a timeline window: clip, times, label and the seven probabilities.
+    """Write one row per segment and person.
 
     Args:
         predictions: what to write.
         header: whether the first row names the columns.
-
-    Returns:
-        CSV text, lines ending in a newline alone; names with commas, quotes or newlines are quoted, and one that a
-        spreadsheet would take for a formula has an apostrophe before it.
     """
-    out = io.StringIO()
-    # Texts are always quoted: left to itself, the writer lets a carriage return in a name break the row.
-    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    if header:
-        writer.writerow(["clip", "start_s", "end_s", "label", *EMOTIONS, "clip_label", "abstained"])
-    for prediction in predictions:
-        for window in prediction.timeline:
-            values = [round(float(value), 4) for value in window.probabilities]
-            times = [round(window.start_s, 3), round(window.end_s, 3)]
-            tail = [prediction.label or "", str(prediction.abstained).lower()]
-            writer.writerow([_plain_cell(prediction.clip), *times, window.label or "", *values, *tail])
-    return out.getvalue()
+    return write_rows((row for one in predictions for row in _rows(one)), COLUMNS, header=header)
 
 
-def _plain_cell(text: str) -> str:
-    # Whoever names a clip could else have Excel or LibreOffice run a formula: quotes do not keep them from it. See
-    # OWASP, "CSV Injection"; the wide signs are those of East Asian keyboards.
-    return f"'{text}" if text.startswith(tuple("=+-@\t\r\n＝＋－＠")) else text
+def _rows(prediction: Prediction) -> Iterator[list[Cell]]:
+    people = {person.id: person for person in prediction.people}
+    lanes = {number: {one.end_s: one for one in lane} for number, lane in prediction.lanes.items()}
+    for segment in prediction.segments:
+        spoken_for = people.get(segment.person) if segment.person is not None else None
+        on_screen = spoken_for is not None and segment.end_s in lanes[spoken_for.id]
+        yield _row(prediction, segment, segment.person, prediction.states(segment), on_screen)
+        for number, lane in lanes.items():
+            if number != segment.person and segment.end_s in lane:
+                beside = lane[segment.end_s]
+                yield _row(prediction, beside, number, ("ok", "not_attributed"), True)
+
+
+def _row(
+    prediction: Prediction, segment: Window, person: int | None, states: tuple[str, str], on_screen: bool
+) -> list[Cell]:
+    known = segment.label is not None
+    return [
+        prediction.clip,
+        "" if person is None else person,
+        round(segment.start_s, 3),
+        round(segment.end_s, 3),
+        segment.label or "",
+        *seven_cells(segment.probabilities if known else None),
+        *seven_cells(segment.face),
+        *seven_cells(segment.voice),
+        *states,
+        *(round(weight, 4) for weight in segment.weights),
+        flag(segment.abstained),
+        flag(on_screen),
+    ]
 
 
 def _write(prediction: Prediction, is_first: bool) -> str:
     return format_csv([prediction], header=is_first)
 
 
-FORMAT = Format("csv", ".csv", _write, is_by_line=True)
+FORMAT = Format("csv", ".csv", _write, is_by_line=True, describe="a row per segment and person", columns=COLUMNS)

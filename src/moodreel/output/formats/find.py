@@ -10,7 +10,10 @@ from moodreel.text import suggest
 PLUGINS = "moodreel.formats"
 """Group of entry points that name a `Format` each."""
 
-_OWN = {name: f"moodreel.output.formats.{name}:FORMAT" for name in ("table", "json", "jsonl", "csv", "vtt")}
+_OWN = {
+    name: f"moodreel.output.formats.{name.replace('-', '_')}:FORMAT"
+    for name in ("table", "json", "jsonl", "csv", "vtt", "csv-clips")
+}
 
 
 def list_formats() -> tuple[str, ...]:

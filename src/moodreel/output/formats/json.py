@@ -18,4 +18,4 @@ def _join(texts: Sequence[str], is_list: bool) -> str:
     return join_lines(texts, is_list)
 
 
-FORMAT = Format("json", ".json", _write, _join)
+FORMAT = Format("json", ".json", _write, _join, describe="an object for one clip, a list for several")

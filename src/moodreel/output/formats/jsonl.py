@@ -10,4 +10,4 @@ def _write(prediction: Prediction, is_first: bool) -> str:  # noqa: ARG001  # ea
     return prediction.to_json(indent=None)
 
 
-FORMAT = Format("jsonl", ".jsonl", _write, is_by_line=True)
+FORMAT = Format("jsonl", ".jsonl", _write, is_by_line=True, describe="an object per clip, each on a line")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from moodreel.output.formats.format import Format
-from moodreel.recognition.prediction import Modality, Person, Prediction, join_windows, named_probabilities
+from moodreel.output.summary import describe_stretch, headline
+from moodreel.recognition.prediction import Modality, Person, Prediction, named_probabilities
 from moodreel.text import printable
 
 BAR_COLUMNS = 30
@@ -32,18 +33,28 @@ def format_table(prediction: Prediction) -> str:
     Returns:
         Text of some twenty lines, ending in a newline.
     """
-    lines = [_headline(prediction), "", *_bars(prediction.probabilities), ""]
-    lines += [_modality("face", prediction.face), _modality("voice", prediction.voice)]
-    lines += _people(prediction) + _timeline(prediction)
+    lines = [_headline(prediction), "", *_whole(prediction), *_people(prediction), *_timeline(prediction)]
     return "\n".join(lines) + "\n"
 
 
 def _headline(prediction: Prediction) -> str:
     name = printable(prediction.clip)
-    answer = prediction.label or "no answer"
-    weak = ", abstained: the evidence is weak" if prediction.abstained and prediction.label else ""
+    answer = headline(prediction)
+    weak = ", abstained: the evidence is weak" if _is_unsure(prediction) else ""
     length = f"{prediction.duration_s:.1f} s" if prediction.duration_s else "still picture"
     return f"{name}  {length}  ->  {answer}{weak}  (model {printable(prediction.model)})"
+
+
+def _is_unsure(prediction: Prediction) -> bool:
+    return prediction.scope == "person" and prediction.abstained and prediction.label is not None
+
+
+def _whole(prediction: Prediction) -> list[str]:
+    """Show what holds of the whole clip: one person's answer, or how much of the time a crowd shows what."""
+    if prediction.scope == "crowd":
+        return ["  of the time, what is seen and heard at each moment shows", "", *_bars(prediction.shares), ""]
+    modalities = [_modality("face", prediction.face), _modality("voice", prediction.voice)]
+    return [*_bars(prediction.probabilities), "", *modalities]
 
 
 def _bars(probabilities: Sequence[float]) -> list[str]:
@@ -67,18 +78,20 @@ def _people(prediction: Prediction) -> list[str]:
     people = [f"{one.id} ({_presence(one, prediction)})" for one in prediction.people[:MAX_PEOPLE]]
     more = len(prediction.people) - MAX_PEOPLE
     rest = [f"{more} more"] if more > 0 else []
-    return [f"  people {', '.join(people + rest)}; the answer speaks for {prediction.person}"]
+    whom = "" if prediction.scope == "crowd" else f"; the answer speaks for {prediction.person}"
+    return [f"  people {', '.join(people + rest)}{whom}"]
 
 
 def _presence(person: Person, prediction: Prediction) -> str:
-    return f"{person.label}, {person.share_on_screen:.0%} of the time" if prediction.duration_s else person.label
+    label = f"unsure, likeliest {person.label}" if person.abstained else person.label
+    return f"{label}, {person.share_on_screen:.0%} of the time" if prediction.duration_s else label
 
 
 def _timeline(prediction: Prediction) -> list[str]:
     if not prediction.duration_s:
         return []
-    stretches = join_windows(prediction.timeline)
-    lines = [f"  {one.start_s:6.1f} - {one.end_s:5.1f} s  {one.label} {one.top:.0%}" for one in stretches]
+    stretches = prediction.stretches
+    lines = [f"  {one.start_s:6.1f} - {one.end_s:5.1f} s  {describe_stretch(one)}" for one in stretches]
     more = len(lines) - MAX_STRETCHES
     tail = [f"  ... {more} more: --format csv shows all"] if more > 0 else []
     return ["", *lines[:MAX_STRETCHES], *tail] if lines else []
@@ -88,4 +101,4 @@ def _write(prediction: Prediction, is_first: bool) -> str:
     return format_table(prediction) if is_first else "\n" + format_table(prediction)
 
 
-FORMAT = Format("table", ".txt", _write, is_by_line=True)
+FORMAT = Format("table", ".txt", _write, is_by_line=True, describe="a short table for people")

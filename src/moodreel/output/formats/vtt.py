@@ -1,27 +1,41 @@
-"""WebVTT: the timeline as subtitles, a file per clip."""
+"""WebVTT: the answer as subtitles, a file per clip, with a voice span for each of several people."""
 
 from __future__ import annotations
 
 from moodreel.output.formats.format import Format
-from moodreel.recognition.prediction import Prediction, join_windows
+from moodreel.output.summary import describe_stretch
+from moodreel.recognition.prediction import Prediction, Stretch
+from moodreel.recognition.segments import join_segments
 
 
 def format_vtt(prediction: Prediction) -> str:
-    """Write the timeline as WebVTT cues, one a stretch of equal label, to show as subtitles.
+    """Write the answer over time as WebVTT cues, one per stretch of equal label, to show as subtitles.
+
+    Where several people were seen, the cues of each follow as `<v person 2>`, of the face alone.
 
     Args:
         prediction: what to write.
 
     Returns:
-        WebVTT text; overlapping windows are cut at the next window's start, since players show cues one by one. A
-        still picture has no cues: they must end after they start.
+        WebVTT text; the cues of one person never overlap. A still picture has none: they must end after they start.
     """
     name = " ".join(prediction.clip.split()).replace("-->", "->")
     lines = ["WEBVTT", "", f"NOTE moodreel {prediction.model}: {name}", ""]
-    for stretch in join_windows(prediction.timeline) if prediction.duration_s else ():
+    for stretch, voice in sorted(_cues(prediction), key=lambda cue: cue[0].start_s):
         times = f"{_clock(stretch.start_s)} --> {_clock(stretch.end_s)}"
-        lines += [times, f"{stretch.label} {stretch.top:.0%}", ""]
+        lines += [times, f"{voice}{describe_stretch(stretch)}", ""]
     return "\n".join(lines)
+
+
+def _cues(prediction: Prediction) -> list[tuple[Stretch, str]]:
+    if not prediction.duration_s:
+        return []
+    cues = [(stretch, "") for stretch in prediction.stretches]
+    if len(prediction.people) > 1:
+        for person in prediction.people:
+            lane = join_segments(prediction.lanes[person.id], prediction.abstain_below)
+            cues += [(stretch, f"<v person {person.id}>") for stretch in lane]
+    return [cue for cue in cues if _clock(cue[0].start_s) != _clock(cue[0].end_s)]
 
 
 def _clock(time_s: float) -> str:
@@ -34,4 +48,4 @@ def _write(prediction: Prediction, is_first: bool) -> str:  # noqa: ARG001  # a 
     return format_vtt(prediction)
 
 
-FORMAT = Format("vtt", ".vtt", _write, is_file_each=True)
+FORMAT = Format("vtt", ".vtt", _write, is_file_each=True, describe="subtitles, a file per clip")

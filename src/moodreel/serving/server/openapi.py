@@ -34,14 +34,19 @@ The messages of text are JSON; the components hold their schemas. Where a token 
 
 _HAPPY = dict(zip(EMOTIONS, (0.0, 0.01, 0.0, 0.94, 0.05, 0.0, 0.0), strict=True))
 _WINDOW: Json = {"start_s": 0.0, "end_s": 4.0, "label": "happy", "probabilities": _HAPPY, "face": _HAPPY, "voice": None}
+_STRETCH: Json = {"start_s": 0.0, "end_s": 4.0, "label": "happy", "probability": 0.94, "abstained": False}
 _PREDICTION: Json = {
-    "schema_version": 1,
+    "schema_version": 2,
+    "scope": "person",
     "clip": "demo.mp4",
     "duration_s": 4.0,
     "model": "default 2026.11.23",
     "label": "happy",
     "probabilities": _HAPPY,
     "abstained": False,
+    "leaning": False,
+    "abstain_below": 0.33,
+    "shares": {emotion: float(emotion == "happy") for emotion in EMOTIONS},
     "person": 1,
     "modalities": {
         "face": {"state": "ok", "probabilities": _HAPPY, "weight": 1.0},
@@ -55,8 +60,21 @@ _PREDICTION: Json = {
             "probabilities": _HAPPY,
             "windows": [_WINDOW],
             "boxes": [{"time_s": 0.0, "box_px": [262.1, 93.5, 371.0, 244.8]}],
+            "abstained": False,
+            "segments": [{**_WINDOW, "abstained": False}],
+            "stretches": [_STRETCH],
         }
     ],
+    "segments": [
+        {
+            **_WINDOW,
+            "person": 1,
+            "states": {"face": "ok", "voice": "no_audio_track"},
+            "weights": {"face": 1.0, "voice": 0.0},
+            "abstained": False,
+        }
+    ],
+    "stretches": {"answer": [_STRETCH], "face": [_STRETCH], "voice": []},
     "timeline": [_WINDOW],
     "warnings": [],
 }
@@ -91,7 +109,7 @@ _LIVE: Json = {
     "received": {"pictures": 17, "sound_bytes": 112000, "dropped": 0},
 }
 _EVENTS = f"event: progress\ndata: {json.dumps(_JOB)}\n\nevent: done\ndata: {{}}\n\n"
-_CSV = "clip,start_s,end_s,label,angry,disgust,fear,happy,neutral,sad,surprise,clip_label,abstained\n"
+_CSV = "clip,person,start_s,end_s,label,angry,…\n"
 _VTT = "WEBVTT\n\n00:00:00.000 --> 00:00:04.000\nhappy 94%\n"
 
 _ALWAYS = ("wrong-host", "foreign-origin", "unauthorized", "internal")

@@ -1,0 +1,38 @@
+"""The answer in a few words: a headline where one person carries the clip, a summary where it is a crowd."""
+
+from __future__ import annotations
+
+from moodreel.recognition.prediction import Prediction, Stretch, Window, named_probabilities
+
+
+def headline(prediction: Prediction) -> str:
+    """Say what a clip shows in one clause."""
+    if prediction.scope == "crowd":
+        return f"{len(prediction.people)} people: {summarise_time(prediction)}"
+    if prediction.label is None:
+        return "no answer"
+    return f"leans to {prediction.label}" if prediction.is_leaning else prediction.label
+
+
+def summarise_time(prediction: Prediction) -> str:
+    """Say which emotions are shown for how much of the time, most first; at most three."""
+    if not prediction.duration_s:  # a still picture
+        labels = [person.label for person in prediction.people]
+        return ", ".join(f"{labels.count(label)} {label}" for label in dict.fromkeys(labels))
+    shown = [(label, share) for label, share in named_probabilities(prediction.shares).items() if share >= 0.005]
+    return ", ".join(f"{label} {share:.0%} of the time" for label, share in shown[:3]) or "nothing to rely on"
+
+
+def describe_stretch(stretch: Stretch) -> str:
+    """Say what a stretch shows: `sad 60%`, or that it is unsure."""
+    said = f"{stretch.label} {stretch.probability:.0%}"
+    return f"unsure ({said})" if stretch.abstained else said
+
+
+def describe_source(prediction: Prediction, segment: Window) -> str:
+    """Say what a segment speaks for: `person 2: face and voice`, `voice; person 1 not seen`."""
+    person = f"person {segment.person}: " if segment.person is not None and len(prediction.people) > 1 else ""
+    if segment.face is not None:
+        return person + ("face and voice" if segment.voice is not None else "face")
+    absent = prediction.states(segment)[0] == "not_seen"
+    return f"voice; person {prediction.person} not seen" if absent else "voice"
