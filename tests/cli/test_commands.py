@@ -520,7 +520,7 @@ def test_corpus_shows_clips_classes_and_speakers(run, tmp_path):
     one_error(err, "missing")
 
 
-CORPUS_OPTIONS = {"layout", "speakers", "speakers_csv", "allow_outside"}
+CORPUS_OPTIONS = {"layout", "speakers", "speakers_csv", "mapped", "ignored", "allow_outside"}
 
 
 @pytest.mark.parametrize(

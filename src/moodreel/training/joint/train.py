@@ -120,7 +120,7 @@ def fit_once(
 def _open(corpus_path: Path, recipe: Recipe, out: Path, options: TrainOptions) -> tuple[Corpus, Split]:
     """Refuse what cannot be run, while nothing was read of any clip and nothing written."""
     check_run(out, recipe, resume=options.resume)
-    corpus = open_corpus(corpus_path, options)
+    corpus = open_corpus(corpus_path, recipe, options)
     return corpus, make_run_split(corpus, recipe, options)
 
 

@@ -109,7 +109,7 @@ def tune(corpus_path: Path, recipe_name: str, out: Path, options: TuneOptions) -
         raise RecipeError(f"{recipe_name}: is made of parts, which tune cannot search; expected one of {names}")
     recipe = load_recipe(recipe_name, options.train.changes)
     space = load_space(options.space, recipe)
-    split = make_run_split(open_corpus(corpus_path, options.train), recipe, options.train)
+    split = make_run_split(open_corpus(corpus_path, recipe, options.train), recipe, options.train)
     with _database_errors(out):
         study = _open_study(out, recipe, space, split, options)
         _run_workers(corpus_path, recipe_name, out, options, study)
@@ -210,7 +210,7 @@ def work(corpus_path: Path, recipe_name: str, out: Path, options: TuneOptions, n
             pruner=optuna.pruners.MedianPruner(_WARM_UP_TRIALS, n_warmup_steps=_WARM_UP_EPOCHS),
         )
         train = options.train
-        searcher = Searcher(open_corpus(corpus_path, train), recipe, recipe_name, space, out, options)
+        searcher = Searcher(open_corpus(corpus_path, recipe, train), recipe, recipe_name, space, out, options)
         limit = optuna.study.MaxTrialsCallback(options.n_trials, states=DONE)
         study.optimize(searcher, callbacks=[limit, _report], catch=(MoodreelError, MemoryError, RuntimeError))
 
