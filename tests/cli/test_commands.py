@@ -20,6 +20,7 @@ from conftest import chirp
 from media_files import damage, truncate, write_clip, write_sound
 from moodreel.cli import main as cli
 from moodreel.errors import MoodreelError
+from moodreel.extras import advise
 from moodreel.media.container import Source
 
 
@@ -479,7 +480,7 @@ def test_a_missing_extra_is_named_for_the_command_that_was_run(line, tiny_bundle
     (tmp_path / "tiny").symlink_to(tiny_bundle)
     command = [sys.executable, "-c", code, *line.split()]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120)
-    expected = f"moodreel: error: {line.split()[0]} needs {module}: pip install 'moodreel[{extra}]'\n"
+    expected = f"moodreel: error: {line.split()[0]} needs {module}: {advise(extra)}\n"
     assert (done.returncode, done.stderr) == (2, expected)
 
 

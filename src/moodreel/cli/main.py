@@ -27,6 +27,7 @@ from moodreel.cli.serve import serve
 from moodreel.cli.train import train
 from moodreel.cli.tune import tune
 from moodreel.errors import MoodreelError
+from moodreel.extras import advise
 from moodreel.plugins import find_entries, load_entry
 from moodreel.text import printable, suggest
 
@@ -147,7 +148,7 @@ def main() -> NoReturn:
         module, command = (error.name or "").partition(".")[0], sys.argv[1]
         if module not in EXTRA_MODULES:
             raise
-        _refuse(f"{command} needs {module}: pip install 'moodreel[{EXTRAS.get(command, 'train')}]'")
+        _refuse(f"{command} needs {module}: {advise(EXTRAS.get(command, 'train'))}")
     except KeyboardInterrupt:
         typer.echo("moodreel: interrupted", err=True)
         sys.exit(_INTERRUPTED_STATUS)

@@ -21,6 +21,7 @@ from moodreel.metrics import make_outcomes, score, to_plain
 from moodreel.storage.cache import Cache
 from moodreel.storage.whole_files import whole_file
 from moodreel.training.extraction import Unreadable
+from moodreel.training.progress import phase
 
 UNKNOWN_LICENCE = "unknown: the licence of the training data binds these weights"
 
@@ -176,7 +177,8 @@ def list_clips(split: Split, cache: Cache, workers: int, out: Path) -> dict[str,
         OutputError: the list cannot be written.
     """
     samples = [*split.train, *split.valid]
-    prints = read_fingerprints(samples, cache, workers)
+    with phase("noting which clips were learned from", len(samples)) as show:
+        prints = read_fingerprints(samples, cache, workers, show=show)
     return write_training_clips(know_clips(samples, prints, ["trained"] * len(samples)), out / "bundle")
 
 
