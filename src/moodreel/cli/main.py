@@ -23,6 +23,7 @@ from moodreel.cli.evaluate import evaluate
 from moodreel.cli.parts import parts
 from moodreel.cli.postmortem import postmortem
 from moodreel.cli.predict import predict
+from moodreel.cli.recipes import recipes
 from moodreel.cli.serve import serve
 from moodreel.cli.train import train
 from moodreel.cli.tune import tune
@@ -36,6 +37,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     demo,
     serve,
     corpus,
+    recipes,
     train,
     tune,
     evaluate,

@@ -56,6 +56,7 @@ def train(
     from moodreel.training.joint.recipe import is_predecessor
     from moodreel.training.joint.train import train as run
     from moodreel.training.options import TrainOptions, change_labels, format_scores
+    from moodreel.training.trainers import load_trainer
 
     machine.start(threads)
     options = TrainOptions(
@@ -73,10 +74,11 @@ def train(
         allow_unreadable=allow_unreadable,
         cache=cache,
     )
-    if is_predecessor(recipe):
+    trainer = load_trainer(recipe)
+    if trainer is None and is_predecessor(recipe):
         scores = train_predecessor(corpus, recipe, out, options, only=only, faces=faces)
     elif only or faces:
         raise MoodreelError(f"{recipe}: has no parts, so --only and --faces mean nothing; use emonets or yao2015")
     else:
-        scores = run(corpus, recipe, out, options)
+        scores = (trainer or run)(corpus, recipe, out, options)
     typer.echo(format_scores(scores, out))

@@ -127,7 +127,16 @@ def make_run_split(corpus: Corpus, recipe: SplitRecipe, options: TrainOptions) -
     Raises:
         CorpusError: only some clips have a side in the corpus's own split; or see `moodreel.corpora.splits`.
     """
-    samples = corpus.samples
+    split = _make_split(corpus.samples, recipe, options)
+    present = {sample.label for sample in corpus.samples}
+    missing = [label for label in EMOTIONS if label not in present]
+    if not missing:
+        return split
+    warning = f"no clip of {', '.join(missing)}: what is trained will hardly ever say that"
+    return replace(split, warnings=(*split.warnings, warning))
+
+
+def _make_split(samples: Sequence[Sample], recipe: SplitRecipe, options: TrainOptions) -> Split:
     if options.fold is not None:
         return _fold_split(samples, recipe, options)
     if any(sample.split is not None for sample in samples):  # official_split refuses those that have none
