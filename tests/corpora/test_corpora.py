@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
 import wave
 from collections import Counter
 from pathlib import Path
@@ -23,6 +24,7 @@ from moodreel.corpora import (
     render_description,
 )
 from moodreel.errors import CorpusError
+from moodreel.extras import advise
 from moodreel.labels import EMOTIONS, read_class_map
 
 
@@ -396,7 +398,7 @@ class TestManifest:
 
         path = write(tmp_path / "m.parquet", "no")
         monkeypatch.setattr(builtins, "__import__", refuse)
-        with pytest.raises(CorpusError, match=r"moodreel\[parquet\]"):
+        with pytest.raises(CorpusError, match=re.escape(advise("parquet"))):
             read_corpus(path)
 
 
