@@ -20,6 +20,7 @@ from conftest import chirp
 from media_files import damage, truncate, write_clip, write_sound
 from moodreel.cli import main as cli
 from moodreel.errors import MoodreelError
+from moodreel.extras import advise
 from moodreel.media.container import Source
 from moodreel.output.formats import list_formats
 
@@ -513,7 +514,7 @@ def test_a_missing_extra_is_named_for_the_command_that_was_run(line, tiny_bundle
     (tmp_path / "tiny").symlink_to(tiny_bundle)
     command = [sys.executable, "-c", code, *line.split()]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120)
-    expected = f"moodreel: error: {line.split()[0]} needs {module}: pip install 'moodreel[{extra}]'\n"
+    expected = f"moodreel: error: {line.split()[0]} needs {module}: {advise(extra)}\n"
     assert (done.returncode, done.stderr) == (2, expected)
 
 
@@ -554,7 +555,7 @@ def test_corpus_shows_clips_classes_and_speakers(run, tmp_path):
     one_error(err, "missing")
 
 
-CORPUS_OPTIONS = {"layout", "speakers", "speakers_csv", "allow_outside"}
+CORPUS_OPTIONS = {"layout", "speakers", "speakers_csv", "mapped", "ignored", "allow_outside"}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
 import wave
 from collections import Counter
 from pathlib import Path
@@ -23,7 +24,8 @@ from moodreel.corpora import (
     render_description,
 )
 from moodreel.errors import CorpusError
-from moodreel.labels import EMOTIONS
+from moodreel.extras import advise
+from moodreel.labels import EMOTIONS, read_class_map
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -396,7 +398,7 @@ class TestManifest:
 
         path = write(tmp_path / "m.parquet", "no")
         monkeypatch.setattr(builtins, "__import__", refuse)
-        with pytest.raises(CorpusError, match=r"moodreel\[parquet\]"):
+        with pytest.raises(CorpusError, match=re.escape(advise("parquet"))):
             read_corpus(path)
 
 
@@ -543,3 +545,39 @@ class TestDescription:
 
 def test_numbers_in_names_sort_as_numbers():
     assert sorted(["a10", "a9", "b", "10", "9"], key=natural_key) == ["9", "10", "a9", "a10", "b"]
+
+
+class TestClassMap:
+    """`--map` and `--ignore`: the corpus's own classes are what the user says."""
+
+    @staticmethod
+    def make(root, *labels):
+        for label in labels:
+            touch(root, f"{label}/a.wav")
+        return root
+
+    def test_clips_are_mapped_and_left_out_and_the_corpus_says_how(self, tmp_path):
+        self.make(tmp_path, "joyful", "sad", "contempt")
+        corpus = read_corpus(tmp_path, class_map=read_class_map(["joyful=happy"], ["contempt"]))
+        assert [sample.label for sample in corpus.samples] == ["happy", "sad"]
+        assert [str(problem).partition(":")[0] for problem in corpus.problems] == ["class 'contempt' ignored"]
+        assert corpus.class_map == {"joyful": "happy", "contempt": "ignore"}
+
+    def test_what_the_user_says_stands_before_what_moodreel_knows(self, tmp_path):
+        self.make(tmp_path, "calm", "sad")
+        assert read_corpus(tmp_path).samples[0].label == "neutral"
+        assert read_corpus(tmp_path, class_map={"calm": "happy"}).samples[0].label == "happy"
+        assert len(read_corpus(tmp_path, class_map={"calm": "ignore"}).samples) == 1
+
+    def test_unknown_classes_are_all_named_with_the_ways_out(self, tmp_path):
+        self.make(tmp_path, "joyful", "sad", "contempt")
+        with pytest.raises(CorpusError, match=r"'contempt', 'joyful'.*--ignore contempt --map joyful=happy"):
+            read_corpus(tmp_path)
+
+    def test_a_corpus_of_ignored_classes_alone_is_refused(self, tmp_path):
+        with pytest.raises(CorpusError, match=r"no clips.*class 'contempt' ignored"):
+            read_corpus(self.make(tmp_path, "contempt"), class_map={"contempt": "ignore"})
+
+    def test_a_class_that_no_clip_has_is_warned_of(self, tmp_path, caplog):
+        read_corpus(self.make(tmp_path, "joyful"), class_map={"joyful": "happy", "contmpt": "ignore"})
+        assert "no clip of class 'contmpt'" in caplog.text

@@ -225,6 +225,16 @@ class TestBadInput:
         assert status == 2 and not (tmp_path / "out").exists()
         one_error(err, "unknown class 'bored'", "angry, disgust")
 
+    def test_a_map_of_classes_stands_in_the_report(self, run, tiny_bundle, corpus, tmp_path):
+        folder, out = tmp_path / "corpus", tmp_path / "out"
+        shutil.copytree(corpus, folder)
+        renamed = sorted(path for path in folder.iterdir() if path.is_dir())[0]
+        renamed.rename(folder / "joyful")
+        said = run("evaluate", tiny_bundle, folder, "--map", f"joyful={renamed.name}", "--out", out)
+        report = json.loads((out / "report.json").read_text())
+        jsonschema.validate(report, SCHEMA)
+        assert said[0] == 0 and report["subject"]["class_map"] == {"joyful": renamed.name}
+
     def test_a_bundle_of_other_labels(self, run, corpus, tmp_path):
         bundle = write_tiny_bundle(tmp_path / "b", labels=["calm", "excited"])
         status, _, err = run("evaluate", bundle, corpus, "--out", tmp_path / "out")

@@ -12,7 +12,9 @@ from moodreel.cli.options import (
     AllowOutsideOption,
     AllowSharedOption,
     CorpusArgument,
+    IgnoreOption,
     LayoutOption,
+    MapOption,
     SpeakersCsvOption,
     SpeakersOption,
     ThreadsOption,
@@ -36,6 +38,8 @@ def calibrate(
     layout: LayoutOption = None,
     speakers: SpeakersOption = None,
     speakers_csv: SpeakersCsvOption = None,
+    mapped: MapOption = None,
+    ignored: IgnoreOption = None,
     allow_outside: AllowOutsideOption = False,
     allow_shared_speakers: AllowSharedOption = False,
     cache: Annotated[Path | None, typer.Option(help="Folder of the cache of fingerprints.")] = None,
@@ -44,10 +48,12 @@ def calibrate(
     """Choose a bundle's temperatures, weights and abstention on labelled clips, and write it anew."""
     from moodreel.corpora import read_corpus
     from moodreel.evaluation.evaluate import show_progress
+    from moodreel.labels import read_class_map
     from moodreel.storage.cache import Cache
     from moodreel.training.calibration.calibrate import CalibrateOptions, calibrate as run, format_calibrated
 
-    clips = read_corpus(corpus, layout, speakers, speakers_csv, allow_outside=allow_outside)
+    class_map = read_class_map(mapped or (), ignored or ())
+    clips = read_corpus(corpus, layout, speakers, speakers_csv, allow_outside=allow_outside, class_map=class_map)
     options = CalibrateOptions(
         split=split.value if split else None,
         n_folds=folds,

@@ -9,7 +9,9 @@ import typer
 
 from moodreel.cli.options import (
     AllowOutsideOption,
+    IgnoreOption,
     LayoutOption,
+    MapOption,
     SpeakersCsvOption,
     SpeakersOption,
 )
@@ -20,6 +22,8 @@ def corpus(
     layout: LayoutOption = None,
     speakers: SpeakersOption = None,
     speakers_csv: SpeakersCsvOption = None,
+    mapped: MapOption = None,
+    ignored: IgnoreOption = None,
     allow_outside: AllowOutsideOption = False,
     check_media: Annotated[
         bool, typer.Option("--check-media", help="Open every file, to find unreadable ones.")
@@ -34,10 +38,12 @@ def corpus(
 
     from moodreel.corpora import describe_corpus, read_corpus, render_description
     from moodreel.evaluation.evaluate import check_corpus
+    from moodreel.labels import read_class_map
     from moodreel.leaks.guard import format_leaks
     from moodreel.metrics import to_plain
 
-    read = read_corpus(folder, layout, speakers, speakers_csv, allow_outside=allow_outside)
+    class_map = read_class_map(mapped or (), ignored or ())
+    read = read_corpus(folder, layout, speakers, speakers_csv, allow_outside=allow_outside, class_map=class_map)
     description = describe_corpus(read, check_media)
     leaks = check_corpus(read) if check else None
     if as_json:

@@ -11,7 +11,9 @@ import typer
 from moodreel.cli.options import (
     AllowOutsideOption,
     CorpusArgument,
+    IgnoreOption,
     LayoutOption,
+    MapOption,
     SpeakersCsvOption,
     SpeakersOption,
     ThreadsOption,
@@ -38,6 +40,8 @@ def evaluate(
     layout: LayoutOption = None,
     speakers: SpeakersOption = None,
     speakers_csv: SpeakersCsvOption = None,
+    mapped: MapOption = None,
+    ignored: IgnoreOption = None,
     allow_outside: AllowOutsideOption = False,
     cache: Annotated[Path | None, typer.Option(help="Folder of the cache of fingerprints.")] = None,
     threads: ThreadsOption = 2,
@@ -48,11 +52,13 @@ def evaluate(
     from moodreel.evaluation.evaluate import HTML_FILE, evaluate as run
     from moodreel.evaluation.plan import plan_folds, plan_split
     from moodreel.evaluation.report import format_summary
+    from moodreel.labels import read_class_map
     from moodreel.storage.cache import Cache
 
     if folds and split is not None:
         raise EvaluationError("--folds and --split exclude each other: the folds say which clips are asked about")
-    clips = read_corpus(corpus, layout, speakers, speakers_csv, allow_outside=allow_outside)
+    class_map = read_class_map(mapped or (), ignored or ())
+    clips = read_corpus(corpus, layout, speakers, speakers_csv, allow_outside=allow_outside, class_map=class_map)
     plan = plan_folds(Path(bundle), clips) if folds else plan_split(bundle, clips, split.value if split else None)
     evaluation = run(plan, out, threads, Cache(cache) if cache else None)
     typer.echo(format_summary(evaluation) + f"report: {out / HTML_FILE}")

@@ -24,10 +24,12 @@ from moodreel.cli.formats import formats
 from moodreel.cli.parts import parts
 from moodreel.cli.postmortem import postmortem
 from moodreel.cli.predict import predict
+from moodreel.cli.recipes import recipes
 from moodreel.cli.serve import serve
 from moodreel.cli.train import train
 from moodreel.cli.tune import tune
 from moodreel.errors import MoodreelError
+from moodreel.extras import advise
 from moodreel.plugins import find_entries, load_entry
 from moodreel.text import printable, suggest
 
@@ -36,6 +38,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     demo,
     serve,
     corpus,
+    recipes,
     train,
     tune,
     evaluate,
@@ -149,7 +152,7 @@ def main() -> NoReturn:
         module, command = (error.name or "").partition(".")[0], sys.argv[1]
         if module not in EXTRA_MODULES:
             raise
-        _refuse(f"{command} needs {module}: pip install 'moodreel[{EXTRAS.get(command, 'train')}]'")
+        _refuse(f"{command} needs {module}: {advise(EXTRAS.get(command, 'train'))}")
     except KeyboardInterrupt:
         typer.echo("moodreel: interrupted", err=True)
         sys.exit(_INTERRUPTED_STATUS)

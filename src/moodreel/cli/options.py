@@ -22,6 +22,12 @@ AllowSharedOption = Annotated[bool, typer.Option("--allow-shared-speakers", help
 AllowUnreadableOption = Annotated[
     bool, typer.Option("--allow-unreadable", help="Go on with over 5 % of clips unreadable.")
 ]
+MapOption = Annotated[
+    list[str] | None, typer.Option("--map", help="What a class of the corpus is: joyful=happy. May be given again.")
+]
+IgnoreOption = Annotated[
+    list[str] | None, typer.Option("--ignore", help="A class whose clips are left out. May be given again.")
+]
 CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder of the feature cache.")]
 WorkersOption = Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes that read clips.")]
 ThreadsOption = Annotated[

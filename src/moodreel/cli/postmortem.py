@@ -12,7 +12,9 @@ from moodreel.cli.options import (
     AllowUnreadableOption,
     CacheOption,
     CorpusArgument,
+    IgnoreOption,
     LayoutOption,
+    MapOption,
     OutOption,
     SpeakersCsvOption,
     SpeakersOption,
@@ -29,6 +31,8 @@ def postmortem(
     layout: LayoutOption = None,
     speakers: SpeakersOption = None,
     speakers_csv: SpeakersCsvOption = None,
+    mapped: MapOption = None,
+    ignored: IgnoreOption = None,
     allow_outside: AllowOutsideOption = False,
     allow_shared_speakers: AllowSharedOption = False,
     allow_unreadable: AllowUnreadableOption = False,
@@ -38,13 +42,13 @@ def postmortem(
 ) -> None:
     """Measure why the paper's network does not converge, one cause per row."""
     from moodreel.training import machine
-    from moodreel.training.options import TrainOptions
+    from moodreel.training.options import TrainOptions, change_labels
     from moodreel.training.search import postmortem as study
 
     machine.start(threads)
     options = TrainOptions(
         fold=fold,
-        changes=tuple(change or ()),
+        changes=(*(change or ()), *change_labels(mapped or (), ignored or ())),
         layout=layout,
         speaker_regex=speakers,
         speakers_csv=speakers_csv,

@@ -13,7 +13,9 @@ from moodreel.cli.options import (
     AllowUnreadableOption,
     CacheOption,
     CorpusArgument,
+    IgnoreOption,
     LayoutOption,
+    MapOption,
     OutOption,
     SpeakersCsvOption,
     SpeakersOption,
@@ -26,14 +28,18 @@ from moodreel.errors import MoodreelError
 def train(
     corpus: CorpusArgument,
     out: OutOption,
-    recipe: Annotated[str, typer.Option(help="A shipped recipe's name or a YAML file.")] = "repaired",
+    recipe: Annotated[str, typer.Option(help="A shipped recipe's name or a YAML file.")] = "best",
     max_epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Overrides the recipe's epochs.")] = None,
-    fold: Annotated[int | None, typer.Option(help="Leave this fold of speakers out (from 1) and score it.")] = None,
+    fold: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Leave out this fold of speakers, from 1, and score it.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
     change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key=value.")] = None,
     layout: LayoutOption = None,
     speakers: SpeakersOption = None,
     speakers_csv: SpeakersCsvOption = None,
+    mapped: MapOption = None,
+    ignored: IgnoreOption = None,
     allow_outside: AllowOutsideOption = False,
     allow_shared_speakers: AllowSharedOption = False,
     allow_unreadable: AllowUnreadableOption = False,
@@ -49,7 +55,8 @@ def train(
     from moodreel.training import machine
     from moodreel.training.joint.recipe import is_predecessor
     from moodreel.training.joint.train import train as run
-    from moodreel.training.options import TrainOptions, format_scores
+    from moodreel.training.options import TrainOptions, change_labels, format_scores
+    from moodreel.training.trainers import load_trainer
 
     machine.start(threads)
     options = TrainOptions(
@@ -58,7 +65,7 @@ def train(
         resume=resume,
         devices=devices,
         workers=workers,
-        changes=tuple(change or ()),
+        changes=(*(change or ()), *change_labels(mapped or (), ignored or ())),
         layout=layout,
         speaker_regex=speakers,
         speakers_csv=speakers_csv,
@@ -67,10 +74,11 @@ def train(
         allow_unreadable=allow_unreadable,
         cache=cache,
     )
-    if is_predecessor(recipe):
+    trainer = load_trainer(recipe)
+    if trainer is None and is_predecessor(recipe):
         scores = train_predecessor(corpus, recipe, out, options, only=only, faces=faces)
     elif only or faces:
         raise MoodreelError(f"{recipe}: has no parts, so --only and --faces mean nothing; use emonets or yao2015")
     else:
-        scores = run(corpus, recipe, out, options)
+        scores = (trainer or run)(corpus, recipe, out, options)
     typer.echo(format_scores(scores, out))

@@ -13,7 +13,9 @@ from moodreel.cli.options import (
     AllowUnreadableOption,
     CacheOption,
     CorpusArgument,
+    IgnoreOption,
     LayoutOption,
+    MapOption,
     SpeakersCsvOption,
     SpeakersOption,
     WorkersOption,
@@ -26,7 +28,7 @@ def tune(
     trials: Annotated[
         int, typer.Option(metavar="N", min=1, help="Trials in all, those of a stopped search included.")
     ] = 40,
-    recipe: Annotated[str, typer.Option(help="A shipped recipe's name or a YAML file.")] = "repaired",
+    recipe: Annotated[str, typer.Option(help="A shipped recipe's name or a YAML file.")] = "best",
     space: Annotated[str, typer.Option(help="What is searched: sane, paper, or a YAML file.")] = "sane",
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that try settings at once.")] = 1,
     fold: Annotated[
@@ -39,6 +41,8 @@ def tune(
     layout: LayoutOption = None,
     speakers: SpeakersOption = None,
     speakers_csv: SpeakersCsvOption = None,
+    mapped: MapOption = None,
+    ignored: IgnoreOption = None,
     allow_outside: AllowOutsideOption = False,
     allow_shared_speakers: AllowSharedOption = False,
     allow_unreadable: AllowUnreadableOption = False,
@@ -48,14 +52,14 @@ def tune(
 ) -> None:
     """Search a recipe's settings; what was found is scored on speakers that the search never saw."""
     from moodreel.training import machine
-    from moodreel.training.options import TrainOptions
+    from moodreel.training.options import TrainOptions, change_labels
     from moodreel.training.search.report import format_tuned, write_tune_report
     from moodreel.training.search.tune import TuneOptions, tune as search
 
     machine.start(threads)
     train = TrainOptions(
         fold=fold,
-        changes=tuple(change or ()),
+        changes=(*(change or ()), *change_labels(mapped or (), ignored or ())),
         layout=layout,
         speaker_regex=speakers,
         speakers_csv=speakers_csv,

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from moodreel.corpora.sample import CorpusProblem, Sample, natural_key
-from moodreel.errors import CorpusError
-from moodreel.labels import EMOTIONS, read_emotion
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
@@ -105,28 +102,6 @@ def _second_form_reason(first: Sample, second: Sample) -> str:
     if first.path.name == second.path.name:
         return "two clips of one name, the first kept"
     return "another form of a take that is there already, left out (point at its folder to use it)"
-
-
-def read_class(name: str, where: str) -> str:
-    """Map the name of a class to an emotion.
-
-    Args:
-        name: what the corpus calls the class.
-        where: the folder or row it stands in, for the message.
-
-    Returns:
-        One of `moodreel.labels.EMOTIONS`.
-
-    Raises:
-        CorpusError: the name is not known; the message says where it stands, what was expected and the nearest name.
-    """
-    try:
-        return read_emotion(name)
-    except ValueError:
-        near = difflib.get_close_matches(name.strip().lower(), EMOTIONS, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        message = f"{where}: unknown class {name!r}, expected one of {', '.join(EMOTIONS)}{hint}"
-        raise CorpusError(message) from None
 
 
 def list_folders(root: Path) -> tuple[Path, ...]:

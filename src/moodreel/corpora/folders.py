@@ -13,7 +13,6 @@ from moodreel.corpora.files import (
     group_problems,
     keep_one_form,
     list_folders,
-    read_class,
     relative_id,
 )
 from moodreel.corpora.layout import Layout
@@ -74,7 +73,7 @@ def read_afew(root: Path) -> Corpus:
         test set, are listed as problems.
 
     Raises:
-        CorpusError: no folder of a split, or an emotion folder of an unknown name.
+        CorpusError: no folder of a split.
     """
     folders = split_folders(root)
     if not folders:
@@ -103,9 +102,6 @@ def read_class_folders(root: Path) -> Corpus:
 
     Returns:
         Clips named by their path (`angry/clip1`), speakers unknown until `read_corpus` is told how to find them.
-
-    Raises:
-        CorpusError: a folder with media in it has the name of no emotion.
     """
     name = root.resolve().name
     kept, forms = keep_one_form(_class_samples(root, root, name, None))
@@ -132,8 +128,18 @@ def _class_samples(folder: Path, root: Path, corpus: str, split: str | None) -> 
     samples: list[Sample] = []
     for class_folder in list_folders(folder):
         files = find_clips(class_folder)
-        label = read_class(class_folder.name, str(folder)) if files else ""
-        samples += [Sample(path, label, UNKNOWN_SPEAKER, relative_id(path, root), split, corpus) for path in files]
+        samples += [
+            Sample(
+                path,
+                class_folder.name,
+                UNKNOWN_SPEAKER,
+                relative_id(path, root),
+                split,
+                corpus,
+                label_place=str(folder),
+            )
+            for path in files
+        ]
     return samples
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from moodreel.corpora.files import group_problems, read_class
+from moodreel.corpora.files import group_problems
 from moodreel.corpora.folders import SPLIT_NAMES, read_split_name
 from moodreel.corpora.layout import Layout
 from moodreel.corpora.named import read_age, read_gender
@@ -99,7 +99,7 @@ def _read_row(row: Row, manifest: Path, where: str, allow_outside: bool) -> Samp
     features = row.get("features", "")
     return Sample(
         path=_locate(row["path"], manifest, where, allow_outside),
-        label=read_class(row["label"], where),
+        label=row["label"],
         speaker=row.get("speaker") or UNKNOWN_SPEAKER,
         clip_id=row.get("clip_id") or _name_clip(row["path"], start_s, end_s),
         split=_read_split(row.get("split", ""), where),
@@ -109,6 +109,7 @@ def _read_row(row: Row, manifest: Path, where: str, allow_outside: bool) -> Samp
         features_path=_locate(features, manifest, where, allow_outside) if features else None,
         gender=read_gender(row.get("gender", "")),
         age=read_age(row.get("age", "")),
+        label_place=where,
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from moodreel.corpora.files import AUDIO_SUFFIXES, find_clips, find_files, group_problems, keep_one_form, read_class
+from moodreel.corpora.files import AUDIO_SUFFIXES, find_clips, find_files, group_problems, keep_one_form
 from moodreel.corpora.layout import Layout, count_names
 from moodreel.corpora.rows import Row, read_header, read_rows
 from moodreel.corpora.sample import Corpus, CorpusProblem, Sample, natural_key
@@ -72,7 +72,7 @@ RAVDESS = Layout("ravdess", "files named like 01-01-03-01-01-01-01.mp4", _recogn
 def _ravdess_sample(path: Path, match: re.Match[str]) -> Sample:
     return Sample(
         path=path,
-        label=read_class(RAVDESS_EMOTIONS[match["emotion"]], str(path)),
+        label=RAVDESS_EMOTIONS[match["emotion"]],
         speaker=match["actor"],
         clip_id=path.stem,
         split=None,
@@ -90,9 +90,6 @@ def read_cremad(root: Path) -> Corpus:
 
     Returns:
         Speakers `1001` to `1091`, six emotions (no surprise). Files of other names are listed as problems.
-
-    Raises:
-        CorpusError: a file has the form of a CREMA-D name with an emotion that is not known.
     """
     actors = _read_demographics(root)
     samples: list[Sample] = []
@@ -117,7 +114,7 @@ CREMAD = Layout("cremad", "files named like 1001_DFA_ANG_XX.flv", _recognise_cre
 def _cremad_sample(path: Path, match: re.Match[str], actor: Row) -> Sample:
     return Sample(
         path=path,
-        label=read_class(match["emotion"], str(path)),
+        label=match["emotion"],
         speaker=match["actor"],
         clip_id=path.stem,
         split=None,
@@ -143,7 +140,7 @@ def read_nemo(root: Path) -> Corpus:
         Nine speakers, six emotions (no disgust). Rows without a file and files without a row are listed as problems.
 
     Raises:
-        CorpusError: the table is missing, damaged or names an unknown emotion.
+        CorpusError: the table is missing or damaged.
     """
     rows = read_rows(root / "data.tsv", NEMO_COLUMNS)
     files = {path.stem: path for path in reversed(find_files(root, AUDIO_SUFFIXES))}
@@ -167,13 +164,14 @@ NEMO = Layout("nemo", "data.tsv with file_id, emotion and speaker_id", _recognis
 def _nemo_sample(path: Path, row: Row) -> Sample:
     return Sample(
         path=path,
-        label=read_class(row["emotion"], f"data.tsv, {row['file_id']}"),
+        label=row["emotion"],
         speaker=row["speaker_id"],
         clip_id=path.stem,
         split=None,
         corpus="nemo",
         gender=read_gender(row.get("gender", "")),
         age=read_age(row.get("age", "")),
+        label_place=f"data.tsv, {row['file_id']}",
     )
 
 

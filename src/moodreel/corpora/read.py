@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from moodreel.corpora.files import find_clips, list_folders
+from moodreel.corpora.files import find_clips, group_problems, list_folders
 from moodreel.corpora.folders import AFEW, CLASS_FOLDERS
 from moodreel.corpora.layout import Layout
 from moodreel.corpora.manifest import MANIFEST, find_manifest, read_manifest
@@ -16,6 +17,7 @@ from moodreel.corpora.rows import TABLE_SUFFIXES
 from moodreel.corpora.sample import Corpus
 from moodreel.corpora.speakers import set_speakers_by_pattern, set_speakers_by_table
 from moodreel.errors import CorpusError, MoodreelError
+from moodreel.labels import IGNORE, explain_unknown, read_emotion
 from moodreel.plugins import find_entries, load_entry
 from moodreel.text import suggest
 
@@ -46,6 +48,7 @@ def read_corpus(
     speakers_csv: Path | str | None = None,
     *,
     allow_outside: bool = False,
+    class_map: Mapping[str, str] | None = None,
 ) -> Corpus:
     """Read a corpus, finding out its layout unless told.
 
@@ -55,17 +58,19 @@ def read_corpus(
         speaker_regex: pattern with a group named `speaker`, searched in each clip's path below the folder.
         speakers_csv: table with the columns `clip` and `speaker` (or `film`); not together with `speaker_regex`.
         allow_outside: whether a manifest may name files outside its folder.
+        class_map: what the corpus's own classes are, see `moodreel.labels.read_class_map`.
 
     Returns:
         At least one clip; `Corpus.layout` says how the folder was understood.
 
     Raises:
-        CorpusError: nothing or more than one layout fits, there is no clip, or the layout's own reader complains.
+        CorpusError: nothing or more than one layout fits, there is no clip, a class is not known, or the layout's own
+            reader complains.
     """
     root = Path(path)
     if speaker_regex is not None and speakers_csv is not None:
         raise CorpusError("speakers come from a pattern (--speakers) or from a table (--speakers-csv), not from both")
-    corpus = _read(root, layout or detect_layout(root), allow_outside)
+    corpus = _read_classes(_read(root, layout or detect_layout(root), allow_outside), class_map or {})
     if not corpus.samples:
         left_out = "; ".join(map(str, corpus.problems))
         raise CorpusError(f"{root}: no clips (read as {corpus.layout}){': ' + left_out if left_out else ''}")
@@ -84,6 +89,34 @@ def _read(root: Path, name: str, allow_outside: bool) -> Corpus:
     if not root.is_dir():
         raise CorpusError(f"{root}: {'no folder' if root.exists() else 'no such folder'}; {name} is read from a folder")
     return layout.read(root)
+
+
+def _read_classes(corpus: Corpus, class_map: Mapping[str, str]) -> Corpus:
+    """Read the corpus's own names of classes: the one place where they become emotions."""
+    labels = {sample.label: _read_class(sample.label, class_map) for sample in corpus.samples}
+    unknown = [name for name, label in labels.items() if label is None]
+    if unknown:
+        first = next(sample for sample in corpus.samples if sample.label == unknown[0])
+        raise CorpusError(f"{first.label_place or first.path}: {explain_unknown(unknown)}")
+    _warn_of_unused(corpus, class_map, labels)
+    kept = [replace(one, label=label) for one in corpus.samples if (label := labels[one.label] or "") != IGNORE]
+    left_out = [(f"class {one.label!r} ignored", one.path) for one in corpus.samples if labels[one.label] == IGNORE]
+    problems = (*corpus.problems, *group_problems(left_out))
+    return replace(corpus, samples=tuple(kept), problems=problems, class_map=dict(class_map))
+
+
+def _read_class(name: str, class_map: Mapping[str, str]) -> str | None:
+    try:
+        return class_map.get(name.strip().lower()) or read_emotion(name)
+    except ValueError:
+        return None
+
+
+def _warn_of_unused(corpus: Corpus, class_map: Mapping[str, str], found: Mapping[str, str | None]) -> None:
+    names = {name.strip().lower() for name in found}
+    for name in class_map:
+        if name not in names:
+            logger.warning("moodreel: warning: %s: no clip of class %r%s", corpus.root, name, suggest(name, names))
 
 
 def detect_layout(root: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from moodreel.errors import CorpusError
+from moodreel.extras import advise
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 
@@ -74,7 +75,7 @@ def _read_parquet(path: Path) -> list[Row]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        message = f"{path}: reading Parquet needs pyarrow: pip install 'moodreel[parquet]', or save it as CSV"
+        message = f"{path}: reading Parquet needs pyarrow: {advise('parquet')}, or save it as CSV"
         raise CorpusError(message) from error
     try:
         return [_clean(row) for row in pyarrow.parquet.read_table(path).to_pylist()]

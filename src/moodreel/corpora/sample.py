@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from moodreel.text import printable
@@ -23,7 +24,8 @@ class Sample:
 
     Attributes:
         path: the media file.
-        label: one of `moodreel.labels.EMOTIONS`.
+        label: one of `moodreel.labels.EMOTIONS`. The reader of a layout may give the corpus's own name: `read_corpus`
+            makes it one.
         speaker: who is seen and heard, or the film where the corpus groups by film; `UNKNOWN_SPEAKER` where unknown.
         clip_id: name of the clip, unique within its corpus and the same on every machine.
         split: side of the corpus's official split, one of `SPLITS`; `None` where there is none.
@@ -33,6 +35,7 @@ class Sample:
         features_path: a file of sound features that came with the corpus; `None` where there is none.
         gender: `female` or `male` where the corpus tells.
         age: age of the speaker in years where the corpus tells.
+        label_place: the row or folder that the label stands in, for messages; empty where the file's name tells it.
     """
 
     path: Path
@@ -46,6 +49,7 @@ class Sample:
     features_path: Path | None = None
     gender: str | None = None
     age: int | None = None
+    label_place: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Corpus:
         samples: the clips in the order of their `clip_id`, numbers counted as numbers.
         problems: what was left out.
         layout: how the folder was understood: a name out of `moodreel.corpora.find_layouts`.
+        class_map: what the user said of the corpus's own classes, see `moodreel.labels.read_class_map`.
     """
 
     name: str
@@ -83,6 +88,7 @@ class Corpus:
     samples: tuple[Sample, ...]
     problems: tuple[CorpusProblem, ...]
     layout: str
+    class_map: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def speakers(self) -> tuple[str, ...]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from moodreel.corpora import UNKNOWN_SPEAKER, Sample, natural_key
+from moodreel.corpora.balance import balance
 from moodreel.errors import CorpusError
 
 N_DRAWS = 256
@@ -119,7 +119,10 @@ def _warn_classes(name: str, sides: dict[str, tuple[Sample, ...]]) -> tuple[str,
     untrained = sorted((present["valid"] | present["test"]) - present["train"])
     if untrained:
         message = f"{name}: no training clip of {', '.join(untrained)}, which the other sides hold"
-        raise CorpusError(f"{message}; a class needs two speakers or more: add speakers or leave the class out")
+        raise CorpusError(
+            f"{message}; a class needs two speakers or more: add speakers, or leave the class out "
+            f"({' '.join(f'--ignore {label}' for label in untrained)})"
+        )
     missing = {side: sorted(present["train"] - present[side]) for side in ("valid", "test") if sides[side]}
     return tuple(f"no {side} clip of {', '.join(labels)}" for side, labels in missing.items() if labels)
 
@@ -130,10 +133,11 @@ def _shorten(names: Sequence[str], n_shown: int = 5) -> str:
 
 
 def speaker_folds(samples: Sequence[Sample], n_folds: int) -> tuple[Split, ...]:
-    """Part clips into folds of unseen speakers.
+    """Part clips into folds of unseen speakers that hold about as many clips, of each class too.
 
-    Speakers are sorted, numbers counted as numbers, and taken in consecutive groups of as equal size as can be, the
-    larger groups first: of 24 actors in 6 folds, fold 1 tests actors 01 to 04. Nothing is random.
+    Speakers are sorted, numbers counted as numbers, and taken in consecutive groups of as equal size as can be: of 24
+    actors in 6 folds, fold 1 tests actors 01 to 04. Where other groups are nearer to equal parts of every class, as
+    among speakers of unequal numbers of clips, speakers change places. Nothing is random.
 
     Args:
         samples: the clips, every speaker known.
@@ -149,15 +153,20 @@ def speaker_folds(samples: Sequence[Sample], n_folds: int) -> tuple[Split, ...]:
     _check_known(samples)
     speakers = sorted({_speaker_key(sample) for sample in samples}, key=lambda key: (key[0], natural_key(key[1])))
     if not 2 <= n_folds <= len(speakers):
-        raise CorpusError(f"{n_folds} folds of {len(speakers)} speakers: need from 2 folds to one fold per speaker")
-    bounds = pairwise(_bounds(len(speakers), n_folds))
-    groups = [set(speakers[low:high]) for low, high in bounds]
+        raise CorpusError(
+            f"{n_folds} folds of {len(speakers)} speakers: need from 2 folds to one fold per speaker; "
+            f"{_offer_fewer(len(speakers))}"
+        )
+    fold_of = balance(_count_groups(samples, speakers, [sample.label for sample in samples]), n_folds)
+    groups = [{speakers[row] for row in np.flatnonzero(fold_of == fold)} for fold in range(n_folds)]
     return tuple(_hold_out(samples, group, f"fold {k} of {n_folds}, by speaker") for k, group in enumerate(groups, 1))
 
 
-def _bounds(n_speakers: int, n_folds: int) -> list[int]:
-    size, n_larger = divmod(n_speakers, n_folds)
-    return [k * size + min(k, n_larger) for k in range(n_folds + 1)]
+def _offer_fewer(n_speakers: int) -> str:
+    others = "add clips of other speakers, or split by clip with --allow-shared-speakers"
+    if n_speakers < 2:
+        return f"tell speakers apart with --speakers or --speakers-csv, {others}"
+    return f"ask for fewer (train: --set folds={n_speakers}, calibrate: --folds {n_speakers}), {others}"
 
 
 def _hold_out(samples: Sequence[Sample], speakers: set[tuple[str, str]], name: str) -> Split:
@@ -199,7 +208,8 @@ def speaker_split(samples: Sequence[Sample], valid_share: float = 0.2, seed: int
     speakers = sorted({_speaker_key(sample) for sample in samples}, key=lambda key: (key[0], natural_key(key[1])))
     if len(speakers) < 2 or not 0 < valid_share < 1:
         raise CorpusError(
-            f"cannot set aside {valid_share:g} of {len(speakers)} speakers: need 2 and a share within 0-1"
+            f"cannot set aside {valid_share:g} of {len(speakers)} speakers: need 2 and a share within 0-1; "
+            "learn from all with --set valid_share=0, or name more speakers with --speakers or --speakers-csv"
         )
     n_valid = min(max(round(valid_share * len(speakers)), 1), len(speakers) - 1)
     groups = ([sample.label for sample in samples], [sample.gender or "" for sample in samples])

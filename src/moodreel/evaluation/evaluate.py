@@ -46,7 +46,7 @@ def evaluate(plan: Plan, out: Path, threads: int = 2, cache: Cache | None = None
         check_writable(out / name)
     answers = run_plan(plan, out / ANSWERS_FILE, threads, show_progress)
     corpus = plan.corpus
-    subject = Subject(plan.model, corpus.name, str(corpus.root), corpus.layout, plan.protocol)
+    subject = Subject(plan.model, corpus.name, str(corpus.root), corpus.layout, plan.protocol, corpus.class_map)
     prints = dict(zip(plan.samples, _read_prints(plan.samples, cache), strict=True))
     leaks = join_reports([_check_part(part, corpus, prints, cache) for part in plan.parts])
     backgrounds_db = {sample.clip_id: _background_db(one) for sample, one in prints.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class Subject:
         root: where it was read from.
         layout: how it was understood.
         protocol: which of its clips, in words.
+        class_map: what the user said of the corpus's own classes: class -> emotion, or `ignore`.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Subject:
     root: str
     layout: str
     protocol: str
+    class_map: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

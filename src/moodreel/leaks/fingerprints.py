@@ -122,6 +122,7 @@ def read_fingerprints(
     cache: Cache | None,
     workers: int = 1,
     track: Callable[[Sequence[Sample]], Iterable[Sample]] = iter,
+    show: Callable[[int], None] | None = None,
 ) -> tuple[Fingerprint | None, ...]:
     """Read the fingerprints of many clips; `None` for those that cannot be read.
 
@@ -130,13 +131,19 @@ def read_fingerprints(
         cache: as in `read_fingerprint`.
         workers: processes that read clips.
         track: passes the clips on, to show progress; with one worker only.
+        show: called after each clip with the number of clips done.
 
     Raises:
         OutputError: the cache cannot be written.
     """
     read = functools.partial(_read_or_none, cache=cache)
     shown = samples if workers > 1 else track(samples)
-    return tuple(map_clips(read, shown, workers, on_crash=lambda _: None))
+    found = []
+    for one in map_clips(read, shown, workers, on_crash=lambda _: None):
+        found.append(one)
+        if show is not None:
+            show(len(found))
+    return tuple(found)
 
 
 def _read_or_none(sample: Sample, cache: Cache | None) -> Fingerprint | None:

@@ -15,7 +15,7 @@ from moodreel.predecessors.emonets.relational_autoencoder import RelationalSetti
 from moodreel.predecessors.shared.pictures import FRAME_SIDE_PX
 from moodreel.predecessors.yao2015.patch_features import Family
 from moodreel.recognition.inputs import FrameSpec, InputSpec, check_spec
-from moodreel.training.joint.recipe import read_recipe_text
+from moodreel.training.joint.recipe import check_labels, compose_recipe
 from moodreel.training.strict_yaml import read_strict
 
 CONVNET_AUDIO_MEMBERS = ("face_cnn", "audio_dbn")
@@ -103,6 +103,7 @@ class PredecessorRecipe:
         folds: folds of unseen speakers, where the corpus gives no split of its own.
         valid_share: part of the training speakers set aside for the fusion.
         longest_s: what of a clip lies beyond is left out, seconds.
+        labels: what the corpus's own classes are: class -> emotion, or `ignore`.
         faces: folder of static faces for the face network (`train.npz`, `valid.npz`); `null` leaves that part out.
         fusion: what the bundle answers by: `class_weights`, or the plain `mean` of the parts.
         search: how class weights are found.
@@ -116,6 +117,7 @@ class PredecessorRecipe:
     folds: int = 5
     valid_share: float = 0.2
     longest_s: float = 8.0
+    labels: dict[str, str] = field(default_factory=dict)
     faces: str | None = None
     fusion: Literal["class_weights", "mean"] = "class_weights"
     search: SearchSettings = field(default_factory=SearchSettings)
@@ -162,8 +164,8 @@ def load_predecessor(name_or_path: str, changes: Sequence[str] = ()) -> Predeces
     Raises:
         RecipeError: no such recipe, an unknown or ill-typed key, or values that do not go together.
     """
-    text, where = read_recipe_text(name_or_path, changes)
-    recipe = read_strict(text, PredecessorRecipe, where)
+    node, where = compose_recipe(name_or_path, changes)
+    recipe = read_strict(node, PredecessorRecipe, where)
     problems = [problem for holds, problem in _rules(recipe) if not holds]
     if problems:
         raise RecipeError(f"{where}: {problems[0]}")
@@ -171,7 +173,7 @@ def load_predecessor(name_or_path: str, changes: Sequence[str] = ()) -> Predeces
         check_spec(recipe.inputs)
     except ValueError as error:
         raise RecipeError(f"{where}: {error}") from None
-    return recipe
+    return dataclasses.replace(recipe, labels=check_labels(recipe.labels, where))
 
 
 def _rules(recipe: PredecessorRecipe) -> list[tuple[bool, str]]:

@@ -99,7 +99,7 @@ def train_predecessor(
     names = choose_parts(recipe, only)
     recipe = recipe.keep(names)
     check_run(out, recipe, resume=options.resume)
-    corpus = open_corpus(corpus_path, options)
+    corpus = open_corpus(corpus_path, recipe, options)
     split = make_run_split(corpus, recipe, options)
     cache = Cache(options.cache) if options.cache else default_cache()
     cnn = load_cnn(recipe, cache)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache as remember, partial
 from typing import Literal
@@ -21,6 +20,7 @@ from moodreel.recognition.encoders import FACE, VOICE, Encoders
 from moodreel.recognition.inputs import FEATURES_VERSION, NOT_READ, Features, InputSpec, Part, spec_to_dict
 from moodreel.recognition.reading import extract_features
 from moodreel.storage.cache import Cache, hash_file, make_key
+from moodreel.training.progress import phase
 from moodreel.voice.functionals import N_FUNCTIONALS
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 FunctionalsSource = Literal["opensmile", "corpus"]
 MOST_UNREADABLE = 0.05
 """Share of unreadable clips above which training stops, unless allowed."""
-_REPORT_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -115,14 +114,16 @@ def extract_corpus(
     kept: list[tuple[Sample, ClipKeys]] = []
     unreadable: list[Unreadable] = []
     n_extracted = 0
-    outcomes = _report(map_clips(read, samples, workers, _leave_out), len(samples))
-    for sample, (outcome, is_new) in zip(samples, outcomes, strict=True):
-        n_extracted += is_new
-        if isinstance(outcome, Unreadable):
-            unreadable.append(outcome)
-            logger.warning("left out %s: %s", outcome.clip_id, outcome.reason)
-        else:
-            kept.append((sample, outcome))
+    with phase("reading clips", len(samples)) as show:
+        outcomes = map_clips(read, samples, workers, _leave_out)
+        for done, (sample, (outcome, is_new)) in enumerate(zip(samples, outcomes, strict=True), 1):
+            n_extracted += is_new
+            if isinstance(outcome, Unreadable):
+                unreadable.append(outcome)
+                logger.warning("left out %s: %s", outcome.clip_id, outcome.reason)
+            else:
+                kept.append((sample, outcome))
+            show(done)
     _check_share(unreadable, len(samples), allow_unreadable)
     clips, keys = zip(*kept, strict=True)
     return Extraction(clips, keys, cache, functionals_source, tuple(unreadable), n_extracted)
@@ -134,19 +135,6 @@ Outcome = tuple[ClipKeys | Unreadable, bool]
 
 def _leave_out(sample: Sample) -> Outcome:
     return Unreadable(sample.clip_id, CRASHED), False
-
-
-def _report(outcomes: Iterator[Outcome], n_clips: int) -> Iterator[Outcome]:
-    """Pass outcomes on and say every ten seconds how many there are, at what rate, and how long it still takes."""
-    begun_s = said_s = time.monotonic()
-    for done, outcome in enumerate(outcomes, 1):
-        now_s = time.monotonic()
-        if now_s - said_s >= _REPORT_EVERY_S or done == n_clips:
-            rate_hz = done / max(now_s - begun_s, 1e-6)
-            left_s = (n_clips - done) / rate_hz
-            logger.info("features: %d of %d clips, %.1f per second, %.0f s left", done, n_clips, rate_hz, left_s)
-            said_s = now_s
-        yield outcome
 
 
 @remember

@@ -5,7 +5,16 @@ from __future__ import annotations
 import logging
 import warnings
 
-NOISE = ("💡 Tip: ", "GPU available: ", "TPU available: ", "Seed set to ", "Found current_model_state")
+NOISE = (
+    "💡 Tip: ",
+    "GPU available: ",
+    "TPU available: ",
+    "Seed set to ",
+    "Found current_model_state",
+    "`Trainer.fit` stopped",
+    "Initializing distributed: ",
+    "-----",
+)
 """How the lines begin that are dropped; all others pass."""
 
 _KNOWN = (
@@ -19,6 +28,7 @@ _LOGGERS = (
     "lightning.pytorch.utilities.rank_zero",
     "lightning.fabric.utilities.rank_zero",
     "lightning.fabric.utilities.seed",
+    "lightning.fabric.utilities.distributed",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 from typing import Literal
 
 import torch
@@ -46,5 +47,20 @@ def start(threads: int) -> None:
     Args:
         threads: processor threads that torch may use.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    start_log()
     torch.set_num_threads(threads)
+
+
+def start_log() -> None:
+    """Say on stderr how training goes, where this process does not yet."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[_StderrHandler()]
+    )
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to what stderr is now, so that lines stand above a bar that has taken its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        print(self.format(record), file=sys.stderr)

@@ -14,13 +14,14 @@ import numpy.typing as npt
 from moodreel.corpora import Corpus, Sample, read_corpus
 from moodreel.corpora.splits import Split, clip_folds, make_split, official_split, speaker_folds, speaker_split
 from moodreel.errors import RecipeError
-from moodreel.labels import EMOTIONS
+from moodreel.labels import EMOTIONS, read_class_map
 from moodreel.leaks.fingerprints import read_fingerprints
 from moodreel.leaks.training_clips import know_clips, write_training_clips
 from moodreel.metrics import make_outcomes, score, to_plain
 from moodreel.storage.cache import Cache
 from moodreel.storage.whole_files import whole_file
 from moodreel.training.extraction import Unreadable
+from moodreel.training.progress import phase
 
 UNKNOWN_LICENCE = "unknown: the licence of the training data binds these weights"
 
@@ -63,19 +64,12 @@ class TrainOptions:
     licence: str = UNKNOWN_LICENCE
 
 
-def open_corpus(path: Path, options: TrainOptions) -> Corpus:
-    """Read a corpus as the options say.
-
-    Raises:
-        CorpusError: see `read_corpus`.
-    """
-    return read_corpus(
-        path, options.layout, options.speaker_regex, options.speakers_csv, allow_outside=options.allow_outside
-    )
-
-
 class SplitRecipe(Protocol):
-    """What a recipe says of how a corpus is parted."""
+    """What a recipe says of how a corpus is read and parted."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What the corpus's own classes are, see `moodreel.labels.read_class_map`."""
 
     @property
     def seed(self) -> int:
@@ -90,6 +84,40 @@ class SplitRecipe(Protocol):
         """Part of the training speakers set aside."""
 
 
+def change_labels(mapped: Sequence[str], ignored: Sequence[str]) -> tuple[str, ...]:
+    """Return the changes of a recipe that `--map` and `--ignore` stand for, so that the run's own recipe holds them.
+
+    Args:
+        mapped: `class=emotion` each.
+        ignored: names of classes.
+
+    Raises:
+        CorpusError: see `read_class_map`.
+    """
+    return tuple(f"labels.{name}={emotion}" for name, emotion in read_class_map(mapped, ignored).items())
+
+
+def open_corpus(path: Path, recipe: SplitRecipe, options: TrainOptions) -> Corpus:
+    """Read a corpus as recipe and options say; a fold that there is not is refused before.
+
+    Raises:
+        CorpusError: see `read_corpus`.
+        RecipeError: the recipe has no such fold.
+    """
+    if options.fold is not None and not 1 <= options.fold <= recipe.folds:
+        raise RecipeError(
+            f"fold {options.fold}: expected 1 to {recipe.folds}; more folds are made by --set folds={options.fold}"
+        )
+    return read_corpus(
+        path,
+        options.layout,
+        options.speaker_regex,
+        options.speakers_csv,
+        allow_outside=options.allow_outside,
+        class_map=recipe.labels,
+    )
+
+
 def make_run_split(corpus: Corpus, recipe: SplitRecipe, options: TrainOptions) -> Split:
     """Part a corpus into clips to train on, to choose by and to score.
 
@@ -99,7 +127,16 @@ def make_run_split(corpus: Corpus, recipe: SplitRecipe, options: TrainOptions) -
     Raises:
         CorpusError: only some clips have a side in the corpus's own split; or see `moodreel.corpora.splits`.
     """
-    samples = corpus.samples
+    split = _make_split(corpus.samples, recipe, options)
+    present = {sample.label for sample in corpus.samples}
+    missing = [label for label in EMOTIONS if label not in present]
+    if not missing:
+        return split
+    warning = f"no clip of {', '.join(missing)}: what is trained will hardly ever say that"
+    return replace(split, warnings=(*split.warnings, warning))
+
+
+def _make_split(samples: Sequence[Sample], recipe: SplitRecipe, options: TrainOptions) -> Split:
     if options.fold is not None:
         return _fold_split(samples, recipe, options)
     if any(sample.split is not None for sample in samples):  # official_split refuses those that have none
@@ -115,8 +152,6 @@ def _fold_split(samples: Sequence[Sample], recipe: SplitRecipe, options: TrainOp
         if shared
         else speaker_folds(samples, recipe.folds)
     )
-    if not 1 <= options.fold <= len(folds):
-        raise RecipeError(f"fold {options.fold}: expected 1 to {len(folds)}")
     outer = folds[options.fold - 1]
     inner = _set_aside(outer.train, recipe, options)
     return make_split(outer.name, inner.train, inner.valid, outer.test, allow_shared_speakers=shared)
@@ -151,7 +186,8 @@ def list_clips(split: Split, cache: Cache, workers: int, out: Path) -> dict[str,
         OutputError: the list cannot be written.
     """
     samples = [*split.train, *split.valid]
-    prints = read_fingerprints(samples, cache, workers)
+    with phase("noting which clips were learned from", len(samples)) as show:
+        prints = read_fingerprints(samples, cache, workers, show=show)
     return write_training_clips(know_clips(samples, prints, ["trained"] * len(samples)), out / "bundle")
 
 

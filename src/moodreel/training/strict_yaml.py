@@ -15,12 +15,47 @@ from moodreel.errors import RecipeError
 T = TypeVar("T")
 
 
-def read_strict(text: str, kind: type[T], where: str) -> T:
+def compose(text: str, where: str) -> yaml.Node | None:
+    """Parse YAML without making anything of it; its nodes know file and line.
+
+    Args:
+        text: YAML.
+        where: name of the file, for messages.
+
+    Raises:
+        RecipeError: the text is no YAML.
+    """
+    try:
+        loader = yaml.SafeLoader(text)
+        loader.name = where
+        found: yaml.Node | None = loader.get_single_node()
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{where}: not YAML ({' '.join(str(error).split())})") from error
+    return found
+
+
+def lay_over(below: yaml.Node | None, above: yaml.Node | None) -> yaml.Node | None:
+    """Return a mapping with some of its keys changed: mappings are laid over each other, all else is replaced."""
+    if not (isinstance(below, yaml.MappingNode) and isinstance(above, yaml.MappingNode)):
+        return above
+    pairs = list(below.value)
+    known = {key.value: index for index, (key, _) in enumerate(pairs)}
+    for key, value in above.value:
+        index = known.pop(key.value, None)  # a key that stands twice above is added, and refused by the reader
+        if index is None:
+            pairs.append((key, value))
+        else:
+            pairs[index] = (key, lay_over(pairs[index][1], value))
+    return yaml.MappingNode(above.tag, pairs, above.start_mark, above.end_mark)
+
+
+def read_strict(source: str | yaml.Node | None, kind: type[T], where: str) -> T:
     """Read YAML into a dataclass.
 
     Args:
-        text: YAML, one mapping.
-        kind: a dataclass, its fields typed with numbers, strings, `Literal`, `tuple[x, ...]`, `| None`, dataclasses.
+        source: YAML, one mapping; its text, or what `compose` made of it.
+        kind: a dataclass, its fields typed with numbers, strings, `Literal`, `tuple[x, ...]`, `dict[str, x]`, `| None`,
+            dataclasses.
         where: name of the file, for messages.
 
     Returns:
@@ -30,10 +65,7 @@ def read_strict(text: str, kind: type[T], where: str) -> T:
         RecipeError: the text is no YAML mapping, a key is unknown, repeated or missing, or a value is of the wrong
             type; names file, line, key and the nearest key that is known.
     """
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{where}: not YAML ({' '.join(str(error).split())})") from error
+    node = compose(source, where) if isinstance(source, str) else source
     result: T = _Reader(where).read(node, kind, "")
     return result
 
@@ -50,6 +82,8 @@ class _Reader:
             return self._read_optional(node, kind, key)
         if origin is tuple:
             return self._read_tuple(node, get_args(kind)[0], key)
+        if origin is dict:
+            return self._read_mapping(node, get_args(kind)[1], key)
         value = self._scalar(node, key, kind)
         if origin is Literal:
             if value not in get_args(kind):
@@ -99,6 +133,17 @@ class _Reader:
             raise self._error(node, key, "must be a list", getattr(node, "value", "nothing"))
         return tuple(self.read(item, kind, f"{key}[{index}]") for index, item in enumerate(node.value))
 
+    def _read_mapping(self, node: Any, kind: Any, key: str) -> Any:
+        if not isinstance(node, yaml.MappingNode):
+            raise self._error(node, key, "must be a mapping", getattr(node, "value", "nothing"))
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            path = f"{key}.{key_node.value}"
+            if str(key_node.value) in values:
+                raise self._error(key_node, path, "stands twice")
+            values[str(key_node.value)] = self.read(value_node, kind, path)
+        return values
+
     def _scalar(self, node: Any, key: str, kind: Any) -> Any:
         if not isinstance(node, yaml.ScalarNode):
             raise self._error(node, key, f"must be {_describe(kind)}, not a list or mapping")
@@ -107,9 +152,10 @@ class _Reader:
         return _read_exponent(value) if kind is float else value
 
     def _error(self, node: Any, key: str, problem: str, value: Any = None) -> RecipeError:
+        place = self.where if node is None else node.start_mark.name
         line = node.start_mark.line + 1 if node is not None else 1
         found = "" if value is None else f", found {value!r}"
-        return RecipeError(f"{self.where}:{line}: {repr(key) if key else 'the recipe'} {problem}{found}")
+        return RecipeError(f"{place}:{line}: {repr(key) if key else 'the recipe'} {problem}{found}")
 
 
 def _read_exponent(value: Any) -> Any:

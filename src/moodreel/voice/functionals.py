@@ -1,7 +1,7 @@
 """openSMILE's 1582 functionals of a clip's sound: the INTERSPEECH 2010 set that the EmotiW challenges handed out.
 
 Source: Eyben, Wöllmer, Schuller 2010, "openSMILE"; Schuller et al. 2010, "The INTERSPEECH 2010 Paralinguistic
-Challenge". openSMILE is an extra (`pip install "moodreel[functionals]"`) under a licence for research: see README.
+Challenge". openSMILE is an extra (`functionals`) under a licence for research: see README.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.errors import MoodreelError
+from moodreel.extras import advise
 
 RATE_HZ = 16_000
 N_FUNCTIONALS = 1582
@@ -57,7 +58,7 @@ def _open_smile() -> Any:
         import opensmile
     except ImportError as error:
         raise MoodreelError(
-            "openSMILE's functionals are needed and not installed: pip install 'moodreel[functionals]' "
-            "(research licence), or use a recipe without them"
+            f"openSMILE's functionals are needed and not installed: {advise('functionals')} "
+            "(research licence), or use a recipe without them, such as best"
         ) from error
     return opensmile.Smile(opensmile.FeatureSet.IS10, opensmile.FeatureLevel.Functionals, num_workers=1)

@@ -1,6 +1,7 @@
 """Training end to end on tiny clips: every recipe, resuming, two processes, export, bad input."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -27,12 +28,12 @@ from moodreel.training.backbones.resnet import ResNet20
 from moodreel.training.extraction import extract_corpus
 from moodreel.training.joint import batches, maps, material
 from moodreel.training.joint.export import TrainingFacts, export_bundle
-from moodreel.training.joint.fit import fit_network
+from moodreel.training.joint.fit import Epoch, fit_network, format_epoch
 from moodreel.training.joint.networks import ResNetEncoder
 from moodreel.training.joint.projection import class_scores, fit_lda
 from moodreel.training.joint.recipe import load_recipe
 from moodreel.training.joint.train import prepare_material, train, train_and_score
-from moodreel.training.options import TrainOptions
+from moodreel.training.options import TrainOptions, change_labels
 from moodreel.training.search.postmortem import (
     CAUSES,
     applicable,
@@ -277,8 +278,18 @@ def test_lightning_advertises_nothing_and_names_no_device(corpus, cache, tmp_pat
         text=True,
         check=True,
     ).stderr
-    assert "features: 42 of 42" in said and "`Trainer.fit` stopped" in said, "what is worth reading stays"
-    assert not re.search("litlogger|[GT]PU|LeafSpec|Seed set", said), said
+    phases = (
+        "reading clips: 42 of 42",
+        "encoding clips",
+        "fitting network 1 of 1",
+        "scoring the valid",
+        "writing the b",
+    )
+    for phase in phases:
+        assert phase in said, "no phase is silent"
+    assert not re.search("litlogger|[GT]PU|LeafSpec|Seed set|Trainer|Warning|nan", said), said
+    strange = [line for line in said.splitlines() if not re.match(r"\d\d:\d\d:\d\d [a-z]", line)]
+    assert strange == []
 
 
 def test_a_loss_that_diverges_names_step_and_clips(corpus, cache, tmp_path):
@@ -567,3 +578,31 @@ def test_a_graph_that_answers_otherwise_leaves_no_bundle(tmp_path, monkeypatch):
     with pytest.raises(MoodreelError, match="differ from torch"):
         export_bundle(_Scaled(1.0), load_recipe("audio"), tmp_path / "bundle", FACTS)
     assert list((tmp_path / "bundle").iterdir()) == []
+
+
+def test_a_wrong_fold_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(RecipeError, match="fold 9: expected 1 to 5; more folds are made by --set folds=9"):
+        train(tmp_path / "nowhere", "audio", tmp_path / "run", TrainOptions(fold=9))
+    assert not list(tmp_path.rglob("*.yaml"))
+
+
+def test_the_map_of_classes_stands_in_recipe_and_bundle(corpus, cache, tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(corpus, mine)
+    (mine / "happy").rename(mine / "joyful")
+    (mine / "fear").rename(mine / "contempt")
+    given = options("audio", cache, *change_labels(["joyful=happy"], ["contempt"]))
+    with pytest.raises(CorpusError, match=r"--ignore contempt --map joyful=happy"):
+        train(mine, "audio", tmp_path / "run", options("audio", cache))
+    scores = train(mine, "audio", tmp_path / "run", given)
+    assert sum(scores["n_clips"].values()) == 36 and "no clip of fear" in scores["warnings"][-1]
+    labels = {"joyful": "happy", "contempt": "ignore"}
+    assert load_bundle(tmp_path / "run" / "bundle").manifest["recipe"]["labels"] == labels
+    with pytest.raises(RecipeError, match="another recipe"):
+        train(mine, "audio", tmp_path / "run", options("audio", cache, resume=True))
+
+
+def test_an_epoch_without_clips_set_aside_says_nothing_of_them():
+    said = format_epoch(Epoch(0, 1.5, math.nan, math.nan), 3)
+    assert said == "epoch 1 of 3: loss 1.5000"
+    assert format_epoch(Epoch(1, 1.5, 0.5, 0.25), 3) == "epoch 2 of 3: loss 1.5000, set aside: loss 0.5000, UAR 0.250"

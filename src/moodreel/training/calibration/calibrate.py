@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,8 @@ def calibrate(model: str, corpus: Corpus, out: Path, options: CalibrateOptions) 
     adapted = measure_adapter(clips, choice.values)
     adapter = learn_adapter(clips, choice.values) if adapted and adapted.nll_after < adapted.nll_before else NO_ADAPTER
     section = describe_adapter(adapter, adapted, choice.corpus)
-    write_calibrated(bundle, choice, section, out, trained, [one for one in asked if one.name in used])
+    learned = [one for one in asked if one.name in used]
+    write_calibrated(bundle, choice, section, out, trained, learned, corpus.class_map)
     return Calibrated(bundle.title, choice, adapted, failures, empty, known, trained is not None)
 
 
@@ -175,6 +177,7 @@ def write_calibrated(
     out: Path,
     trained: Sequence[KnownClip] | None,
     used: Sequence[KnownClip],
+    class_map: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write a bundle anew with other values, whole or not at all.
 
@@ -186,12 +189,14 @@ def write_calibrated(
         out: folder of the new bundle, which must not be there yet.
         trained: the clips that the bundle was trained on; `None` where it does not say.
         used: the clips that the values were chosen on: no figure on them is honest any more.
+        class_map: what the user said of the corpus's own classes.
 
     Raises:
         BundleError: a network is missing or altered.
         OutputError: the folder cannot be written, or is there already.
     """
     manifest = _manifest(bundle, choice, out.absolute().name)
+    manifest["calibration"]["class_map"] = dict(class_map)
     manifest.pop("adaptation", None)
     if adaptation is not None:
         manifest["adaptation"] = adaptation

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,14 @@ from moodreel.training.joint.material import Material
 from moodreel.training.joint.networks import Answers, ClipBatch, JointNet, ResNetEncoder, build_network
 from moodreel.training.joint.recipe import Recipe
 from moodreel.training.lightning_noise import hush_lightning
-from moodreel.training.machine import Precision, choose_precision
+from moodreel.training.machine import Precision, choose_precision, start_log
+from moodreel.training.progress import phase
 
 logger = logging.getLogger(__name__)
 
 _SCORED_AT_ONCE = 64
+
+hush_lightning()  # here, for in processes that it starts Lightning speaks before it calls any hook
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,10 @@ class JointModule(lightning.LightningModule):
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def setup(self, stage: str) -> None:
-        """Keep each of several processes as quiet as the first."""
+        """Say how it goes, in the first of several processes."""
         del stage
-        hush_lightning()
+        if parent_process() is not None and self.trainer.is_global_zero:
+            start_log()
 
     def train_dataloader(self) -> Batches:
         """Return the batches of the current epoch and this process."""
@@ -172,21 +177,15 @@ class JointModule(lightning.LightningModule):
             return
         logits, labels = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
-        self.log("valid_loss", functional.cross_entropy(logits, labels))
-        self.log("valid_uar", measure_uar(labels.numpy(), logits.numpy()))
+        self.log("valid_loss", functional.cross_entropy(logits, labels), sync_dist=True)
+        self.log("valid_uar", measure_uar(labels.numpy(), logits.numpy()), sync_dist=True)
 
     def on_train_epoch_end(self) -> None:
         """Add a row to the learning curve."""
         seen = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         row = Epoch(self.current_epoch, *(seen.get(n, math.nan) for n in ("train_loss", "valid_loss", "valid_uar")))
         self.curve.append(row)
-        logger.info(
-            "epoch %d: loss %.4f, validation loss %.4f, UAR %.3f",
-            row.epoch,
-            row.train_loss,
-            row.valid_loss,
-            row.valid_uar,
-        )
+        logger.info("%s", format_epoch(row, self.trainer.max_epochs))
 
     def configure_optimizers(self) -> Any:
         """Return the recipe's optimiser and schedule."""
@@ -220,6 +219,12 @@ class JointModule(lightning.LightningModule):
                 "checkpoint: learned from other clips than can be read now; repair those or name another folder"
             )
         self.curve = [Epoch(int(row[0]), *map(float, row[1:])) for row in checkpoint["curve"]]
+
+
+def format_epoch(row: Epoch, n_epochs: int | None) -> str:
+    """Say how an epoch went; of clips set aside only where there are some."""
+    seen = f", set aside: loss {row.valid_loss:.4f}, UAR {row.valid_uar:.3f}" if math.isfinite(row.valid_uar) else ""
+    return f"epoch {row.epoch + 1} of {n_epochs}: loss {row.train_loss:.4f}{seen}"
 
 
 def check_fingerprint(checkpoint: dict[str, Any], recipe: Recipe, where: str) -> None:
@@ -352,18 +357,26 @@ def _keep_best(module: JointModule, out: Path, recipe: Recipe) -> None:
 
 
 def predict_log_probabilities(
-    networks: Sequence[JointNet], material: Material, items: Sequence[ClipItem]
+    networks: Sequence[JointNet], material: Material, items: Sequence[ClipItem], name: str = "scoring"
 ) -> npt.NDArray[np.float64]:
     """Return what networks say of clips, averaged: log-probabilities, shape (n, 7).
+
+    Args:
+        networks: at least one.
+        material: the corpus.
+        items: the clips.
+        name: of the phase, as it is shown.
 
     Raises:
         MoodreelError: an answer is NaN; names the clip.
     """
-    total = []
-    with torch.inference_mode():
-        for batch in Batches(material, items, _SCORED_AT_ONCE):
+    total: list[Tensor] = []
+    batches = Batches(material, items, _SCORED_AT_ONCE)
+    with torch.inference_mode(), phase(name, len(items)) as show:
+        for batch in batches:
             parts = [functional.log_softmax(network.eval().read_batch(batch).logits, 1) for network in networks]
             total.append(torch.stack(parts).mean(0))
+            show(sum(map(len, total)))
     answers = torch.log_softmax(torch.cat(total), 1)
     bad = [item.clip_id for item, row in zip(items, answers, strict=True) if bool(torch.isnan(row).any())]
     if bad:

@@ -21,6 +21,7 @@ from moodreel.storage.cache import make_key
 from moodreel.training.extraction import Extraction
 from moodreel.training.joint.networks import ResNetEncoder
 from moodreel.training.joint.recipe import EXPRESSION, SPEECH, Recipe
+from moodreel.training.progress import phase
 
 logger = logging.getLogger(__name__)
 
@@ -62,15 +63,17 @@ class Material:
         self.remembered: dict[Hashable, Any] = {}
         self.held: list[Tensor] | None = [] if self._can_hold() else None
         vectors, varied, has_face, has_voice, summaries = [], [], [], [], []
-        for index, sample in enumerate(extraction.samples):
-            features = extraction.load(index)
-            vectors.append(_check_finite(self._sound_of(features), sample))
-            varied.append(_check_finite(features.varied, sample))
-            has_face.append(features.has_face)
-            has_voice.append(features.has_voice)
-            if self.held is not None:
-                self.held.append(self._describe_frames(index, features))
-                summaries.append(self._summarise(index, features))
+        with phase("encoding clips", len(extraction.samples)) as show:
+            for index, sample in enumerate(extraction.samples):
+                features = extraction.load(index)
+                vectors.append(_check_finite(self._sound_of(features), sample))
+                varied.append(_check_finite(features.varied, sample))
+                has_face.append(features.has_face)
+                has_voice.append(features.has_voice)
+                if self.held is not None:
+                    self.held.append(self._describe_frames(index, features))
+                    summaries.append(self._summarise(index, features))
+                show(index + 1)
         self.vectors = np.stack(vectors)
         is_varied = recipe.audio is not None and bool(recipe.audio.speeds)
         self.varied = np.stack(varied) if is_varied else self.vectors[:, None][:, :0]

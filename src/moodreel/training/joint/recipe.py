@@ -5,22 +5,27 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 import yaml
 
-from moodreel.errors import RecipeError
+from moodreel.errors import CorpusError, RecipeError
+from moodreel.labels import check_class_map
 from moodreel.recognition.inputs import FrameSpec, InputSpec, check_spec
 from moodreel.storage.cache import make_key
-from moodreel.training.strict_yaml import read_strict
+from moodreel.training.strict_yaml import compose, lay_over, read_strict
 
 EXPRESSION = "expression"
 """What `video.weights` says for the pretrained face encoder."""
 SPEECH = "speech"
 """What `audio.source` says for the pretrained voice encoder."""
+
+_SUFFIXES = {".yaml", ".yml"}
+_DEEPEST = 8
+"""So many recipes may build on each other."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,7 @@ class Recipe:
             from, and the last epoch is kept.
         longest_s: what of a clip lies beyond is left out, seconds.
         encoders: name or folder of the bundle whose networks describe faces and speech, where the recipe asks for that.
+        labels: what the corpus's own classes are: class -> emotion, or `ignore`.
         frames: how frames are read; needed with `video`.
         video: the picture branch; `null` for a network of sound alone.
         audio: the sound branch; `null` for a network of pictures alone.
@@ -197,6 +203,7 @@ class Recipe:
     valid_share: float = 0.2
     longest_s: float = 8.0
     encoders: str = "default"
+    labels: dict[str, str] = field(default_factory=dict)
     frames: FrameSpec | None = None
     video: VideoRecipe | None = None
     audio: AudioRecipe | None = None
@@ -238,10 +245,11 @@ class Recipe:
 
 def recipe_names() -> tuple[str, ...]:
     """Return the names of the networks' recipes that ship with the package, sorted."""
-    return tuple(name for name in _shipped_names() if not is_predecessor(name))
+    return tuple(name for name in shipped_names() if not is_predecessor(name))
 
 
-def _shipped_names() -> tuple[str, ...]:
+def shipped_names() -> tuple[str, ...]:
+    """Return the names of all recipes that ship with the package, sorted."""
     folder = resources.files("moodreel") / "recipes"
     return tuple(sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")))
 
@@ -250,68 +258,142 @@ def is_predecessor(name_or_path: str) -> bool:
     """Say whether a recipe is made of parts, as those of `moodreel.predecessors` are.
 
     Raises:
-        RecipeError: no such recipe.
+        RecipeError: no such recipe, or it is no YAML.
     """
-    text, _ = read_recipe_text(name_or_path)
-    return any(line.startswith("parts:") for line in text.splitlines())
+    node, _ = compose_recipe(name_or_path)
+    return isinstance(node, yaml.MappingNode) and any(key.value == "parts" for key, _ in node.value)
 
 
 def load_recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
     """Load a recipe by name (shipped with the package) or from a file.
 
     Args:
-        name_or_path: for example `repaired`, or `mine.yaml`.
+        name_or_path: for example `repaired`, or `mine.yaml`, which may build on another: `base: best`.
         changes: `key=value` each, keys with dots, e.g. `fit.epochs=5`; they stand in the run's own recipe.
 
     Raises:
         RecipeError: no such recipe, an unknown or ill-typed key, or values that do not go together.
     """
-    text, where = read_recipe_text(name_or_path, changes)
-    recipe = read_strict(text, Recipe, where)
+    node, where = compose_recipe(name_or_path, changes)
+    recipe = read_strict(node, Recipe, where)
     _check(recipe, where)
-    return recipe
+    return replace(recipe, labels=check_labels(recipe.labels, where))
 
 
-def read_recipe_text(name_or_path: str, changes: Sequence[str] = ()) -> tuple[str, str]:
-    """Return a recipe's YAML, changes included, and what to call it in an error.
+def check_labels(labels: dict[str, str], where: str) -> dict[str, str]:
+    """Return a recipe's labels in moodreel's words.
 
     Raises:
-        RecipeError: no such recipe, or a change that cannot be made.
+        RecipeError: one is no emotion.
     """
-    text, where = _read_text(name_or_path)
+    try:
+        return check_class_map(labels, where)
+    except CorpusError as error:
+        raise RecipeError(str(error)) from None
+
+
+def compose_recipe(name_or_path: str, changes: Sequence[str] = ()) -> tuple[yaml.Node | None, str]:
+    """Return a recipe's YAML, laid over what it builds on and with changes, and what to call it in an error.
+
+    Raises:
+        RecipeError: no such recipe, no YAML, or a change that cannot be made.
+    """
+    node, where = _compose_file(name_or_path, ())
     for change in changes:
-        text = _apply_change(text, change, where)
         where = f"{name_or_path} with {change}"
-    return text, where
+        node = lay_over(node, _compose_change(node, change, where))
+    return node, where
 
 
-def _read_text(name_or_path: str) -> tuple[str, str]:
+def _compose_file(name_or_path: str, above: tuple[str, ...]) -> tuple[yaml.Node | None, str]:
+    """Compose a recipe and all that it builds on; `above` names what builds on it."""
+    text, where = read_recipe_text(name_or_path)
+    node = compose(text, where)
+    base = _take_base(node)
+    if not isinstance(node, yaml.MappingNode) or base is None:
+        return node, where
+    if where in above or len(above) >= _DEEPEST:
+        raise RecipeError(f"{where}: base: {base} leads back to itself or too far; name a recipe that stands alone")
+    named = any(key.value == "name" for key, _ in node.value)
+    own = [] if named else [_compose_pair("name", Path(name_or_path).stem, where)]
+    top = yaml.MappingNode(node.tag, [*own, *node.value], node.start_mark, node.end_mark)
+    below, _ = _compose_file(_beside(base, name_or_path), (*above, where))
+    return lay_over(below, top), where
+
+
+def _take_base(node: yaml.Node | None) -> str | None:
+    """Take the key `base` out of a recipe; `None` where there is none."""
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    found = [value for key, value in node.value if key.value == "base"]
+    if not found:
+        return None
+    if len(found) > 1 or not isinstance(found[0], yaml.ScalarNode) or not found[0].value:
+        mark = found[-1].start_mark
+        raise RecipeError(f"{mark.name}:{mark.line + 1}: 'base' must be the name or file of one recipe")
+    node.value = [(key, value) for key, value in node.value if key.value != "base"]
+    return str(found[0].value)
+
+
+def _beside(base: str, name_or_path: str) -> str:
+    """Return a file named in a recipe as seen from the recipe's own folder; shipped names stay."""
+    is_file = Path(base).suffix in _SUFFIXES
+    return str(Path(name_or_path).parent / base) if is_file else base
+
+
+def _compose_pair(key: str, value: object, where: str) -> tuple[yaml.Node, yaml.Node]:
+    node = compose(str(yaml.safe_dump({key: value})), where)
+    assert isinstance(node, yaml.MappingNode)
+    pair: tuple[yaml.Node, yaml.Node] = node.value[0]
+    return pair
+
+
+def read_recipe_text(name_or_path: str) -> tuple[str, str]:
+    """Return a recipe's YAML as it stands in its file, and what to call it in an error.
+
+    Raises:
+        RecipeError: no such recipe.
+    """
     shipped = resources.files("moodreel") / "recipes" / f"{name_or_path}.yaml"
     path = Path(name_or_path)
     try:
-        if path.suffix in {".yaml", ".yml"} or path.is_file():
+        if path.suffix in _SUFFIXES or path.is_file():
             return path.read_text(encoding="utf-8"), str(path)
         return shipped.read_text(encoding="utf-8"), f"{name_or_path}.yaml"
     except (OSError, UnicodeDecodeError) as error:
-        names = _shipped_names()
+        names = shipped_names()
         near = difflib.get_close_matches(name_or_path, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"expected a .yaml file or one of {', '.join(names)}"
         raise RecipeError(f"{name_or_path}: no recipe can be read there; {hint}") from error
 
 
-def _apply_change(text: str, change: str, where: str) -> str:
+def _compose_change(node: yaml.Node | None, change: str, where: str) -> yaml.Node | None:
     key, equals, value = change.partition("=")
     if not equals or not key:
         raise RecipeError(f"{where}: a change must read key=value, found {change!r}")
-    tree = yaml.safe_load(text)
-    *parents, last = key.strip().split(".")
-    branch = tree
-    for parent in parents:
-        branch = branch.setdefault(parent, {}) if isinstance(branch, dict) else None
-    if not isinstance(branch, dict):
-        raise RecipeError(f"{where}: {change!r}: {key!r} leads below a plain value")
-    branch[last] = yaml.safe_load(value)
-    return str(yaml.safe_dump(tree, sort_keys=False))
+    keys = key.strip().split(".", 1 if key.strip().startswith("labels.") else -1)  # a class may have dots in its name
+    _check_parents(node, keys, f"{where}: {change!r}")
+    tree: object = _load_value(value, where)
+    for part in reversed(keys):
+        tree = {part: tree}
+    return compose(str(yaml.safe_dump(tree)), where)
+
+
+def _load_value(value: str, where: str) -> object:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{where}: not YAML ({' '.join(str(error).split())})") from error
+
+
+def _check_parents(node: yaml.Node | None, keys: Sequence[str], where: str) -> None:
+    """Refuse a key below a plain value, such as `audio.dropout` where `audio` is null."""
+    for parent in keys[:-1]:
+        if not isinstance(node, yaml.MappingNode):
+            return
+        node = next((value for key, value in node.value if key.value == parent), None)
+        if isinstance(node, yaml.Node) and not isinstance(node, yaml.MappingNode):
+            raise RecipeError(f"{where}: {'.'.join(keys)!r} leads below a plain value")
 
 
 def _check(recipe: Recipe, where: str) -> None:

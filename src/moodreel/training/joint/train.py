@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from moodreel.storage.cache import Cache, default_cache
 from moodreel.storage.whole_files import write_text
 from moodreel.training.backbones.resnet import ResNet20, load_checkpoint, load_onnx_weights, load_shipped
 from moodreel.training.extraction import extract_corpus
+from moodreel.training.fit_progress import FitProgress
 from moodreel.training.joint.batches import ClipItem
 from moodreel.training.joint.curves import plot_curves
 from moodreel.training.joint.export import ClipNetwork, TrainingFacts, export_bundle
@@ -30,6 +30,7 @@ from moodreel.training.joint.material import Material
 from moodreel.training.joint.networks import JointNet, ResNetEncoder
 from moodreel.training.joint.recipe import EXPRESSION, Recipe, load_recipe
 from moodreel.training.options import TrainOptions, list_clips, list_unreadable, make_run_split, open_corpus, score_side
+from moodreel.training.progress import phase
 from moodreel.training.run_folder import SCORES_FILE, begin_run, check_run, read_scores
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ def fit_once(
     out: Path,
     options: TrainOptions,
     callbacks: Sequence[Callback] = (),
+    name: str = "fitting",
 ) -> Fitted:
     """Fit one network of a recipe on material that was prepared before.
 
@@ -110,17 +112,18 @@ def fit_once(
         out: folder for checkpoints.
         options: see `TrainOptions`.
         callbacks: told of every epoch.
+        name: of the fit, as it is shown.
 
     Raises:
         MoodreelError: training diverged; names clips and step.
     """
-    return _Run(material, split, recipe, out, options).fit_member(0, callbacks)
+    return _Run(material, split, recipe, out, options).fit_member(0, callbacks, name)
 
 
 def _open(corpus_path: Path, recipe: Recipe, out: Path, options: TrainOptions) -> tuple[Corpus, Split]:
     """Refuse what cannot be run, while nothing was read of any clip and nothing written."""
     check_run(out, recipe, resume=options.resume)
-    corpus = open_corpus(corpus_path, options)
+    corpus = open_corpus(corpus_path, recipe, options)
     return corpus, make_run_split(corpus, recipe, options)
 
 
@@ -176,7 +179,13 @@ class _Run:
         self.out = out
         self.options = options
         self.rows = {side: material.index_of(getattr(split, side)) for side in ("train", "valid", "test")}
-        self.maps = fit_maps(material, self.rows["train"])
+        with phase("fitting class scores", 3) as show:
+            self.maps = fit_maps(material, self.rows["train"])
+            show(1)
+            train = self._items("train")
+            show(2)
+            self.sides = Sides(train, self._items("valid"))
+            show(3)
 
     def fit(self) -> list[Fitted]:
         """Fit the recipe's networks and draw their curves."""
@@ -184,9 +193,10 @@ class _Run:
         plot_curves([one.curve for one in fitted], self.out / "curves.png")
         return fitted
 
-    def fit_member(self, member: int, callbacks: Sequence[Callback] = ()) -> Fitted:
+    def fit_member(self, member: int, callbacks: Sequence[Callback] = (), name: str = "") -> Fitted:
         """Fit one of the recipe's networks, from 0."""
-        sides, seed = self._sides, self.recipe.seed + member
+        name = name or f"fitting network {member + 1} of {self.recipe.fit.ensemble}"
+        sides, seed = self.sides, self.recipe.seed + member
         return fit_network(
             self._build(sides.train[0], seed),
             self.material,
@@ -196,12 +206,8 @@ class _Run:
             seed=seed,
             resume=self.options.resume,
             devices=self.options.devices,
-            callbacks=callbacks,
+            callbacks=[*callbacks, FitProgress(name)],
         )
-
-    @cached_property
-    def _sides(self) -> Sides:
-        return Sides(self._items("train"), self._items("valid"))
 
     def _items(self, side: str) -> tuple[ClipItem, ...]:
         return make_items(self.material, self.rows[side], self.maps, training=side == "train")
@@ -231,7 +237,9 @@ class _Run:
         networks = [one.network for one in fitted]
         for side in ("valid", "test"):
             if len(self.rows[side]):
-                log_probabilities = predict_log_probabilities(networks, self.material, self._items(side))
+                log_probabilities = predict_log_probabilities(
+                    networks, self.material, self._items(side), f"scoring the {side} clips"
+                )
                 samples = [self.material.extraction.samples[row] for row in self.rows[side]]
                 scores[side] = score_side(samples, np.exp(log_probabilities), side, self.out)
         write_text(self.out / SCORES_FILE, json.dumps(scores, indent=2) + "\n")
@@ -252,4 +260,6 @@ class _Run:
         )
         spec = self.recipe.inputs
         base = load_bundle(self.recipe.encoders) if spec.expressions or spec.speech else None
-        export_bundle(ClipNetwork(networks, self.maps, encoder, spec), self.recipe, self.out / "bundle", facts, base)
+        with phase("writing the bundle"):
+            network = ClipNetwork(networks, self.maps, encoder, spec)
+            export_bundle(network, self.recipe, self.out / "bundle", facts, base)

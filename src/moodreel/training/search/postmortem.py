@@ -159,9 +159,10 @@ def postmortem(
         OutputError: `out` cannot be written, or holds runs of another fold or corpus.
     """
     last_read = _LastRead()
-    findings = [
-        _measure(corpus, out / f"run-{index:02d}", options, cause, last_read) for index, cause in enumerate(causes)
-    ]
+    findings = []
+    for index, cause in enumerate(causes):
+        logger.info("row %d of %d: %s, %s", index + 1, len(causes), cause.base, cause.name)
+        findings.append(_measure(corpus, out / f"run-{index:02d}", options, cause, last_read))
     costs = [
         count_cost("paper: 256x256, 25 per second, maps whole, width 64", 256, 25.0, 0, 64),
         count_cost("the same, width 128", 256, 25.0, 0, 128),

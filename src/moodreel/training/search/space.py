@@ -17,7 +17,7 @@ from moodreel.training.strict_yaml import format_recipe, read_strict
 if TYPE_CHECKING:
     import optuna
 
-FIXED = ("seed", "folds", "valid_share", "longest_s", "encoders", "frames.", "video.weights", "video.frozen",
+FIXED = ("seed", "folds", "valid_share", "longest_s", "encoders", "labels.", "frames.", "video.weights", "video.frozen",
          "video.stages", "video.cells", "video.grey", "video.mirrored", "audio.source", "audio.trimmed", "audio.speeds",
          "fit.ensemble", "fit.epochs")  # fmt: skip
 """Keys that no trial may change: what is read and encoded of each clip is read once, and trials must compare."""

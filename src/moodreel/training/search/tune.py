@@ -12,10 +12,14 @@ import logging
 import math
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing import get_context
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import lightning
@@ -37,6 +41,7 @@ from moodreel.training.joint.material import Material
 from moodreel.training.joint.recipe import Recipe, is_predecessor, load_recipe, recipe_names
 from moodreel.training.joint.train import fit_once, prepare_material, train_and_score
 from moodreel.training.options import TrainOptions, make_run_split, open_corpus
+from moodreel.training.progress import hide_bars, phase
 from moodreel.training.run_folder import describe_split, holds_other_recipe
 from moodreel.training.search.space import Space, load_space
 from moodreel.training.strict_yaml import format_recipe
@@ -51,6 +56,7 @@ HEARTBEAT_S = 15
 DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _WARM_UP_TRIALS = 5
 _WARM_UP_EPOCHS = 3
+_LOOK_EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ def tune(corpus_path: Path, recipe_name: str, out: Path, options: TuneOptions) -
         raise RecipeError(f"{recipe_name}: is made of parts, which tune cannot search; expected one of {names}")
     recipe = load_recipe(recipe_name, options.train.changes)
     space = load_space(options.space, recipe)
-    split = make_run_split(open_corpus(corpus_path, options.train), recipe, options.train)
+    split = make_run_split(open_corpus(corpus_path, recipe, options.train), recipe, options.train)
     with _database_errors(out):
         study = _open_study(out, recipe, space, split, options)
         _run_workers(corpus_path, recipe_name, out, options, study)
@@ -160,11 +166,13 @@ def _open_study(out: Path, recipe: Recipe, space: Space, split: Split, options: 
 
 
 def _open_storage(out: Path) -> optuna.storages.RDBStorage:
-    return optuna.storages.RDBStorage(
-        f"sqlite:///{out / DATABASE}",
-        engine_kwargs={"connect_args": {"timeout": LOCK_WAIT_S}},
-        heartbeat_interval=HEARTBEAT_S,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the heartbeat, kept on purpose
+        return optuna.storages.RDBStorage(
+            f"sqlite:///{out / DATABASE}",
+            engine_kwargs={"connect_args": {"timeout": LOCK_WAIT_S}},
+            heartbeat_interval=HEARTBEAT_S,
+        )
 
 
 def _run_workers(corpus: Path, recipe_name: str, out: Path, options: TuneOptions, study: optuna.Study) -> None:
@@ -179,13 +187,22 @@ def _run_workers(corpus: Path, recipe_name: str, out: Path, options: TuneOptions
     try:
         for worker in workers:
             worker.start()
-        for worker in workers:
-            worker.join()
+        _wait(workers, study, options.n_trials)
     finally:
         for worker in workers:
             worker.terminate()
     if all(worker.exitcode for worker in workers):
         raise MoodreelError(f"{out}: every worker died (exit status {workers[0].exitcode}); try --jobs 1 to see why")
+
+
+def _wait(workers: Sequence[BaseProcess], study: optuna.Study, n_trials: int) -> None:
+    """Wait for workers, and show for them all how many trials are done."""
+    with phase("trials", n_trials) as show:
+        while any(worker.is_alive() for worker in workers):
+            wait([worker.sentinel for worker in workers if worker.is_alive()], timeout=_LOOK_EVERY_S)
+            show(n_trials - count_left(study, n_trials))
+    for worker in workers:
+        worker.join()
 
 
 def count_left(study: optuna.Study, n_trials: int) -> int:
@@ -200,6 +217,8 @@ def work(corpus_path: Path, recipe_name: str, out: Path, options: TuneOptions, n
         MoodreelError: see `tune`.
     """
     machine.start(options.threads)
+    if options.jobs > 1:
+        hide_bars()
     recipe = load_recipe(recipe_name, options.train.changes)
     space = load_space(options.space, recipe)
     with _database_errors(out):
@@ -210,14 +229,23 @@ def work(corpus_path: Path, recipe_name: str, out: Path, options: TuneOptions, n
             pruner=optuna.pruners.MedianPruner(_WARM_UP_TRIALS, n_warmup_steps=_WARM_UP_EPOCHS),
         )
         train = options.train
-        searcher = Searcher(open_corpus(corpus_path, train), recipe, recipe_name, space, out, options)
+        searcher = Searcher(open_corpus(corpus_path, recipe, train), recipe, recipe_name, space, out, options)
         limit = optuna.study.MaxTrialsCallback(options.n_trials, states=DONE)
-        study.optimize(searcher, callbacks=[limit, _report], catch=(MoodreelError, MemoryError, RuntimeError))
+        study.optimize(
+            searcher,
+            callbacks=[limit, partial(_report, options.n_trials)],
+            catch=(MoodreelError, MemoryError, RuntimeError),
+        )
 
 
-def _report(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-    worth = f"UAR {trial.value:.3f}" if trial.value is not None else trial.user_attrs.get("failure", "")
-    logger.info("trial %d: %s %s", trial.number, trial.state.name.lower(), worth)
+def _report(n_trials: int, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    is_known = trial.value is not None and math.isfinite(trial.value)
+    worth = f"UAR {trial.value:.3f}" if is_known else trial.user_attrs.get("failure", "")
+    done = study.get_trials(deepcopy=False, states=DONE)
+    took_s = [one.duration.total_seconds() for one in done if one.duration is not None]
+    left_s = float(np.mean(took_s)) * max(n_trials - len(done), 0) if took_s else 0.0
+    state = f"{trial.state.name.lower()} {worth}".strip()
+    logger.info("trial %d of %d: %s; %.0f min left", trial.number + 1, n_trials, state, left_s / 60)
 
 
 class Searcher:
@@ -253,14 +281,15 @@ class Searcher:
         recipe = load_recipe(self.recipe_name, changes)
         material = self.material.under(recipe)
         uars: list[float] = []
-        for split in self.splits:
-            uars.append(self._fit(material, split, recipe, PruneCallback(trial, uars, recipe.fit.epochs)))
+        for number, split in enumerate(self.splits, 1):
+            name = f"trial {trial.number + 1}, fold {number} of {len(self.splits)}"
+            uars.append(self._fit(material, split, recipe, PruneCallback(trial, uars, recipe.fit.epochs), name))
         return float(np.mean(uars))
 
-    def _fit(self, material: Material, split: Split, recipe: Recipe, callback: Callback) -> float:
+    def _fit(self, material: Material, split: Split, recipe: Recipe, callback: Callback, name: str) -> float:
         """Fit one network and return the validation UAR of the epoch that it keeps."""
         with tempfile.TemporaryDirectory(prefix=".trial-", dir=self.out) as folder:
-            fitted = fit_once(material, split, recipe, Path(folder), self.options, [callback])
+            fitted = fit_once(material, split, recipe, Path(folder), self.options, [callback], name)
         uars = [epoch.valid_uar for epoch in fitted.curve if not math.isnan(epoch.valid_uar)]
         return max(uars) if recipe.fit.patience else uars[-1]
 
