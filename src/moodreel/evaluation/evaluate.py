@@ -11,6 +11,7 @@ from moodreel.bundle import load_bundle
 from moodreel.corpora import Corpus, Sample
 from moodreel.evaluation.answers import ANSWERS_FILE
 from moodreel.evaluation.html import render_html
+from moodreel.evaluation.mistakes import link_clip
 from moodreel.evaluation.plan import Plan, PlanPart, run_plan
 from moodreel.evaluation.report import Evaluation, Subject, evaluate_answers, format_json
 from moodreel.evaluation.run_folders import REPORT_FILE
@@ -50,7 +51,8 @@ def evaluate(plan: Plan, out: Path, threads: int = 2, cache: Cache | None = None
     prints = dict(zip(plan.samples, _read_prints(plan.samples, cache), strict=True))
     leaks = join_reports([_check_part(part, corpus, prints, cache) for part in plan.parts])
     backgrounds_db = {sample.clip_id: _background_db(one) for sample, one in prints.items()}
-    evaluation = evaluate_answers(subject, answers, leaks, backgrounds_db, not_covered=plan.not_covered)
+    links = {sample.clip_id: link_clip(sample) for sample in plan.samples}
+    evaluation = evaluate_answers(subject, answers, leaks, backgrounds_db, not_covered=plan.not_covered, links=links)
     write_text(out / REPORT_FILE, format_json(evaluation))
     write_text(out / HTML_FILE, render_html(evaluation))
     return evaluation
