@@ -37,7 +37,8 @@ td:nth-child(2) { white-space: nowrap }
 .headline { font-size: 2rem; line-height: 1.2; font-weight: 600 } .small { color: var(--soft); font-size: .85rem }
 .warning { background: var(--warn); border-left: 4px solid #dd6b20; padding: .3rem .8rem; margin: .3rem 0 }
 .leak { background: var(--leak); border-left: 4px solid #c53030; padding: .3rem .8rem; margin: .3rem 0 }
-@media (max-width: 40rem) { body { margin: 1rem auto } .headline { font-size: 1.5rem } }
+@media (max-width: 40rem) { body { margin: 1rem auto } .headline { font-size: 1.5rem }
+  td:last-child:not(:empty) { min-width: 9rem } }
 """
 """Colours follow the reader's setting; the plots' lines and letters take the colour of the text (`plots`)."""
 

@@ -51,7 +51,7 @@ def plot_recalls(evaluation: Evaluation) -> str:
     _draw_intervals(axes, [one.label for one in classes], [one.recall for one in classes])
     axes.axvline(1 / len(classes), color=_GREY, linestyle=":", label="chance")
     axes.set_xlabel("recall")
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     return _finish(figure, "recalls")
 
 
