@@ -38,7 +38,7 @@ td:nth-child(2) { white-space: nowrap }
 .warning { background: var(--warn); border-left: 4px solid #dd6b20; padding: .3rem .8rem; margin: .3rem 0 }
 .leak { background: var(--leak); border-left: 4px solid #c53030; padding: .3rem .8rem; margin: .3rem 0 }
 @media (max-width: 40rem) { body { margin: 1rem auto } .headline { font-size: 1.5rem }
-  td:last-child:not(:empty) { min-width: 9rem } }
+  table { font-size: .8rem } th, td { padding-right: .6rem } td:nth-child(2) { white-space: normal } }
 """
 """Colours follow the reader's setting; the plots' lines and letters take the colour of the text (`plots`)."""
 
