@@ -2,6 +2,7 @@
 
     python benchmarks/leak_guard.py RAVDESS              # folder of real recordings (sound, or video with --pictures)
     python benchmarks/leak_guard.py CLIPS --pictures     # re-encodes and holds against each other the pictures
+    python benchmarks/leak_guard.py --drawn              # takes of drawn actors, alike by make, by the time compared
 
 Some clips are re-encoded, re-levelled, trimmed and resampled, and each copy is held against all clips of the folder.
 For false alarms, every two clips are held against each other as they are: other takes of one sentence by one speaker
@@ -12,9 +13,11 @@ from __future__ import annotations
 
 import argparse
 import io
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -30,7 +33,7 @@ from moodreel.leaks.fingerprints import (
     describe_sound,
     shrink_picture,
 )
-from moodreel.leaks.matching import find_matches
+from moodreel.leaks.matching import PICTURE, SOUND, Likeness, find_alike, find_matches
 from moodreel.media.clip import open_clip
 from moodreel.media.frames import Frame
 
@@ -126,10 +129,11 @@ def copy_picture(path: Path, change: str) -> Track:
     with av.open(target, "w", format="mp4") as out:
         stream = out.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for frame in kept:
+        stamps = {round((frame.time_s - kept[0].time_s) * 25): frame for frame in kept}  # of equal ones the last
+        for stamp, frame in stamps.items():
             pixels = np.clip(frame.pixels * brightness, 0, 255).astype(np.uint8)
             picture = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(width, height, "yuv420p")
-            picture.pts = round((frame.time_s - kept[0].time_s) * 25)
+            picture.pts = stamp
             picture.time_base = Fraction(1, 25)
             out.mux(stream.encode(picture))
         out.mux(stream.encode(None))
@@ -146,15 +150,38 @@ def measure_recall(paths: Sequence[Path], tracks: Sequence[Track], pictures: boo
     """Plant copies and count those that are found, and strangers taken for their originals."""
     chosen = np.random.default_rng(0).permutation(len(paths))[:n_copies]
     copy, changes = (copy_picture, PICTURE_CHANGES) if pictures else (copy_sound, SOUND_CHANGES)
+    fewest = (PICTURE if pictures else SOUND).limits[0][0]
     print("| change | copies | found | of those with enough to compare | strangers matched |\n|---|---|---|---|---|")
     for change in changes:
         copies = [copy(paths[index], change) for index in chosen]
         prints = as_prints([*tracks, *copies], pictures)
         pairs = {(m.first, m.second) for m in find_matches(prints, ["original"] * len(tracks) + ["copy"] * len(copies))}
         true = {(int(index), len(tracks) + row) for row, index in enumerate(chosen)}
-        able = {pair for pair in true if active(copies[pair[1] - len(tracks)]) >= (12 if pictures else 30)}
+        able = {pair for pair in true if active(copies[pair[1] - len(tracks)]) >= fewest}
         found, foreign = len(pairs & true), len(pairs - true)
         print(f"| {change} | {len(true)} | {found / len(true):.3f} | {len(pairs & able)} of {len(able)} | {foreign} |")
+
+
+def measure_look_alikes(n_actors: int = 8, n_takes: int = 60) -> None:
+    """Hold takes of drawn actors against each other and tell how alike the nearest are, by the time compared."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from drawn_actors import drawn_take
+
+    rng, tracks = np.random.default_rng(0), []
+    for actor, seed in np.ndindex(n_actors, n_takes):
+        draw, times_s = drawn_take(20 + actor, seed), np.arange(0, rng.uniform(2.5, 7), 0.1)
+        tracks.append(describe_picture([(float(time_s), shrink_picture(draw(time_s))) for time_s in times_s]))
+    anything = Likeness("picture", PICTURE.hop_s, limits=((12, 1.0),), key_bits=PICTURE.key_bits)
+    found = list(find_alike(tracks, np.arange(len(tracks)), anything))
+    n_pairs = len(tracks) * (len(tracks) - 1) // 2
+    print(f"{len(tracks)} takes of {n_actors} drawn actors, {n_pairs} pairs\n")
+    print("| seconds compared | pairs | bits that differ, the nearest three | taken for one |\n|---|---|---|---|")
+    ends_s = (1.2, 1.6, 2.0, 2.5, 3.0, 4.0, 9.0)
+    for low_s, high_s in pairwise(ends_s):
+        wrong = sorted((m.wrong, m.overlap_s) for m in found if low_s <= m.overlap_s < high_s)
+        nearest = ", ".join(f"{one:.3f}" for one, _ in wrong[:3])
+        taken = sum(one <= PICTURE.most_wrong(round(seconds / PICTURE.hop_s)) for one, seconds in wrong)
+        print(f"| {low_s:.1f}-{high_s:.1f} | {len(wrong)} | {nearest} | {taken} |")
 
 
 def active(track: Track) -> int:
@@ -191,11 +218,17 @@ def measure_time(tracks: Sequence[Track], pictures: bool, n_clips: int) -> None:
 def main() -> None:
     """Measure and print Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--drawn", action="store_true", help="measure look-alikes that are drawn; needs no folder")
     parser.add_argument("--pictures", action="store_true", help="measure the picture's fingerprints, not the sound's")
     parser.add_argument("--copies", type=int, default=100, help="copies planted a change")
     parser.add_argument("--many", type=int, default=10_000, help="fingerprints indexed to measure time")
     given = parser.parse_args()
+    if given.drawn:
+        measure_look_alikes()
+        return
+    if given.folder is None:
+        parser.error("name a folder of clips, or --drawn")
     paths = find_clips(given.folder)
     begun_s = time.process_time()
     tracks = [print_picture(p) if given.pictures else describe_sound(read_sound(p, SOUND_RATE_HZ)) for p in paths]

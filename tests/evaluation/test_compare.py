@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from moodreel.evaluation.answers import ClipAnswer, gather_outcomes, open_answer
 from moodreel.evaluation.ranking import NO_EVIDENCE, rank_runs
 from moodreel.evaluation.run_folders import read_failed, read_run
 from moodreel.labels import EMOTIONS
-from moodreel.metrics import Resampling, compare, holm
+from moodreel.metrics import Resampling, compare, holm, score
 
 FAST = Resampling(n_draws=300)
 
@@ -86,6 +87,54 @@ def test_runs_of_which_one_clip_failed_in_one_only_are_not_compared(tmp_path, mo
     assert status == 2 and "left out: clip0" in err and "1 only in the second" in err
 
 
+def write_evaluation(folder, answers, leaked, against="9 clips"):
+    """What `moodreel evaluate` leaves of these answers, as far as `compare` reads it."""
+    with open_answers(folder / "predictions.jsonl", {"model": "m"}) as file:
+        for answer in answers:
+            file.add(answer)
+    (folder / "report.json").write_text(json.dumps({"leaks": {"against": against, "leaked": leaked}}))
+    return folder
+
+
+def test_clean_clips_stand_first_and_leak_for_neither_run(tmp_path, monkeypatch, capsys):
+    """A bundle that was trained on half of the clips must not win by them."""
+    answers = make_answers(140)
+    learned = [replace(a, probabilities=tuple(certain([a])[0])) if i < 70 else a for i, a in enumerate(answers)]
+    honest = write_evaluation(tmp_path / "honest", answers, [answers[139].clip])
+    leaky = write_evaluation(tmp_path / "leaky", learned, [a.clip for a in answers[:70]])
+    status, out, _ = run(monkeypatch, capsys, honest, leaky)
+    clean, whole = out.split("All clips, 71 that leak counted in:")
+    assert status == 0 and clean.startswith("Clean clips: the 69 that leak for no run:")
+    assert "69 clips of" in clean and NO_EVIDENCE in clean and "better" not in clean
+    assert "140 clips of" in whole and "| better |" in whole
+    alone = score(gather_outcomes(answers[70:139]))
+    assert clean.count(f"| {alone.uar} |") == 2, "both runs answer alike to clean clips"
+
+
+def test_runs_of_which_every_clip_leaks_have_no_honest_figure(tmp_path, monkeypatch, capsys):
+    answers = make_answers(30)
+    runs = [write_evaluation(tmp_path / name, answers, [a.clip for a in answers]) for name in "ab"]
+    out = run(monkeypatch, capsys, *runs)[1]
+    assert out.startswith("NO HONEST FIGURE: every clip leaks") and "All clips, 30 that leak" in out
+
+
+def test_runs_of_which_leaks_are_unknown_are_named(tmp_path, monkeypatch, capsys):
+    answers = make_answers(30)
+    checked = write_evaluation(tmp_path / "checked", answers, [])
+    nothing = write_evaluation(tmp_path / "nothing", answers, [], against="")
+    out = run(monkeypatch, capsys, checked, write_table(tmp_path / "trained", answers), nothing)[1]
+    assert f"keeps no report of them: {tmp_path / 'trained'}, {nothing}." in out and "Clean clips" not in out
+    (checked / "report.json").write_text("{}")
+    status, _, err = run(monkeypatch, capsys, checked, nothing)
+    assert status == 2 and "report.json: damaged; evaluate again" in err
+
+
+def test_one_speaker_is_said_in_plain_words(tmp_path, monkeypatch, capsys):
+    answers = make_answers(30, n_speakers=1)
+    out = run(monkeypatch, capsys, *(write_table(tmp_path / name, answers) for name in "ab"))[1]
+    assert f"{NO_EVIDENCE} (only one speaker: no interval)" in out
+
+
 def test_several_are_corrected_together():
     answers = make_answers(210)
     base = gather_outcomes(answers)
@@ -102,8 +151,6 @@ def test_several_are_corrected_together():
 
 def make_like(answers, seed):
     """Other probabilities for the same clips."""
-    from dataclasses import replace
-
     rng = np.random.default_rng(seed)
     return [replace(a, probabilities=tuple(rng.dirichlet(np.ones(7)))) for a in answers]
 

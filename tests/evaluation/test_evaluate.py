@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
 
@@ -14,14 +15,15 @@ import pytest
 from made_answers import make_answers
 from media_files import write_sound
 from moodreel.cli import main as cli
-from moodreel.corpora import UNKNOWN_SPEAKER
+from moodreel.corpora import UNKNOWN_SPEAKER, Sample
 from moodreel.errors import EvaluationError
 from moodreel.evaluation.answers import ClipAnswer, gather_outcomes, open_answers, read_answers
 from moodreel.evaluation.conditions import find_worst, score_conditions, score_contributions
 from moodreel.evaluation.html import render_html
+from moodreel.evaluation.mistakes import link_clip
 from moodreel.evaluation.report import Subject, evaluate_answers, format_summary, to_json
 from moodreel.labels import EMOTIONS
-from moodreel.leaks.guard import LeakReport
+from moodreel.leaks.guard import Leak, LeakReport
 from moodreel.metrics import Resampling, compare, score
 from moodreel.recognition.recognizer import Recognizer
 from tiny_bundle import write_tiny_bundle
@@ -388,3 +390,68 @@ class Checker(HTMLParser):
             leads_out = name in ("href", "src", "xlink:href", "action") and not (value or "").startswith(("#", "data:"))
             if leads_out or name.startswith("on"):
                 self.faults.append(f"{tag} {name}={value}")
+
+
+class TestMistakes:
+    def test_the_worst_stands_first_and_leads_to_its_file(self):
+        answers = make_answers(70)
+        links = {answer.clip: f"file:///corpus/{answer.clip}.mp4#t=1,2" for answer in answers}
+        evaluation = evaluate_answers(SUBJECT, answers, NO_LEAKS, resampling=FAST, links=links)
+        jsonschema.validate(json.loads(json.dumps(to_json(evaluation))), SCHEMA)
+        by_name = {answer.clip: answer for answer in answers}
+        given = [by_name[one.clip].probabilities[EMOTIONS.index(one.label)] for one in evaluation.mistakes]
+        assert given == sorted(given) and len(given) == 70 - sum(np.diag(evaluation.scores.confusion))
+        page = render_html(evaluation)
+        worst = evaluation.mistakes[0]
+        assert f'<a href="{worst.link}">{worst.clip}</a>' in page
+        places = [page.index(f">{one.clip}</a>") for one in evaluation.mistakes]
+        assert places == sorted(places)
+
+    def test_a_page_lists_a_hundred_and_says_so(self, monkeypatch):
+        monkeypatch.setattr("moodreel.evaluation.html._figures", lambda *_: "")
+        evaluation = evaluate_answers(SUBJECT, make_answers(700), NO_LEAKS, resampling=FAST)
+        page = render_html(evaluation)
+        table = page[page.index("Clips got wrong") :]
+        assert len(evaluation.mistakes) > 100 and "the worst 100 of them" in table and table.count("<tr>") == 101
+
+    def test_a_part_of_a_file_is_linked_as_such(self, tmp_path):
+        whole = Sample(tmp_path / "a b.mp4", "sad", "x", "a", None, "c")
+        assert link_clip(whole) == (tmp_path / "a b.mp4").as_uri() and "a%20b" in link_clip(whole)
+        assert link_clip(replace(whole, start_s=10.0, end_s=14.5)).endswith("#t=10,14.5")
+        assert link_clip(replace(whole, start_s=10.0)).endswith("#t=10")
+
+    def test_the_command_links_the_files(self, run, tiny_bundle, corpus, tmp_path):
+        run("evaluate", tiny_bundle, corpus, "--speakers", SPEAKER, "--out", tmp_path)
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert {one["link"] for one in report["mistakes"]} == {
+            path.as_uri() for path in corpus.rglob("*.wav") if path.parent.name != "surprise"
+        }
+
+
+class TestReading:
+    def test_uar_is_explained_where_it_stands(self):
+        evaluation = evaluate_answers(SUBJECT, make_answers(70), NO_LEAKS, resampling=FAST)
+        page, summary = render_html(evaluation), format_summary(evaluation)
+        head = page[page.index('class="headline"') : page.index("<table")]
+        assert "unweighted average recall: the part of each emotion" in head and "Guessing gives 0.143" in head
+        assert "(UAR: the part of each emotion's clips" in summary
+
+    def test_no_interval_is_said_in_plain_words(self):
+        evaluation = evaluate_answers(SUBJECT, make_answers(6, n_speakers=1), NO_LEAKS, resampling=FAST)
+        assert "Only one speaker: no interval." in render_html(evaluation)
+        assert "intervals: only one speaker: no interval" in format_summary(evaluation)
+
+    def test_the_page_follows_the_reader_into_the_dark(self):
+        page = render_html(evaluate_answers(SUBJECT, make_answers(70), NO_LEAKS, resampling=FAST))
+        assert "prefers-color-scheme: dark" in page and "width=device-width" in page
+        assert "#000000" not in page, "what is black cannot be seen"
+        assert not re.search(r'id="patch_[0-9]+">\s*<path[^>]*fill: #ffffff', page), "a plot has a white ground"
+
+    def test_suspicions_are_listed_and_left_in(self):
+        alike = Leak("clip0", "tested", "clip9", "trained", "picture", 0.1, 2.0)
+        leaks = replace(NO_LEAKS, against="9 clips", suspected=(alike,))
+        evaluation = evaluate_answers(SUBJECT, make_answers(70), leaks, resampling=FAST)
+        jsonschema.validate(json.loads(json.dumps(to_json(evaluation))), SCHEMA)
+        page = render_html(evaluation)
+        assert evaluation.scores.n_clips == 70 and evaluation.scores_with_leaks is None
+        assert "Suspicions" in page and "No clip stands on both sides." in page

@@ -142,7 +142,7 @@ class TestScore:
     def test_one_speaker_has_no_interval(self):
         scores = score(outcomes_of([0, 1], certain([0, 0]), ["a", "a"]), FAST)
         assert (scores.uar.value, scores.uar.low, scores.uar.high) == (0.5, None, None)
-        assert scores.uar.method == "no interval: one of speakers only"
+        assert scores.uar.method == "only one speaker: no interval"
         assert str(scores.uar) == "0.500 [no interval]"
 
     def test_one_clip(self):

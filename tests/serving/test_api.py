@@ -10,6 +10,8 @@ from conftest import chirp
 from media_files import damage, truncate, write_clip, write_image, write_sound
 from moodreel.recognition.recognizer import Recognizer
 from moodreel.serving.protocol.problems import KINDS
+from moodreel.serving.protocol.replies import TextFormat
+from moodreel.serving.server.predictions import choose_format
 from moodreel.serving.server.uploads import clean_name
 from running_server import client_of, upload
 
@@ -322,3 +324,78 @@ def test_the_description_is_complete(client):
     validator = {**document["components"]["schemas"]["Prediction"], "components": document["components"]}
     example = document["paths"]["/v1/predictions"]["post"]["responses"]["200"]["content"]["application/json"]["example"]
     jsonschema.validate(example, validator)
+
+
+def test_a_clip_that_is_answered_at_once_has_an_id_too(client, sound):
+    response = client.post("/v1/predictions", files=upload(sound))
+    place = response.headers["content-location"]
+    assert client.get(place).json()["prediction"] == response.json()
+    assert client.get(f"{place}/timeline.vtt").text.startswith("WEBVTT")
+    assert client.delete(place).status_code == 204
+    problem(client.get(place), "not-found")
+
+
+def test_answers_that_were_given_make_room_for_those_that_wait(tiny_bundle, sound):
+    with client_of(tiny_bundle, kept_jobs=1) as client:
+        waits = client.post("/v1/predictions", files=upload(sound), headers=ASYNC).headers["location"]
+        client.get(f"{waits}/events")
+        given = client.post("/v1/predictions", files=upload(sound)).headers["content-location"]
+        assert client.get(waits).json()["state"] == "done"
+        problem(client.get(given), "not-found")
+
+
+ACCEPTS = {
+    "text/csv": TextFormat.CSV,
+    "text/vtt": TextFormat.VTT,
+    "text/vtt;q=0.9, application/json;q=0.5": TextFormat.VTT,
+    "text/csv;q=0.2, */*": None,
+    "text/csv;q=0": None,
+    "text/csv;q=much": None,
+    "text/html,application/xhtml+xml,*/*;q=0.8": None,
+    "image/png": None,
+    "*/*": None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize("accept", ACCEPTS)
+def test_the_format_that_is_liked_best_is_chosen(accept):
+    assert choose_format(accept) == ACCEPTS[accept]
+
+
+def test_text_is_answered_to_who_accepts_it(client, sound):
+    response = client.post("/v1/predictions", files=upload(sound), headers={"Accept": "text/csv"})
+    assert response.headers["content-type"].startswith("text/csv") and response.text.startswith('"clip","start_s"')
+    place = response.headers["content-location"]
+    assert client.get(place, headers={"Accept": "text/vtt"}).text.startswith("WEBVTT")
+    assert client.get(place).json()["state"] == "done"
+    assert response.headers["vary"] == client.get(place).headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/prediction", "/v1/predictions/", "/v1/modles", "/v1/predictions/x/timeline", "/x"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_a_typo_in_a_path_is_not_found_whatever_the_method(client, path, method):
+    problem(client.request(method, path), "not-found")
+
+
+def test_the_description_can_be_made_a_client_of(client):
+    document = client.get("/openapi.json").json()
+    text = json.dumps(document)
+    assert '"items": false' not in text and "prefixItems" not in text, "openapi-python-client reads no tuples"
+    ids = [one["operationId"] for methods in document["paths"].values() for one in methods.values()]
+    assert sorted(ids) == sorted([
+        "create_prediction", "read_job", "delete_job", "follow_job", "read_timeline", "list_models", "check_health",
+        "read_metrics",
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("path, name", [("/v1/models", "Models"), ("/healthz", "Health")])
+def test_what_is_told_matches_its_schema(client, path, name):
+    document = client.get("/openapi.json").json()
+    told = client.get(path).json()
+    schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+    jsonschema.validate(told, schema)
+    (one,) = told.get("models", [told])
+    assert set(one) == set(document["components"]["schemas"][name.removesuffix("s")]["required"])

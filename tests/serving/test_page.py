@@ -298,5 +298,35 @@ def test_a_token_is_asked_for(driver, tiny_bundle, tmp_path):
         driver.get(address)
         page = Page(driver)
         page.upload(sound)
+        assert "MOODREEL_TOKEN" in page.find("#token").text
+        page.find("#token-text").send_keys("wrong", Keys.ENTER)
+        page.wait(lambda: page.find("#failure-title").text == "That token is wrong")
+        assert page.find("#token-text").get_attribute("value") == "" and page.violations() == []
         page.find("#token-text").send_keys("secret", Keys.ENTER)
         assert page.find("#answer-title").text.startswith("surprise")
+        driver.refresh()
+        page.upload(sound)
+        assert page.find("#answer-title").text.startswith("surprise"), "the tab has forgotten the token"
+
+
+def test_two_clips_are_both_read(page, tmp_path):
+    paths = [write_sound(tmp_path / f"{name}.wav", 1, sound=chirp) for name in ("one", "two", "three")]
+    page.driver.find_element(By.ID, "file").send_keys("\n".join(map(str, paths)))
+    page.wait(lambda: page.find("#answer-clip").text.startswith("one.wav"))
+    assert page.find("#waiting-text").text == "Waiting: two.wav, three.wav" and page.violations() == []
+    page.find("#next").click()
+    page.wait(lambda: page.find("#answer-clip").text.startswith("two.wav"))
+    page.find("#next").click()
+    page.wait(lambda: page.find("#answer-clip").text.startswith("three.wav"))
+    assert not page.driver.find_element(By.ID, "waiting").is_displayed()
+
+
+def test_a_server_that_dies_in_live_mode_is_named(driver, tiny_bundle):
+    with running_server(tiny_bundle, "--workers", "1") as (address, process):
+        driver.get(address)
+        page = Page(driver)
+        page.find("#camera").click()
+        page.wait(lambda: "ms behind" in page.find("#live-text").text)
+        process.kill()
+        page.wait(lambda: page.find("#failure-title").text == "The server cannot be reached")
+        assert page.find("#drop").is_displayed()

@@ -18,6 +18,7 @@ from moodreel.serving.server.inbox import Inbox
 from moodreel.serving.server.stream import _send
 from moodreel.serving.worker.live import SoundDecoder, decode_picture
 from running_server import client_of
+from tiny_bundle import write_tiny_joint_bundle
 
 STREAM = "ws://127.0.0.1/v1/stream"
 START = {"type": "start", "sound": {"format": "pcm16", "rate_hz": 16_000}}
@@ -60,6 +61,18 @@ def test_windows_come_back(client, jpeg):
         with pytest.raises(WebSocketDisconnect):
             socket.receive_json()
     assert client.get("/healthz").json()["streams"] == 0
+
+
+def test_a_joint_bundle_reads_streams_too(tmp_path, jpeg):
+    with client_of(write_tiny_joint_bundle(tmp_path / "joint"), streams=1) as joint:
+        assert joint.get("/v1/models").json()["models"][0]["is_live"] is True
+        with joint.websocket_connect(STREAM) as socket:
+            socket.send_json(START)
+            assert socket.receive_json()["type"] == "ready"
+            socket.send_bytes(pcm())
+            socket.send_bytes(jpeg)
+            window = socket.receive_json()
+    assert window["type"] == "window" and sum(window["probabilities"].values()) == pytest.approx(1, abs=1e-3)
 
 
 def test_the_description_holds_the_messages(client, jpeg):

@@ -12,10 +12,10 @@ import typer
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of `evaluate` or `train` runs; the first is the base.")],
 ) -> None:
-    """Tell whether runs differ on the same clips: a Markdown table, with intervals and tests."""
+    """Tell whether runs differ on the same clips: Markdown tables, with intervals and tests; clips that leak apart."""
     from moodreel.errors import EvaluationError
-    from moodreel.evaluation.ranking import format_ranking, rank_runs
-    from moodreel.evaluation.run_folders import read_failed, read_run
+    from moodreel.evaluation.ranking import format_honest_ranking, rank_honestly
+    from moodreel.evaluation.run_folders import read_failed, read_leaked, read_run
 
     if len(set(runs)) < len(runs):
         raise EvaluationError("a run is named twice; name different folders")
@@ -23,8 +23,9 @@ def compare(
     failed = {str(run): read_failed(run) for run in runs}
     for name, clips in failed.items():
         _warn_of_failed(name, clips)
-    ranking = rank_runs(outcomes, n_failed={name: len(clips) for name, clips in failed.items()})
-    typer.echo(format_ranking(ranking), nl=False)
+    leaked = {str(run): read_leaked(run) for run in runs}
+    ranking = rank_honestly(outcomes, leaked, n_failed={name: len(clips) for name, clips in failed.items()})
+    typer.echo(format_honest_ranking(ranking), nl=False)
 
 
 def _warn_of_failed(run: str, clips: Sequence[str], n_shown: int = 3) -> None:

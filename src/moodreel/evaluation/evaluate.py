@@ -11,15 +11,16 @@ from moodreel.bundle import load_bundle
 from moodreel.corpora import Corpus, Sample
 from moodreel.evaluation.answers import ANSWERS_FILE
 from moodreel.evaluation.html import render_html
+from moodreel.evaluation.mistakes import link_clip
 from moodreel.evaluation.plan import Plan, PlanPart, run_plan
 from moodreel.evaluation.report import Evaluation, Subject, evaluate_answers, format_json
+from moodreel.evaluation.run_folders import REPORT_FILE
 from moodreel.leaks.fingerprints import Fingerprint, read_fingerprints
 from moodreel.leaks.guard import TESTED, LeakReport, corpus_sides, find_leaks, join_reports, other_sides
 from moodreel.leaks.training_clips import know_clips, read_training_clips
 from moodreel.storage.cache import Cache, default_cache
 from moodreel.storage.whole_files import check_writable, write_text
 
-JSON_FILE = "report.json"
 HTML_FILE = "report.html"
 
 
@@ -42,7 +43,7 @@ def evaluate(plan: Plan, out: Path, threads: int = 2, cache: Cache | None = None
     """
     import matplotlib  # noqa: F401  # whoever lacks it hears so before hours of predicting
 
-    for name in (JSON_FILE, HTML_FILE):
+    for name in (REPORT_FILE, HTML_FILE):
         check_writable(out / name)
     answers = run_plan(plan, out / ANSWERS_FILE, threads, show_progress)
     corpus = plan.corpus
@@ -50,8 +51,9 @@ def evaluate(plan: Plan, out: Path, threads: int = 2, cache: Cache | None = None
     prints = dict(zip(plan.samples, _read_prints(plan.samples, cache), strict=True))
     leaks = join_reports([_check_part(part, corpus, prints, cache) for part in plan.parts])
     backgrounds_db = {sample.clip_id: _background_db(one) for sample, one in prints.items()}
-    evaluation = evaluate_answers(subject, answers, leaks, backgrounds_db, not_covered=plan.not_covered)
-    write_text(out / JSON_FILE, format_json(evaluation))
+    links = {sample.clip_id: link_clip(sample) for sample in plan.samples}
+    evaluation = evaluate_answers(subject, answers, leaks, backgrounds_db, not_covered=plan.not_covered, links=links)
+    write_text(out / REPORT_FILE, format_json(evaluation))
     write_text(out / HTML_FILE, render_html(evaluation))
     return evaluation
 

@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 from typing import TypeVar
 
 from moodreel.evaluation import plots
 from moodreel.evaluation.conditions import Condition
-from moodreel.evaluation.report import Evaluation
+from moodreel.evaluation.mistakes import Mistake
+from moodreel.evaluation.report import UAR_MEANS, Evaluation
+from moodreel.leaks.guard import Leak
 from moodreel.metrics.intervals import Interval
 
 T = TypeVar("T")
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1a202c; max-width: 66rem; margin: 2rem auto; padding: 0 1rem }
+:root { color-scheme: light dark; --ink: #1a202c; --soft: #4a5568; --line: #cbd5e0; --paper: #fff;
+  --warn: #fffaf0; --leak: #fff5f5; --link: #2b6cb0 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e2e8f0; --soft: #a0aec0; --line: #4a5568; --paper: #171c26;
+  --warn: #2f2618; --leak: #331d20; --link: #90cdf4 } }
+* { box-sizing: border-box }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 66rem;
+  margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }
 h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin-top: 2.2rem } p { margin: .4rem 0 }
-table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums }
-th, td { text-align: left; padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #e2e8f0; vertical-align: top }
+a { color: var(--link) }
+.wide { overflow-x: auto; margin: .6rem 0 }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { text-align: left; padding: .2rem .9rem .2rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
+  overflow-wrap: normal }
 td:nth-child(2) { white-space: nowrap }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem } .figures svg { max-width: 100%; height: auto }
-.headline { font-size: 2rem; font-weight: 600 } .small { color: #4a5568; font-size: .85rem }
-.warning { background: #fffaf0; border-left: 4px solid #dd6b20; padding: .3rem .8rem; margin: .3rem 0 }
-.leak { background: #fff5f5; border-left: 4px solid #c53030; padding: .3rem .8rem; margin: .3rem 0 }
+.figures { display: flex; flex-wrap: wrap; gap: 1rem }
+.figures svg, img { max-width: 100%; height: auto; color: var(--ink); fill: currentColor }
+.headline { font-size: 2rem; line-height: 1.2; font-weight: 600 } .small { color: var(--soft); font-size: .85rem }
+.warning { background: var(--warn); border-left: 4px solid #dd6b20; padding: .3rem .8rem; margin: .3rem 0 }
+.leak { background: var(--leak); border-left: 4px solid #c53030; padding: .3rem .8rem; margin: .3rem 0 }
+@media (max-width: 40rem) { body { margin: 1rem auto } .headline { font-size: 1.5rem }
+  table { font-size: .8rem } th, td { padding-right: .6rem } td:nth-child(2) { white-space: normal } }
 """
+"""Colours follow the reader's setting; the plots' lines and letters take the colour of the text (`plots`)."""
+
+MOST_MISTAKES = 100
+"""Clips got wrong that the page lists; `report.json` lists them all."""
 
 
 def render_html(evaluation: Evaluation) -> str:
@@ -36,7 +55,7 @@ def render_html(evaluation: Evaluation) -> str:
     Returns:
         HTML with its style and plots inside; names out of the corpus are escaped.
     """
-    sections = (_head, _leaks, _classes, _calibration, _modalities, _conditions, _failures)
+    sections = (_head, _leaks, _classes, _calibration, _modalities, _conditions, _mistakes, _failures)
     body = "\n".join(section(evaluation) for section in sections)
     title = escape(f"{evaluation.subject.model} on {evaluation.subject.corpus}")
     return wrap_page(title, body)
@@ -48,15 +67,30 @@ def wrap_page(title: str, body: str) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
 
 
 def render_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Write a table; every cell is escaped."""
+    """Write a table that scrolls where a screen is narrower; every cell is escaped."""
     cells = "".join(f"<th>{escape(name)}</th>" for name in head)
-    lines = ("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{cells}</tr>{''.join(lines)}</table>"
+    lines = ("<tr>" + "".join(f"<td>{_render_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><tr>{cells}</tr>{"".join(lines)}</table></div>'
+
+
+@dataclass(frozen=True)
+class Link:
+    """A cell that leads to a file."""
+
+    text: str
+    address: str
+
+
+def _render_cell(cell: object) -> str:
+    if isinstance(cell, Link):
+        return f'<a href="{escape(cell.address)}">{escape(cell.text)}</a>'
+    return escape(str(cell))
 
 
 def render_warnings(warnings: Iterable[str]) -> str:
@@ -84,10 +118,17 @@ def _head(evaluation: Evaluation) -> str:
         f'<p class="small">{escape(subject.protocol)}; read from {escape(subject.root)} as {escape(subject.layout)}; '
         f"{asked}; {scores.n_speakers} known speakers</p>"
         f'<p class="headline">{"" if evaluation.honest else "NOT HONEST: "}UAR {escape(str(scores.uar))}</p>'
-        f'<p class="small">Square brackets: {escape(scores.uar.method)}.</p>'
+        f'<p class="small">UAR, unweighted average recall: {UAR_MEANS}. Guessing gives '
+        f"{1 / len(scores.present):.3f}. {_explain_interval(scores.uar)}</p>"
         + render_warnings(evaluation.warnings)
         + render_table(["figure", "value", ""], rows)
     )
+
+
+def _explain_interval(interval: Interval) -> str:
+    if interval.low is None:
+        return f"{escape(interval.method).capitalize()}."
+    return f"Square brackets: {escape(interval.method)}."
 
 
 def _leaky_rows(evaluation: Evaluation) -> list[tuple[object, ...]]:
@@ -103,11 +144,26 @@ def _leaks(evaluation: Evaluation) -> str:
     against = f"Held against {leaks.against}." if leaks.against else "There was nothing to hold the clips against."
     speakers = ", ".join(leaks.shared_speakers)
     shared = f'<p class="leak">speakers on both sides: {escape(speakers)}</p>' if speakers else ""
-    rows = [(one.clip, one.kind, one.twin, one.twin_side, f"{1 - one.wrong:.0%}") for one in leaks.leaks]
-    table = render_table(["clip", "same", "as", "which stands in", "alike"], rows) if rows else ""
-    none = "" if rows or speakers or not leaks.against else "<p>No clip stands on both sides.</p>"
+    table = _leak_table(leaks.leaks)
+    none = "" if table or speakers or not leaks.against else "<p>No clip stands on both sides.</p>"
     unread = f"<p>{len(leaks.unread)} clips cannot be read and were not checked.</p>" if leaks.unread else ""
-    return f'<h2>Leaks</h2><p class="small">{escape(against)}</p>' + none + shared + table + unread
+    head = f'<h2>Leaks</h2><p class="small">{escape(against)}</p>'
+    return head + none + shared + table + _suspicions(leaks.suspected) + unread
+
+
+def _leak_table(leaks: Sequence[Leak]) -> str:
+    rows = [(one.clip, one.kind, one.twin, one.twin_side, f"{1 - one.wrong:.0%}") for one in leaks]
+    return render_table(["clip", "same", "as", "which stands in", "alike"], rows) if rows else ""
+
+
+def _suspicions(suspected: Sequence[Leak]) -> str:
+    if not suspected:
+        return ""
+    note = (
+        "Alike by their picture alone, while their speakers are named apart: drawn figures and one studio look so, and "
+        "so does a speaker under two names. Look at them; they count in the figures."
+    )
+    return f'<h3>Suspicions</h3><p class="small">{note}</p>{_leak_table(suspected)}'
 
 
 def _classes(evaluation: Evaluation) -> str:
@@ -167,6 +223,24 @@ def _dimension(name: str, conditions: Sequence[Condition]) -> str:
     table = render_table([name, "clips", "emotions", "UAR", "WAR"], rows)
     folded = f"<details><summary>{len(rows)} groups</summary>{table}</details>" if len(rows) > 12 else table
     return f"<h3>{escape(name)}</h3>" + _figures(conditions, plots.plot_conditions) + folded
+
+
+def _mistakes(evaluation: Evaluation) -> str:
+    mistakes = evaluation.mistakes
+    if not mistakes:
+        return ""
+    rows = [
+        (_link(one), one.label, one.predicted, f"{one.of_label:.0%}", f"{one.of_predicted:.0%}")
+        for one in mistakes[:MOST_MISTAKES]
+    ]
+    more = f"; the worst {MOST_MISTAKES} of them, all stand in report.json" if len(mistakes) > MOST_MISTAKES else ""
+    note = f"{len(mistakes)} of {evaluation.scores.n_clips}, the one whose truth was given the least first{more}."
+    head = ["clip", "shows", "was taken for", "given to the truth", "given to the answer"]
+    return f'<h2>Clips got wrong</h2><p class="small">{note}</p>{render_table(head, rows)}'
+
+
+def _link(mistake: Mistake) -> Link | str:
+    return mistake.clip if mistake.link is None else Link(mistake.clip, mistake.link)
 
 
 def _failures(evaluation: Evaluation) -> str:

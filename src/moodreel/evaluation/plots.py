@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BLUE, _GREY, _RED = "#2b6cb0", "#a0aec0", "#c53030"
+_BLUE, _GREY, _RED = "#3182ce", "#a0aec0", "#e53e3e"
+"""Seen on white as on black."""
+_INK = "#000000"
+"""What becomes the colour of the page's text."""
+_DARK = "#111111"
+"""On a light cell of a matrix, whatever the page's text is."""
 _MOST_GROUPS = 40
 """Groups of one dimension that are drawn; a corpus may have a thousand speakers, and the page lists them all."""
 
@@ -30,7 +35,7 @@ def plot_confusion(evaluation: Evaluation) -> str:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shares):
         if counts[row].any():
-            colour = "white" if share > 0.55 else "black"
+            colour = "white" if share > 0.55 else _DARK
             axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour, fontsize=8)
     axes.set_xticks(range(7), EMOTIONS, rotation=45, ha="right")
     axes.set_yticks(range(7), EMOTIONS)
@@ -46,7 +51,7 @@ def plot_recalls(evaluation: Evaluation) -> str:
     _draw_intervals(axes, [one.label for one in classes], [one.recall for one in classes])
     axes.axvline(1 / len(classes), color=_GREY, linestyle=":", label="chance")
     axes.set_xlabel("recall")
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     return _finish(figure, "recalls")
 
 
@@ -97,7 +102,7 @@ def _draw_intervals(axes: Axes, names: Sequence[str], intervals: Sequence[Interv
         axes.plot([interval.value], [row], "o", color=_BLUE)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlim=(0, 1.02), ylim=(len(names) - 0.5, -0.5))
-    axes.grid(axis="x", color="#e2e8f0")
+    axes.grid(axis="x", color=_INK, alpha=0.15)
     axes.set_axisbelow(True)
 
 
@@ -116,11 +121,14 @@ def _start(width_in: float, height_in: float) -> tuple[Figure, Axes]:
 
 
 def _finish(figure: Figure, name: str) -> str:
-    """Write a figure as an `<svg>` element; ids are hashed with its name, so that several stand on one page."""
+    """Write a figure as an `<svg>` element without ground, drawn in the colour of the text around it.
+
+    Ids are hashed with its name, so that several stand on one page.
+    """
     import matplotlib
 
-    text = io.StringIO()
+    text, unsaid = io.StringIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
-        figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        figure.savefig(text, format="svg", transparent=True, metadata=unsaid)
     drawn = text.getvalue()
-    return drawn[drawn.index("<svg") :]
+    return drawn[drawn.index("<svg") :].replace(_INK, "currentColor")

@@ -52,6 +52,51 @@ class Ranking:
     n_failed: Mapping[str, int]
 
 
+@dataclass(frozen=True)
+class HonestRanking:
+    """Runs on the clips that leak for none of them, and on all.
+
+    Attributes:
+        clean: on clips whose speaker and recording no run's bundle knows; `None` where none is left.
+        whole: on all clips.
+        n_leaked: clips that leak for a run.
+        unchecked: runs of which nothing is known about leaks.
+    """
+
+    clean: Ranking | None
+    whole: Ranking
+    n_leaked: int
+    unchecked: tuple[str, ...]
+
+
+def rank_honestly(
+    runs: Mapping[str, Outcomes],
+    leaked: Mapping[str, frozenset[str] | None],
+    resampling: Resampling = DEFAULT_RESAMPLING,
+    n_failed: Mapping[str, int] = MappingProxyType({}),
+) -> HonestRanking:
+    """Hold runs against the first of them, first on the clips that leak for none.
+
+    Args:
+        runs: as for `rank_runs`.
+        leaked: clips that each run's bundle knows, by name of the run; `None` where nothing is known.
+        resampling: how intervals are drawn.
+        n_failed: as for `rank_runs`.
+
+    Raises:
+        EvaluationError: as from `rank_runs`.
+    """
+    whole = rank_runs(runs, resampling, n_failed)
+    known = frozenset().union(*(clips for clips in leaked.values() if clips is not None))
+    asked = next(iter(runs.values())).clip_ids
+    n_leaked = len(known.intersection(asked))
+    unchecked = tuple(name for name in runs if leaked.get(name) is None)
+    if n_leaked in (0, len(asked)):
+        return HonestRanking(None if n_leaked else whole, whole, n_leaked, unchecked)
+    kept = {name: one.select([clip not in known for clip in one.clip_ids]) for name, one in runs.items()}
+    return HonestRanking(rank_runs(kept, resampling, n_failed), whole, n_leaked, unchecked)
+
+
 def rank_runs(
     runs: Mapping[str, Outcomes],
     resampling: Resampling = DEFAULT_RESAMPLING,
@@ -90,10 +135,26 @@ def _compare(first: str, base: Outcomes, name: str, outcomes: Outcomes, resampli
 
 def _judge(gain: Interval) -> str:
     if gain.low is None or gain.high is None:
-        return f"{NO_EVIDENCE} (one speaker: no interval)"
+        return f"{NO_EVIDENCE} ({gain.method})"
     if gain.low > 0:
         return "better"
     return "worse" if gain.high < 0 else NO_EVIDENCE
+
+
+def format_honest_ranking(ranking: HonestRanking) -> str:
+    """Write one Markdown table, or two where clips leak: without those and with all; ends in a newline."""
+    parts = [format_ranking(ranking.whole)]
+    if ranking.n_leaked:
+        parts.insert(0, f"All clips, {ranking.n_leaked} that leak counted in:\n")
+        clean = ranking.clean
+        parts[:0] = (
+            ["NO HONEST FIGURE: every clip leaks; a run's bundle knows its speaker or recording.\n"]
+            if clean is None
+            else [f"Clean clips: the {clean.scores.n_clips} that leak for no run:\n", format_ranking(clean)]
+        )
+    if ranking.unchecked:
+        parts.append(f"Leaks unknown, for the run keeps no report of them: {', '.join(ranking.unchecked)}.\n")
+    return "\n".join(parts)
 
 
 def format_ranking(ranking: Ranking) -> str:
@@ -110,10 +171,9 @@ def format_ranking(ranking: Ranking) -> str:
 
 
 def _signed(interval: Interval) -> str:
-    ends = (
-        "no interval" if interval.low is None or interval.high is None else f"{interval.low:+.3f}, {interval.high:+.3f}"
-    )
-    return f"{interval.value:+.3f} [{ends}]"
+    if interval.low is None or interval.high is None:
+        return f"{interval.value:+.3f} [no interval]"
+    return f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
 
 
 def _describe(ranking: Ranking) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from moodreel.evaluation.conditions import (
     score_contributions,
 )
 from moodreel.evaluation.human import HUMAN_FIGURES, HumanFigure
+from moodreel.evaluation.mistakes import Mistake, list_mistakes
 from moodreel.leaks.guard import LeakReport, format_leaks
 from moodreel.metrics.calibration import Calibration, RiskCoverage, measure_calibration, risk_coverage
 from moodreel.metrics.intervals import DEFAULT_RESAMPLING, Resampling
@@ -27,9 +29,10 @@ from moodreel.metrics.plain import to_plain
 from moodreel.metrics.scores import Scores, score
 from moodreel.text import printable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MOST_POINTS = 200
 """Points of the risk-coverage curve that a report keeps."""
+UAR_MEANS = "the part of each emotion's clips that were recognised, averaged over the emotions, each counting alike"
 _MOST_LISTED = 10
 
 
@@ -101,6 +104,7 @@ class Evaluation:
         worst: the group of the lowest UAR among those of 20 clips or more.
         contributions: what each modality adds.
         human: what people reach on this corpus, where published.
+        mistakes: clips got wrong, the one whose truth was given the least probability first.
         warnings: what a reader of the figures must know, one line each.
     """
 
@@ -121,6 +125,7 @@ class Evaluation:
     worst: Condition | None
     contributions: tuple[Contribution, ...]
     human: tuple[HumanFigure, ...]
+    mistakes: tuple[Mistake, ...]
     warnings: tuple[str, ...]
 
 
@@ -131,6 +136,7 @@ def evaluate_answers(
     backgrounds_db: Mapping[str, float | None] | None = None,
     resampling: Resampling = DEFAULT_RESAMPLING,
     not_covered: Sequence[str] = (),
+    links: Mapping[str, str] = MappingProxyType({}),
 ) -> Evaluation:
     """Work out every figure of an evaluation.
 
@@ -141,6 +147,7 @@ def evaluate_answers(
         backgrounds_db: level of each clip's sound over its background, by name, where measured.
         resampling: how intervals are drawn.
         not_covered: clips of the corpus that no fold left out, by name.
+        links: addresses of the clips' files, by name, where known.
 
     Raises:
         EvaluationError: every clip failed, or an answer is damaged; names the clip.
@@ -175,6 +182,7 @@ def evaluate_answers(
         worst=find_worst(conditions),
         contributions=contributions,
         human=HUMAN_FIGURES.get(subject.corpus, ()),
+        mistakes=list_mistakes(outcomes, links),
         warnings=(
             *_warn_of_leaks(leaks, honest, len(answered) - len(kept)),
             *_warn_of_not_covered(not_covered),
@@ -253,6 +261,7 @@ def format_summary(evaluation: Evaluation) -> str:
         f"  UAR       {scores.uar}   over {len(scores.present)} emotions, chance {1 / len(scores.present):.3f}",
         f"  WAR       {scores.war}",
         f"  macro F1  {scores.macro_f1}",
+        f"  (UAR: {UAR_MEANS})",
         *_leaky_rows(evaluation),
         f"  NLL       {evaluation.calibration.nll}   ECE {evaluation.calibration.ece:.3f}",
         *(_human_row(figure) for figure in evaluation.human),

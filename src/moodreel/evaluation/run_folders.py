@@ -13,9 +13,11 @@ from moodreel.errors import EvaluationError
 from moodreel.evaluation.answers import ANSWERS_FILE, gather_outcomes, read_answers
 from moodreel.labels import EMOTIONS
 from moodreel.metrics.outcomes import Outcomes, make_outcomes
+from moodreel.text import printable
 
 TEST_FILE = "test-predictions.csv"
 SCORES_FILE = "scores.json"
+REPORT_FILE = "report.json"
 _COLUMNS = ("clip", "speaker", "label", *EMOTIONS)
 
 
@@ -54,6 +56,30 @@ def read_failed(folder: Path) -> tuple[str, ...]:
         return tuple(str(entry["clip"]) for entry in unreadable if entry["side"] == "test")
     except (OSError, ValueError, TypeError, KeyError):  # no run of today's moodreel: it kept no list
         return ()
+
+
+def read_leaked(folder: Path) -> frozenset[str] | None:
+    """Name the clips whose speaker or recording a run's bundle knows.
+
+    Args:
+        folder: as for `read_run`.
+
+    Returns:
+        What `moodreel evaluate` found; `None` where the folder tells nothing: a run of `moodreel train`, an evaluation
+        that was interrupted, or one of a bundle that lists no training clips.
+
+    Raises:
+        EvaluationError: the report is damaged.
+    """
+    path = folder / REPORT_FILE
+    if not path.is_file():
+        return None
+    try:
+        leaks = json.loads(path.read_text(encoding="utf-8"))["leaks"]
+        leaked = frozenset(map(str, leaks["leaked"]))
+        return leaked if leaks["against"] or leaked else None
+    except (OSError, ValueError, TypeError, KeyError):
+        raise EvaluationError(f"{path}: damaged; evaluate again with --out {printable(str(folder))}") from None
 
 
 def _read_evaluation(path: Path) -> Outcomes:

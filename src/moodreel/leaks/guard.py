@@ -57,6 +57,8 @@ class LeakReport:
         unread: clips without a fingerprint, since they cannot be read.
         same_files: files of which different parts stand on more than one side, in words; no leak of a recording, but
             the scenes share their film.
+        suspected: pairs of clips of different named speakers that are alike by their picture alone: drawn figures or
+            one studio, or a speaker under two names. For people to look at; they count in no `leaked`.
     """
 
     against: str
@@ -65,6 +67,7 @@ class LeakReport:
     leaked: tuple[str, ...]
     unread: tuple[str, ...]
     same_files: tuple[str, ...] = ()
+    suspected: tuple[Leak, ...] = ()
 
 
 def find_leaks(clips: Sequence[KnownClip], against: str) -> LeakReport:
@@ -76,8 +79,13 @@ def find_leaks(clips: Sequence[KnownClip], against: str) -> LeakReport:
     """
     read = [clip for clip in clips if clip.fingerprint is not None]
     matches = find_matches([c.fingerprint for c in read if c.fingerprint], [c.side for c in read])
+    otherwise_alike = {(m.first, m.second) for m in matches if m.kind != "picture"}
+    doubtful = [
+        (m.first, m.second) not in otherwise_alike and _are_named_apart(read[m.first], read[m.second]) for m in matches
+    ]
     pairs = [(_tested_first(read[m.first], read[m.second]), m) for m in matches]
-    leaks = tuple(Leak(a.name, a.side, b.name, b.side, m.kind, m.wrong, m.overlap_s) for (a, b), m in pairs)
+    found = [Leak(a.name, a.side, b.name, b.side, m.kind, m.wrong, m.overlap_s) for (a, b), m in pairs]
+    leaks = tuple(one for one, doubt in zip(found, doubtful, strict=True) if not doubt)
     shared = _shared_speakers(clips)
     sides = {TESTED} if any(clip.side == TESTED for clip in clips) else {clip.side for clip in clips}
     leaked = {clip.name for clip in clips if clip.side in sides and (clip.corpus, clip.speaker) in shared}
@@ -91,7 +99,14 @@ def find_leaks(clips: Sequence[KnownClip], against: str) -> LeakReport:
         leaked=tuple(sorted(leaked, key=natural_key)),
         unread=tuple(clip.name for clip in clips if clip.fingerprint is None),
         same_files=tuple(_name_same_files(clips)),
+        suspected=tuple(one for one, doubt in zip(found, doubtful, strict=True) if doubt),
     )
+
+
+def _are_named_apart(first: KnownClip, second: KnownClip) -> bool:
+    """Whether two clips name different speakers; those of different corpora are different people."""
+    speakers = {(clip.corpus, clip.speaker) for clip in (first, second)}
+    return len(speakers) == 2 and UNKNOWN_SPEAKER not in (first.speaker, second.speaker)
 
 
 def _name_same_files(clips: Sequence[KnownClip]) -> Iterator[str]:
@@ -160,6 +175,7 @@ def join_reports(reports: Sequence[LeakReport]) -> LeakReport:
         leaked=tuple(name for report in reports for name in report.leaked),
         unread=tuple(name for report in reports for name in report.unread),
         same_files=tuple(dict.fromkeys(line for report in reports for line in report.same_files)),
+        suspected=tuple(leak for report in reports for leak in report.suspected),
     )
 
 
@@ -172,6 +188,9 @@ def format_leaks(report: LeakReport) -> str:
     lines += [f"leak: {leak}" for leak in report.leaks[:_MOST_LISTED]]
     if len(report.leaks) > _MOST_LISTED:
         lines.append(f"leak: {len(report.leaks) - _MOST_LISTED} more pairs")
+    lines += [f"suspicion: {leak}; their speakers are named apart" for leak in report.suspected[:_MOST_LISTED]]
+    if len(report.suspected) > _MOST_LISTED:
+        lines.append(f"suspicion: {len(report.suspected) - _MOST_LISTED} more pairs")
     lines += [f"one file: {line}" for line in report.same_files[:_MOST_LISTED]]
     if len(report.same_files) > _MOST_LISTED:
         lines.append(f"one file: {len(report.same_files) - _MOST_LISTED} more files")
@@ -179,6 +198,8 @@ def format_leaks(report: LeakReport) -> str:
     if report.against:
         counts = ", ".join(f"{count} by {kind}" for kind, count in sorted(kinds.items())) or "none"
         lines.append(f"leaks: {len(report.leaks)} pairs ({counts}), {len(report.shared_speakers)} speakers")
+    if report.suspected:
+        lines.append(f"suspicions: {len(report.suspected)} pairs by picture alone; look at them, they are not left out")
     if report.unread:
         lines.append(f"leaks: {len(report.unread)} clips cannot be read and were not checked")
     return "\n".join(lines)

@@ -117,7 +117,8 @@ def bootstrap(totals: Floats, statistic: Statistic, kind: str, resampling: Resam
     values = statistic(totals.sum(axis=0, keepdims=True))[0]
     n_groups = len(totals)
     if n_groups < 2:
-        return [Interval(float(value), None, None, f"no interval: one of {kind} only") for value in values]
+        reason = f"only one {kind.removesuffix('s')}: no interval"
+        return [Interval(float(value), None, None, reason) for value in values]
     figures = np.concatenate([statistic(w @ totals) for w in _draw_weights(n_groups, resampling)])
     tail = _tail(n_groups, resampling.level)
     method = _name_method(n_groups, kind, resampling)
@@ -143,7 +144,7 @@ def _draw_weights(n_groups: int, resampling: Resampling) -> Iterator[Floats]:
 def _interval(value: float, figures: Floats, tail: float, method: str) -> Interval:
     defined = figures[~np.isnan(figures)]
     if np.isnan(value) or not len(defined):
-        return Interval(value, None, None, "no interval: not defined")
+        return Interval(value, None, None, "not defined: no interval")
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(value, float(low), float(high), method)
 

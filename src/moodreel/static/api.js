@@ -1,7 +1,8 @@
 // Calls to the server.
 
 const CLIPS = "v1/predictions";
-let token = "";
+const TOKEN_KEY = "moodreel token";
+let token = sessionStorage.getItem(TOKEN_KEY) ?? ""; // kept for the tab
 
 /** A failure told by the server: problem details, see RFC 9457. */
 export class Problem extends Error {
@@ -15,10 +16,16 @@ export class Problem extends Error {
 /** Show this token with every call from now on. */
 export function setToken(text) {
   token = text;
+  sessionStorage.setItem(TOKEN_KEY, text);
 }
 
+/** Whether calls show a token. */
+export const hasToken = () => token !== "";
+
 const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
-const unreachable = { title: "The server cannot be reached", detail: "Is it still running? Try again.", status: 0 };
+
+/** How it is told that nothing answers. */
+export const unreachable = { title: "The server cannot be reached", detail: "Is it still running? Try again.", status: 0 };
 
 /** What the server gives. A connection that breaks, now or halfway, is a Problem; one that was broken off is not. */
 const reached = (giving) => giving.catch((error) => {

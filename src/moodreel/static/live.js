@@ -1,6 +1,6 @@
 // Live mode: camera and microphone go to the server bit by bit, what the last two seconds show comes back.
 
-import { openStream, Problem } from "./api.js";
+import { openStream, Problem, unreachable } from "./api.js";
 import { showBars } from "./bars.js";
 import { drawBoxes, makeLayer } from "./boxes.js";
 import { make } from "./dom.js";
@@ -31,7 +31,7 @@ export class Live {
       if (this.isOver) return this.close();
       this.socket = openStream(RATE_HZ);
       this.socket.addEventListener("message", ({ data }) => this.hear(JSON.parse(data)));
-      this.socket.addEventListener("close", () => this.stop(new Problem(lost)));
+      this.socket.addEventListener("close", ({ wasClean }) => this.stop(new Problem(wasClean ? lost : unreachable)));
     } catch (error) {
       this.stop(error instanceof Problem ? error : new Problem({ ...refused, detail: `${refused.detail} (${error.message})` }));
     }
@@ -111,7 +111,7 @@ export class Live {
 
 const faceLabel = ({ probabilities }) => probabilities && likeliest(probabilities);
 const refused = { title: "No camera and no microphone", detail: "Allow this page to use them, or plug one in", status: 0 };
-const lost = { title: "The live stream ended", detail: "The server closed it or cannot be reached. Start it again.", status: 0 };
+const lost = { title: "The live stream ended", detail: "The server closed it. Start it again.", status: 0 };
 
 /** Both if there are both, else the one that there is. */
 async function askForMedia() {

@@ -1,6 +1,6 @@
 // The page: what is shown when, and who tells whom.
 
-import { checkAccess, deleteJob, followJob, Problem, setToken, takeAnswer, uploadClip } from "./api.js";
+import { checkAccess, deleteJob, followJob, hasToken, Problem, setToken, takeAnswer, uploadClip } from "./api.js";
 import { showBars } from "./bars.js";
 import { byId, make } from "./dom.js";
 import { offerDownloads } from "./downloads.js";
@@ -21,14 +21,37 @@ let shown; // the prediction on the screen
 let work; // what breaks off the upload or job on its way
 let live;
 let retry = () => {};
+const waiting = []; // files that were dropped together, or while another was read
 
 function show(name) {
   for (const screen of SCREENS) byId(screen).hidden = screen !== name;
   byId("failure").hidden = byId("token").hidden = true;
+  tellWaiting();
+}
+
+const isBusy = () => !byId("live").hidden || !byId("work").hidden;
+
+/** Read a clip now and the others in turn, each when the person has seen the answer before it. */
+function readClips(files) {
+  waiting.push(...files);
+  if (isBusy()) tellWaiting();
+  else readNext();
+}
+
+function readNext() {
+  if (waiting.length) readClip(waiting.shift());
+}
+
+function tellWaiting() {
+  byId("waiting").hidden = !waiting.length;
+  byId("next").hidden = isBusy();
+  if (!waiting.length) return;
+  byId("waiting-text").textContent = `Waiting: ${waiting.map(({ name }) => name).join(", ")}`;
+  byId("next").textContent = `Read ${waiting[0].name} now`;
 }
 
 async function readClip(file) {
-  if (!byId("live").hidden || !byId("work").hidden) return;
+  if (isBusy()) return;
   retry = () => readClip(file);
   work = new AbortController();
   const { signal } = work;
@@ -60,10 +83,24 @@ function tellWork(text, share) {
 
 function tellFailure(error) {
   if (!(error instanceof Problem)) throw error;
-  byId("token").hidden = error.status !== 401;
-  byId("failure-title").textContent = error.title;
-  byId("failure-text").textContent = error.message;
+  if (error.status === 401) return askForToken();
+  tell(error.title, error.message);
+  return undefined;
+}
+
+function tell(title, text) {
+  byId("failure-title").textContent = title;
+  byId("failure-text").textContent = text;
   byId("failure").hidden = false;
+}
+
+function askForToken() {
+  if (hasToken()) tell("That token is wrong", "The server does not know it. Capital letters and blanks count; enter it again.");
+  else tell("This server asks for a token", "It answers only those who have it.");
+  setToken("");
+  byId("token-text").value = "";
+  byId("token").hidden = false;
+  byId("token-text").focus();
 }
 
 async function showAnswer(file, answer) {
@@ -142,13 +179,12 @@ function acceptDrops(target) {
   target.addEventListener("drop", (event) => {
     event.preventDefault();
     mark(false);
-    if (event.dataTransfer.files.length) readClip(event.dataTransfer.files[0]);
+    if (event.dataTransfer.files.length) readClips(event.dataTransfer.files);
   });
 }
 
 byId("file").addEventListener("change", ({ target }) => {
-  const [file] = target.files;
-  if (file) readClip(file);
+  readClips(target.files);
   target.value = ""; // so that the same file can be chosen once more
 });
 byId("token").addEventListener("submit", (event) => {
@@ -156,6 +192,7 @@ byId("token").addEventListener("submit", (event) => {
   setToken(byId("token-text").value);
   retry();
 });
+byId("next").addEventListener("click", readNext);
 byId("cancel").addEventListener("click", () => work.abort());
 byId("again").addEventListener("click", startAgain);
 byId("camera").addEventListener("click", startLive);

@@ -19,12 +19,20 @@ optuna = pytest.importorskip("optuna")
 from moodreel.errors import CorpusError, MoodreelError, OutputError, RecipeError
 from moodreel.evaluation.answers import gather_outcomes
 from moodreel.evaluation.run_folders import read_run
-from moodreel.metrics import compare
+from moodreel.metrics import Interval, compare
+from moodreel.metrics.comparison import Comparison
 from moodreel.training.joint.recipe import load_recipe, recipe_names
 from moodreel.training.joint.train import fit_once
 from moodreel.training.options import TrainOptions
 from moodreel.training.search import tune as module
-from moodreel.training.search.report import format_tuned, measure_importance, write_tune_report
+from moodreel.training.search.report import (
+    _plot_history,
+    format_tuned,
+    headline,
+    judge_gain,
+    measure_importance,
+    write_tune_report,
+)  # fmt: skip
 from moodreel.training.search.space import load_space, space_names
 from moodreel.training.search.tune import TuneOptions, tune
 
@@ -323,3 +331,26 @@ def test_what_was_found_is_no_better_than_luck_says_so(corpus, options, tmp_path
     monkeypatch.setattr(module, "_measure_gain", lambda *_: compare(*pair))
     tuned = tune(corpus, "audio", tmp_path, options(1))
     assert "no evidence of a difference" in format_tuned(tuned, tmp_path)
+
+
+class TestWords:
+    def test_no_gain_is_headlined_without_evidence(self):
+        unsure = Interval(0.025, -0.01, 0.06, "bootstrap")
+        gain = Comparison(unsure, unsure, 3, 5, 0.7)
+        assert headline(gain) == judge_gain(gain) == "no evidence of a difference"
+        sure = Comparison(Interval(0.2, 0.1, 0.3, "bootstrap"), unsure, 3, 50, 0.01)
+        assert headline(sure) == "gain in UAR 0.200 [0.100, 0.300]"
+        assert judge_gain(sure) == "the settings found are better"
+
+    def test_one_speaker_is_said(self):
+        alone = Interval(0.5, None, None, "only one speaker: no interval")
+        assert headline(Comparison(alone, alone, 0, 9, 0.01)) == (
+            "no evidence of a difference (only one speaker: no interval)"
+        )
+
+    def test_trials_are_counted_in_whole_numbers(self):
+        study = optuna.create_study()
+        for number in range(3):
+            study.add_trial(optuna.trial.create_trial(value=0.1 * number))
+        (axes,) = _plot_history(study).axes
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())

@@ -86,6 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # FastAPI's pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,  # what clients made of the description call their methods
     )
     for router in (about.router, predictions.router, stream.router):
         app.include_router(router)
@@ -99,13 +100,21 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 class _Page(StaticFiles):
-    """The page, where no route is. Mounted at `/` it would take calls of a wrong method as well, and answer 404."""
+    """The page, where no route is. Mounted at `/` it would take calls of a wrong method as well, and answer 404.
+
+    A call of any method to what is not there is told so, and not that its method is wrong.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await WebSocketClose()(scope, receive, send)
+        elif scope["method"] not in ("GET", "HEAD") and not self._has(self.get_path(scope)):
+            raise HTTPException(404)
         else:
             await super().__call__(scope, receive, send)
+
+    def _has(self, path: str) -> bool:
+        return path == "." or self.lookup_path(path)[1] is not None
 
 
 def _tell_failures(app: FastAPI) -> None:

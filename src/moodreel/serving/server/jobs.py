@@ -49,6 +49,7 @@ class Job:
         path: the uploaded file, which goes when the job is finished.
         now: where it stands.
         finished_s: monotonic time at which it was finished.
+        is_answered: whether a client has waited for its answer, so that it is forgotten before others.
     """
 
     def __init__(self, clip: str, path: Path) -> None:
@@ -57,6 +58,7 @@ class Job:
         self.path = path
         self.now = JobState()
         self.finished_s = 0.0
+        self.is_answered = False
         self._changed = asyncio.Event()
 
     def change(self, state: JobState) -> None:
@@ -164,6 +166,6 @@ class JobBook:
         finished = [job for job in self._jobs.values() if job.now.is_finished]
         oldest_s = time.monotonic() - self._limits.keep_s
         n_surplus = len(finished) - self._limits.kept_jobs
-        for number, job in enumerate(sorted(finished, key=lambda job: job.finished_s)):
+        for number, job in enumerate(sorted(finished, key=lambda job: (not job.is_answered, job.finished_s))):
             if number < n_surplus or job.finished_s < oldest_s:
                 self.remove(job)

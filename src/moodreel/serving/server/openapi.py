@@ -145,21 +145,23 @@ def _complete(document: Json) -> Json:
     clips, one = paths["/v1/predictions"], paths["/v1/predictions/{id}"]
     clips["post"]["requestBody"] = _upload_body()
     clips["post"]["parameters"] = [_PREFER]
-    _answers(clips["post"], _UPLOAD_FAILS, {"200": _body(_JSON, prediction, _PREDICTION, "The prediction.")})
+    at_once = {**_body(_JSON, prediction, _PREDICTION, "The prediction."), "headers": {"Content-Location": _PLACE}}
+    _answers(clips["post"], _UPLOAD_FAILS, {"200": at_once})
+    at_once["content"] |= _texts()
     clips["post"]["responses"]["202"] = {
         **_body(_JSON, job, _JOB, "The clip takes longer: a job to ask for."),
-        "headers": {"Location": {"description": "The job.", "schema": {"type": "string"}}},
+        "headers": {"Location": _PLACE},
     }
-    _answers(one["get"], _JOB_FAILS, {"200": _body(_JSON, job, _JOB, "The job.")})
+    _answers(one["get"], (*_JOB_FAILS, *_ANSWER_FAILS), {"200": _body(_JSON, job, _JOB, "The job.")})
+    one["get"]["responses"]["200"]["content"] |= _texts()
     _answers(one["delete"], _JOB_FAILS, {"204": {"description": "It is gone."}})
     events, timeline = paths["/v1/predictions/{id}/events"]["get"], paths["/v1/predictions/{id}/timeline.{format}"]
     text: Json = {"type": "string"}
     _answers(events, _JOB_FAILS, {"200": _body("text/event-stream", text, _EVENTS, "One event a change.")})
-    _answers(timeline["get"], (*_JOB_FAILS, *_ANSWER_FAILS), {"200": _body("text/csv", text, _CSV, "The timeline.")})
-    timeline["get"]["responses"]["200"]["content"]["text/vtt"] = {"schema": text, "example": _VTT}
-    models = {"type": "object", "required": ["models"], "properties": {"models": _list(_ref("Model"))}}
-    _answers(paths["/v1/models"]["get"], (), {"200": _body(_JSON, models, {"models": [_MODEL]}, "The model.")})
-    _answers(paths["/healthz"]["get"], (), {"200": _body(_JSON, _like(_HEALTH), _HEALTH, "It can answer.")})
+    told = {"description": "The timeline.", "content": _texts()}
+    _answers(timeline["get"], (*_JOB_FAILS, *_ANSWER_FAILS), {"200": told})
+    _answers(paths["/v1/models"]["get"], (), {"200": _body(_JSON, _ref("Models"), {"models": [_MODEL]}, "The model.")})
+    _answers(paths["/healthz"]["get"], (), {"200": _body(_JSON, _ref("Health"), _HEALTH, "It can answer.")})
     counters = "moodreel_streams 0.0\n"
     _answers(paths["/metrics"]["get"], (), {"200": _body("text/plain", text, counters, "The counters.")})
     document["info"] |= {"summary": _SUMMARY, "description": _STREAM.strip()}
@@ -171,6 +173,13 @@ def _complete(document: Json) -> Json:
     return document
 
 
+def _texts() -> Json:
+    """Return what an answer is besides JSON, where `Accept` asks for it."""
+    text = {"type": "string"}
+    return {"text/csv": {"schema": text, "example": _CSV}, "text/vtt": {"schema": text, "example": _VTT}}
+
+
+_PLACE: Json = {"description": "The job, which can be asked for and deleted.", "schema": {"type": "string"}}
 _PREFER: Json = {
     "name": "Prefer",
     "in": "header",
@@ -190,7 +199,7 @@ def _upload_body() -> Json:
 def _schemas() -> Json:
     """Return all schemas; the prediction's own parts become components beside it."""
     text = (resources.files("moodreel") / "prediction.schema.json").read_text(encoding="utf-8")
-    prediction: Json = json.loads(text.replace("#/$defs/", "#/components/schemas/"))
+    prediction: Json = _simplify(json.loads(text.replace("#/$defs/", "#/components/schemas/")))
     parts = prediction.pop("$defs")
     for key in ("$schema", "$id"):
         del prediction[key]
@@ -203,10 +212,31 @@ def _schemas() -> Json:
     problem = _like(_problem("internal"))
     problem["properties"]["type"] = {"enum": types}
     model = _like(_MODEL)
-    model["properties"]["training_data"] = _list({"type": "object"})
+    model["properties"]["training_data"] = _list({"type": "object", "additionalProperties": True})
     model["properties"]["labels"] = _list({"enum": list(EMOTIONS)})
-    live = _stream_schemas(prediction["properties"])
-    return {"Prediction": prediction, **parts, "Job": job, "Problem": problem, "Model": model, **live}
+    models = {"type": "object", "required": ["models"], "properties": {"models": _list(_ref("Model"))}}
+    more = {"Job": job, "Problem": problem, "Model": model, "Models": models, "Health": _like(_HEALTH)}
+    named = {"Prediction": prediction, **parts, **more, **_stream_schemas(prediction["properties"])}
+    return {name: _simplify(schema) for name, schema in named.items()}
+
+
+def _simplify(schema: Any) -> Any:
+    """Say the same in words that makers of clients know.
+
+    They know no tuples (`prefixItems` with `"items": false`), and want to be told that names are strings.
+    """
+    if isinstance(schema, list):
+        return [_simplify(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    simple = {key: _simplify(part) for key, part in schema.items()}
+    places = simple.pop("prefixItems", None)
+    if places is not None:
+        simple |= {"items": places[0], "minItems": len(places), "maxItems": len(places)}
+    words = simple.get("enum")
+    if isinstance(words, list) and all(isinstance(word, str) for word in words):
+        simple = {"type": "string", **simple}
+    return simple
 
 
 def _stream_schemas(of_prediction: Json) -> Json:

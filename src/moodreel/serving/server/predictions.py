@@ -42,14 +42,18 @@ async def create_prediction(request: Request, prefer: Annotated[str | None, Head
         return _accept(job, {"Preference-Applied": "respond-async"})
     if not await _wait(request, service, job):
         return _accept(job, {})
-    service.book.remove(job)  # answered: nobody will ask again
-    return JSONResponse(_answer_of(job.now))
+    job.is_answered = True
+    headers = {"Content-Location": f"{router.prefix}/{job.id}", "Vary": "Accept"}
+    wanted = choose_format(request.headers.get("accept", ""))
+    return _text_of(job, wanted, headers) if wanted else JSONResponse(_answer_of(job.now), headers=headers)
 
 
 @router.get("/{id}", summary="How a job stands; its prediction once it is done")
 async def read_job(request: Request, id: str) -> Response:
-    """Return a job."""
-    return JSONResponse(service_of(request).book.find(id).to_dict())
+    """Return a job, or its timeline as text where that is asked for."""
+    job, headers = service_of(request).book.find(id), {"Vary": "Accept"}
+    wanted = choose_format(request.headers.get("accept", ""))
+    return _text_of(job, wanted, headers) if wanted else JSONResponse(job.to_dict(), headers=headers)
 
 
 @router.delete("/{id}", status_code=204, summary="Stop a job and forget its answer")
@@ -70,10 +74,38 @@ async def follow_job(request: Request, id: str) -> Response:
 @router.get("/{id}/timeline.{format}", summary="A finished job's timeline as CSV or WebVTT")
 async def read_timeline(request: Request, id: str, format: TextFormat) -> Response:
     """Return the timeline as text."""
-    now = service_of(request).book.find(id).now
-    _answer_of(now)
-    assert now.texts is not None
-    return Response(now.texts[format.value], media_type=TEXT_TYPES[format])
+    return _text_of(service_of(request).book.find(id), format, {})
+
+
+def choose_format(accept: str) -> TextFormat | None:
+    """Choose what a client likes best (RFC 9110, section 12.5.1).
+
+    Args:
+        accept: the header `Accept`; empty where there is none.
+
+    Returns:
+        A format of text; `None` for JSON, which also answers who accepts nothing that there is.
+    """
+    likings = dict(_read_liking(part) for part in accept.split(","))
+    of_json = max((likings.get(kind, 0.0) for kind in ("application/json", "application/*", "*/*")), default=0.0)
+    named = {format: likings.get(kind, likings.get("text/*", 0.0)) for format, kind in TEXT_TYPES.items()}
+    best = max(named, key=lambda format: named[format])
+    return best if named[best] > of_json else None
+
+
+def _read_liking(part: str) -> tuple[str, float]:
+    kind, *options = (piece.strip().lower() for piece in part.split(";"))
+    weights = [option.removeprefix("q=") for option in options if option.startswith("q=")]
+    try:
+        return kind, float(weights[0]) if weights else 1.0
+    except ValueError:
+        return kind, 0.0
+
+
+def _text_of(job: Job, format: TextFormat, headers: dict[str, str]) -> Response:
+    _answer_of(job.now)
+    assert job.now.texts is not None
+    return Response(job.now.texts[format.value], headers=headers, media_type=TEXT_TYPES[format])
 
 
 def _answer_of(state: JobState) -> dict[str, Any]:

@@ -70,8 +70,6 @@ async def stream(socket: WebSocket) -> None:
 
 async def _serve(socket: WebSocket, service: Service) -> None:
     sound = await _read_start(socket, service)
-    if service.bundle.kind != "late":
-        raise ProblemError("bad-stream", f"{service.bundle.title} reads whole clips only; upload one")
     if service.n_streams >= service.limits.streams:
         raise ProblemError("queue-full", f"{service.n_streams} live streams are running; come back later")
     service.n_streams += 1

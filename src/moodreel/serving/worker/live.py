@@ -28,7 +28,7 @@ def open_stream_handler(model: str, picture_px: int) -> Callable[[Message, Calla
     """Open a bundle's networks for one stream.
 
     Args:
-        model: name or folder of a late bundle.
+        model: name or folder of a bundle.
         picture_px: most pixels of a picture.
 
     Returns:

@@ -80,7 +80,20 @@ def _answer(handle: Callable[[Message, Send], None], message: Message, send: Sen
     except BrokenPipeError:
         raise
     except Exception as error:
-        send(Message({"problem": "internal", "detail": f"{describe_failure(error)}; please report it"}))
+        send(Message(_tell_unexpected(error, message.head)))
+
+
+def _tell_unexpected(error: Exception, head: dict[str, Any]) -> dict[str, str]:
+    """Say what nobody expected: of a clip that it cannot be read, by its name; of a stream that the server failed."""
+    from moodreel.media.defence import name_clip
+
+    if "name" not in head:
+        return {"problem": "internal", "detail": f"{describe_failure(error)}; please report it"}
+    try:
+        with name_clip(str(head["name"])):
+            raise error
+    except MoodreelError as named:
+        return {"problem": "bad-media", "detail": str(named)}
 
 
 def _predict(recognizer: Any, options: WorkerOptions, head: dict[str, Any], send: Send) -> Message:

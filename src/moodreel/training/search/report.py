@@ -14,6 +14,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from moodreel.evaluation.html import render_table, wrap_page
+from moodreel.evaluation.ranking import NO_EVIDENCE
+from moodreel.evaluation.report import UAR_MEANS
+from moodreel.metrics.comparison import Comparison
 from moodreel.metrics.plain import to_plain
 from moodreel.storage.whole_files import whole_file, write_text
 from moodreel.training.search.tune import Tuned
@@ -55,18 +58,26 @@ def format_tuned(tuned: Tuned, out: Path) -> str:
         _count(tuned.study),
         f"best trial: {tuned.study.best_trial.number}, UAR {tuned.study.best_value:.3f} on speakers of the search",
         *(f"  {name}: {value}" for name, value in tuned.study.best_params.items()),
-        f"gain over the recipe as it is, on speakers that the search never saw: UAR {gain.uar}, WAR {gain.war}",
-        _judge(tuned),
+        f"on speakers that the search never saw: {judge_gain(gain)}",
+        f"gain over the recipe as it is: UAR {gain.uar}, WAR {gain.war}",
         f"intervals: {gain.uar.method}, differences paired",
         f"recipe: {out / 'best.yaml'}   report: {out / 'report.html'}",
     ]
     return "\n".join(lines)
 
 
-def _judge(tuned: Tuned) -> str:
-    if not tuned.gain.differs:
-        return "no evidence of a difference"
-    return "the settings found are better" if tuned.gain.uar.value > 0 else "the settings found are WORSE"
+def headline(gain: Comparison) -> str:
+    """Say what came of the search: a gain only where there is evidence of one."""
+    return f"gain in UAR {gain.uar}" if gain.differs else judge_gain(gain)
+
+
+def judge_gain(gain: Comparison) -> str:
+    """Say in words whether the settings found are better than the recipe as it is."""
+    if gain.uar.low is None:
+        return f"{NO_EVIDENCE} ({gain.uar.method})"
+    if not gain.differs:
+        return NO_EVIDENCE
+    return "the settings found are better" if gain.uar.value > 0 else "the settings found are WORSE"
 
 
 def _count(study: optuna.Study) -> str:
@@ -117,6 +128,8 @@ def _to_json(tuned: Tuned, importance: dict[str, float]) -> dict[str, Any]:
 
 
 def _plot_history(study: optuna.Study) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _start(7, 3.5)
     trials = _complete(study)
     axes.plot([t.number for t in trials], [t.value or 0 for t in trials], "o", color=_BLUE, label="trial")
@@ -128,6 +141,7 @@ def _plot_history(study: optuna.Study) -> Figure:
     last = [list(t.intermediate_values.values())[-1:] or [0.0] for t in pruned]
     axes.plot([t.number for t in pruned], [value[0] for value in last], "x", color=_GREY, label="pruned")
     axes.set(xlabel="trial", ylabel="UAR")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     return figure
 
@@ -142,6 +156,7 @@ def _plot_importance(importance: dict[str, float]) -> Figure:
 
 def _plot_slices(trials: list[FrozenTrial]) -> Figure:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     names = sorted({name for trial in trials for name in trial.params})
     n_rows = max(1, math.ceil(len(names) / _COLUMNS))
@@ -153,6 +168,8 @@ def _plot_slices(trials: list[FrozenTrial]) -> Figure:
         axes.scatter(values, uars, s=14, color=_BLUE)
         if getattr(known[0].distributions[name], "log", False):
             axes.set_xscale("log")
+        elif all(isinstance(value, int) for value in values):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(title=name, ylabel="UAR")
     return figure
 
@@ -171,9 +188,10 @@ def _render_page(tuned: Tuned, importance: dict[str, float], plots: dict[str, Pa
     ]
     body = [
         f"<h1>Search: {escape(tuned.recipe.name)}</h1><p>{escape(_count(tuned.study))}</p>",
-        f'<p class="headline">gain in UAR {escape(str(gain.uar))}</p>',
-        f'<p class="small">The settings found against the recipe as it is, on speakers that the search never saw; WAR '
-        f"{escape(str(gain.war))}; {escape(_judge(tuned))}. {escape(gain.uar.method)}, differences paired.</p>",
+        f'<p class="headline">{escape(headline(gain))}</p>',
+        f'<p class="small">The settings found against the recipe as it is, on speakers that the search never saw: '
+        f"{escape(judge_gain(gain))}. Difference in UAR {escape(str(gain.uar))}, in WAR {escape(str(gain.war))}. "
+        f"UAR, unweighted average recall: {UAR_MEANS}. {escape(gain.uar.method)}, differences paired.</p>",
         f"<h2>Best trial: {best.number}, UAR {best.value or 0:.3f} on speakers of the search</h2>",
         render_table(
             ["setting", "value", "importance"], [_setting_row(k, v, importance) for k, v in best.params.items()]
