@@ -228,3 +228,22 @@ def test_all_reads_covers_and_verbose_lists_what_was_skipped(run, tmp_path):
     assert len(out.splitlines()) == 1 and f"skipped {tmp_path / 'cover.png'}: covers or thumbnails" in err
     assert len(run(tmp_path, "-f", "jsonl", "--all")[1].splitlines()) == 2
     assert run(tmp_path, "-f", "jsonl", "--quiet")[2] == ""
+
+
+def test_a_row_of_a_clip_that_failed_gives_way_when_it_is_tried_again(run, clips, tmp_path):
+    output, bad = tmp_path / "answers.csv", tmp_path / "clips" / "bad.wav"
+    bad.write_text("no sound")
+    assert run(bad, clips[0], "-f", "csv-clips", "-o", output)[0] == 1
+    write_sound(bad, 2.0, sound=chirp)
+    assert run(bad, *clips, "-f", "csv-clips", "-o", output)[0] == 0
+    rows = list(csv.DictReader(output.read_text().splitlines()))
+    assert len(rows) == 4 and {row["status"] for row in rows} == {"ok"}
+
+
+def test_a_clip_that_fails_first_in_a_second_run_brings_no_second_header(run, clips, tmp_path):
+    output, bad = tmp_path / "answers.csv", tmp_path / "clips" / "bad.wav"
+    bad.write_text("no sound")
+    run(clips[0], "-f", "csv-clips", "-o", output)
+    assert run(bad, *clips, "-f", "csv-clips", "-o", output)[0] == 1
+    rows = list(csv.DictReader(output.read_text().splitlines()))
+    assert [row["status"] for row in rows] == ["ok", "failed", "ok", "ok"]

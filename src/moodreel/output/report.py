@@ -119,7 +119,7 @@ class Report:
     def _write_failure(self, clip: Part, error: MoodreelError) -> None:
         """Give a failed clip its row where the format has one, in the one file or on stdout."""
         if self.format.write_failure is not None and self.format.is_by_line:
-            self._add_lines(self.format.write_failure(str(clip), str(error), self._n_rows == 0))
+            self._add_lines(self.format.write_failure(str(clip), str(error), not self._has_rows_above))
             self._n_rows += 1
 
     @contextmanager
@@ -215,10 +215,15 @@ class Report:
             self._print_or_collect(clip, prediction)
         self._draw(clip, prediction)
 
+    @property
+    def _has_rows_above(self) -> bool:
+        """Whether something stands above what comes next, of this run or an earlier one."""
+        return bool(self._n_rows or self._kept.header or self._kept.answered)
+
     def _print_or_collect(self, clip: Part, prediction: Prediction) -> None:
         if self.output is not None and self._kept.header:
             check_header(self._kept, self.format.write(prediction, True), self.output)
-        text = self.format.write(prediction, self._n_rows == 0 and not (self._kept.header or self._kept.answered))
+        text = self.format.write(prediction, not self._has_rows_above)
         self._n_rows += 1
         self._n_answers += 1
         place = self._targets.answer_of(clip)
