@@ -14,6 +14,7 @@ import numpy as np
 
 from moodreel.face.people import TrackedPerson
 from moodreel.labels import EMOTIONS
+from moodreel.recognition.abstention import is_weak
 from moodreel.recognition.fusion import FloatArray, log_softmax
 from moodreel.recognition.prediction import UNIFORM, Adaptation, Box, Modality, Person, Prediction, Window
 from moodreel.timeline import window_times
@@ -113,7 +114,7 @@ def compose(evidence: Evidence) -> Prediction:
         model=evidence.model,
         label=_label(whole.fused),
         probabilities=UNIFORM if whole.fused is None else _as_tuple(whole.fused),
-        abstained=is_weak(whole.fused, evidence.abstain_below),
+        abstained=is_weak(_top(whole.fused), evidence.abstain_below),
         person=evidence.person,
         face=_modality(_face_state(evidence), whole, 0),
         voice=_modality(_voice_state(evidence), whole, 1),
@@ -138,16 +139,6 @@ def find_scope(people: Sequence[TrackedPerson], person: int | None) -> Literal["
     return "crowd" if len(people) > 1 and own < CARRIES * total else "person"
 
 
-def is_weak(fused: FloatArray | None, abstain_below: float) -> bool:
-    """Tell whether an answer rests on too little to rely on: the one rule of abstention.
-
-    Args:
-        fused: its probabilities, shape (7,); `None` with nothing to go by.
-        abstain_below: least top probability, 0-1.
-    """
-    return fused is None or float(fused.max()) < abstain_below
-
-
 def pool_log_probabilities(frames: FloatArray, weights: Sequence[float] | None = None) -> FloatArray:
     """Pool calibrated log-probabilities over time: their mean, normalised (a geometric mean of probabilities).
 
@@ -159,6 +150,10 @@ def pool_log_probabilities(frames: FloatArray, weights: Sequence[float] | None =
         Log-probabilities, shape (7,).
     """
     return log_softmax(np.average(frames, axis=0, weights=weights))
+
+
+def _top(probabilities: FloatArray | None) -> float | None:
+    return None if probabilities is None else float(probabilities.max())
 
 
 def _label(probabilities: FloatArray | None) -> str | None:
@@ -176,7 +171,7 @@ def _window(index: int, answer: Answer, evidence: Evidence) -> Window:
         voice=None if answer.voice is None else _as_tuple(answer.voice),
         person=answer.person,
         weights=_shares(answer),
-        abstained=is_weak(answer.fused, evidence.abstain_below),
+        abstained=is_weak(_top(answer.fused), evidence.abstain_below),
     )
 
 
@@ -190,7 +185,7 @@ def _describe_person(seen: SeenPerson, evidence: Evidence) -> Person:
         probabilities=_as_tuple(seen.face),
         windows=tuple(_window(index, answer, evidence) for index, answer in sorted(answers.items())),
         boxes=tuple(Box(float(t), _as_box(box)) for t, box in zip(tracked.times_s, tracked.boxes_px, strict=True)),
-        abstained=is_weak(seen.face, evidence.abstain_below),
+        abstained=is_weak(_top(seen.face), evidence.abstain_below),
     )
 
 

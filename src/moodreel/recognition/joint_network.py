@@ -14,6 +14,7 @@ import numpy as np
 from moodreel.bundle import Bundle
 from moodreel.errors import BundleError
 from moodreel.labels import N_EMOTIONS
+from moodreel.recognition.abstention import ABSTAIN_BELOW
 from moodreel.recognition.encoders import Encoders
 from moodreel.recognition.evidence import Answer
 from moodreel.recognition.fusion import ClipLogits, FloatArray, log_softmax
@@ -33,9 +34,6 @@ from moodreel.voice.descriptors import N_DESCRIPTORS
 
 if TYPE_CHECKING:
     import onnxruntime
-
-ABSTAIN_BELOW = 0.33
-"""Least top probability to rely on, where a bundle states none: as in the default bundle."""
 
 
 @dataclass(frozen=True)

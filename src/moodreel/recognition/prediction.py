@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from moodreel.labels import EMOTIONS, N_EMOTIONS
+from moodreel.recognition.abstention import is_leaning
 from moodreel.recognition.segments import Stretch, Window, cut_segments, join_segments, share_time, view_modalities
 
 __all__ = [
@@ -25,8 +26,6 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 2
-LEANING = 0.05
-"""An answer whose top probability lies less than this above the threshold of abstention only leans to its label."""
 
 FACE_STATES = ("ok", "no_video_track", "no_face", "undecodable", "unused")
 VOICE_STATES = ("ok", "no_audio_track", "silent", "no_speech", "undecodable", "unused")
@@ -166,7 +165,7 @@ class Prediction:
     @property
     def is_leaning(self) -> bool:
         """Whether the answer lies so little above the threshold of abstention that it only leans to its label."""
-        return not self.abstained and max(self.probabilities) < self.abstain_below + LEANING
+        return not self.abstained and is_leaning(max(self.probabilities), self.abstain_below)
 
     def lane(self, person: Person) -> tuple[Window, ...]:
         """Return the segments in which a person's face was seen, as the face alone answers them.

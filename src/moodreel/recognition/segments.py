@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from moodreel.labels import EMOTIONS
+from moodreel.recognition.abstention import is_weak
 
 _SAME_S = 1e-6
 """Instants no further apart than this are one."""
@@ -110,7 +111,7 @@ def _join(run: Sequence[Window], abstain_below: float) -> Stretch:
         lengths_s = [1.0] * len(run)
     values = (segment.probabilities[EMOTIONS.index(label)] for segment in run)
     probability = sum(s * value for s, value in zip(lengths_s, values, strict=True)) / sum(lengths_s)
-    return Stretch(run[0].start_s, run[-1].end_s, label, probability, probability < abstain_below)
+    return Stretch(run[0].start_s, run[-1].end_s, label, probability, is_weak(probability, abstain_below))
 
 
 def view_modalities(segments: Sequence[Window]) -> tuple[tuple[Window, ...], tuple[Window, ...]]:
