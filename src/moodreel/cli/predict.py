@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +15,7 @@ import typer
 from moodreel.cli.options import (
     ModelOption,
     QuietOption,
+    SpeakersOption,
     ThreadsOption,
     VerboseOption,
 )
@@ -22,6 +26,16 @@ if TYPE_CHECKING:
     from moodreel.media.find import Finder
     from moodreel.media.parts import Part
     from moodreel.output.report import Report
+    from moodreel.recognition.evidence import Evidence
+    from moodreel.recognition.recognizer import Recognizer
+
+
+class Adapt(StrEnum):
+    """What a person's resting look and sound are learned from."""
+
+    NONE = "none"
+    CLIP = "clip"
+    FOLDER = "folder"
 
 
 def predict(
@@ -61,6 +75,14 @@ def predict(
     end: Annotated[
         str | None, typer.Option("--to", help="End there in each file: seconds, or as 1:02:03.", show_default=False)
     ] = None,
+    adapt: Annotated[
+        Adapt,
+        typer.Option(help="What to learn a person's resting look and sound from, without labels: see docs/output.md."),
+    ] = Adapt.CLIP,
+    speakers: SpeakersOption = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="A clip or picture of the person at rest: all that is adapted to.")
+    ] = None,
     bom: Annotated[bool, typer.Option("--bom", help="Begin CSV with the mark by which Excel knows UTF-8.")] = False,
     model: ModelOption = "default",
     threads: ThreadsOption = 2,
@@ -72,6 +94,7 @@ def predict(
     Of a part of a file, all times in the answer count from the file's start, and its name ends in #t=START,END; the
     name of one channel ends in #channel=left.
     """
+    from moodreel.corpora.speakers import read_pattern
     from moodreel.media.channels import read_channels
     from moodreel.media.find import Finder
     from moodreel.media.parts import check_part, read_time
@@ -83,8 +106,30 @@ def predict(
     chosen = mark_bytes(find_format(format)) if bom else find_format(format)
     check_options(chosen, output, resume=resume, overwrite=overwrite)
     report = Report(chosen, output, plot, overlay, quiet=quiet, verbose=verbose, overwrite=overwrite)
-    wanted = Wanted(tuple(clips), start_s, end_s, read_channels(channels), Finder(takes_covers=all))
+    how = Adapting(adapt, None if speakers is None else read_pattern(speakers), baseline)
+    wanted = Wanted(tuple(clips), start_s, end_s, read_channels(channels), Finder(takes_covers=all), how)
     raise typer.Exit(predict_clips(report, wanted, model, threads))
+
+
+@dataclass(frozen=True)
+class Adapting:
+    """How answers are adapted to a person.
+
+    Attributes:
+        to: what a person's resting look and sound are learned from.
+        speakers: pattern over paths whose group `speaker` names the person, for `folder`; `None` takes all clips of a
+            folder for one person's.
+        baseline: the person at rest; `None` without.
+    """
+
+    to: Adapt = Adapt.CLIP
+    speakers: re.Pattern[str] | None = None
+    baseline: Path | None = None
+
+    def name_person(self, part: Part) -> str:
+        """Say whom a clip shows, as far as its path tells."""
+        found = None if self.speakers is None else self.speakers.search(part.path.as_posix())
+        return found["speaker"] if found else str(part.path.parent)
 
 
 @dataclass(frozen=True)
@@ -97,6 +142,7 @@ class Wanted:
         end_s: where to end; `None` for each file's end.
         channels: what to hear of each.
         finder: what looks into folders; `None` for the usual one.
+        adapting: how answers are adapted to a person.
     """
 
     names: tuple[str, ...]
@@ -104,11 +150,11 @@ class Wanted:
     end_s: float | None = None
     channels: Channels = "mix"
     finder: Finder | None = None
+    adapting: Adapting = Adapting()
 
 
 def predict_clips(report: Report, wanted: Wanted, model: str, threads: int) -> int:
     """Predict clips, or the same part of each, and give the answers to a report; returns the exit status."""
-    from moodreel.media.defence import name_clip
     from moodreel.media.find import is_folder
     from moodreel.recognition.recognizer import Recognizer
 
@@ -120,15 +166,39 @@ def predict_clips(report: Report, wanted: Wanted, model: str, threads: int) -> i
         suppress(BrokenPipeError),
         report.open(found, is_list=is_list, model=recognizer.bundle.title, folders=folders) as waiting,
     ):
-        for part in waiting:
-            with report.guard(part):
-                progress = report.progress(part)
-                with name_clip(str(part)):
-                    prediction = recognizer.predict(
-                        part.path, start_s=part.start_s, end_s=part.end_s, channels=part.channel, progress=progress
-                    )
-                report.add(part, prediction)
+        _predict_waiting(report, recognizer, waiting, wanted.adapting)
     return report.exit_status
+
+
+def _predict_waiting(report: Report, recognizer: Recognizer, waiting: Sequence[Part], how: Adapting) -> None:
+    at_rest = None if how.baseline is None else recognizer.observe(how.baseline)
+    people: dict[str, list[Evidence]] = {}
+    observed: dict[Part, Evidence] = {}
+    for part in waiting:
+        with report.guard(part):
+            evidence = _observe(report, recognizer, part)
+            if how.to == Adapt.FOLDER:  # nobody is known before all clips are read
+                observed[part] = evidence
+                people.setdefault(how.name_person(part), []).append(evidence)
+            else:
+                person = [evidence] if how.to == Adapt.CLIP else []
+                report.add(part, recognizer.conclude(evidence, person, at_rest))
+    if people:
+        named = ", ".join(f"{name} ({len(clips)} clips)" for name, clips in people.items())
+        report.note(f"adapted to each person by all clips of that person: {named}")
+    for part, evidence in observed.items():
+        with report.guard(part):
+            report.add(part, recognizer.conclude(evidence, people[how.name_person(part)], at_rest))
+
+
+def _observe(report: Report, recognizer: Recognizer, part: Part) -> Evidence:
+    from moodreel.media.defence import name_clip
+
+    progress = report.progress(part)
+    with name_clip(str(part)):
+        return recognizer.observe(
+            part.path, start_s=part.start_s, end_s=part.end_s, channels=part.channel, progress=progress
+        )
 
 
 def find_clips(report: Report, wanted: Wanted) -> list[Part]:

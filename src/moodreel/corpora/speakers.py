@@ -27,6 +27,21 @@ def set_speakers_by_pattern(corpus: Corpus, pattern: str) -> Corpus:
     Raises:
         CorpusError: the pattern is no regular expression, lacks the group, or a clip does not match it.
     """
+    compiled = read_pattern(pattern)
+    matches = {sample.clip_id: compiled.search(_path_text(sample, corpus.root)) for sample in corpus.samples}
+    names = {clip_id: match["speaker"] for clip_id, match in matches.items() if match is not None and match["speaker"]}
+    return _set_speakers(corpus, names, f"speaker pattern {pattern!r} matches no speaker in")
+
+
+def read_pattern(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern that finds the speaker in a path.
+
+    Args:
+        pattern: a regular expression with a group named `speaker`.
+
+    Raises:
+        CorpusError: it is none, or lacks the group.
+    """
     try:
         compiled = re.compile(pattern)
     except re.error as error:
@@ -36,9 +51,7 @@ def set_speakers_by_pattern(corpus: Corpus, pattern: str) -> Corpus:
             f"speaker pattern {pattern!r} has no group named speaker; write (?P<speaker>…) around the speaker's part"
         )
         raise CorpusError(message)
-    matches = {sample.clip_id: compiled.search(_path_text(sample, corpus.root)) for sample in corpus.samples}
-    names = {clip_id: match["speaker"] for clip_id, match in matches.items() if match is not None and match["speaker"]}
-    return _set_speakers(corpus, names, f"speaker pattern {pattern!r} matches no speaker in")
+    return compiled
 
 
 def _path_text(sample: Sample, root: Path) -> str:
