@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from moodreel.corpora import Sample
 from moodreel.corpora.balance import balance
@@ -55,12 +55,30 @@ def test_every_fold_has_a_speaker_and_no_class_lies_in_one_alone(rows, n_folds):
         assert len(holding) > 1 or (column > 0).sum() <= 1
 
 
+def unevenness(counts, fold_of, n_folds):
+    """What is made least: squares of each fold's shares of all classes and, weighing as much as they, of all clips."""
+    shares = np.stack([counts[fold_of == fold].sum(axis=0) for fold in range(n_folds)]) / counts.sum(axis=0)
+    of_all = np.array([counts[fold_of == fold].sum() for fold in range(n_folds)]) / counts.sum()
+    return (shares**2).sum() + counts.shape[1] * (of_all**2).sum()
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 9999), n_speakers=st.integers(10, 40), n_folds=st.integers(2, 5))
+@example(seed=6440, n_speakers=10, n_folds=2)
 def test_folds_are_no_less_equal_than_consecutive_ones(seed, n_speakers, n_folds):
     counts = np.random.default_rng(seed).geometric(0.1, (n_speakers, 4))
-    consecutive = np.arange(n_speakers) * n_folds // n_speakers
-    assert spread(counts, balance(counts, n_folds), n_folds) <= spread(counts, consecutive, n_folds) + 0.02
+    consecutive = np.concatenate([np.full(len(part), k) for k, part in enumerate(np.array_split(counts, n_folds))])
+    equal = unevenness(counts, balance(counts, n_folds), n_folds)
+    assert equal <= unevenness(counts, consecutive, n_folds) + 1e-9
+
+
+def test_the_largest_difference_between_folds_shrinks_too():
+    found, consecutive = [], []
+    for seed in range(40):
+        counts = np.random.default_rng(seed).geometric(0.1, (20, 4))
+        found.append(spread(counts, balance(counts, 4), 4))
+        consecutive.append(spread(counts, np.arange(20) * 4 // 20, 4))
+    assert np.mean(found) < np.mean(consecutive) / 2
 
 
 @pytest.mark.parametrize("n_speakers", [3000])
