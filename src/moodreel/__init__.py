@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         MediaError,
         MoodreelError,
         OutputError,
+        PredictionError,
         RecipeError,
     )
     from moodreel.labels import EMOTIONS
@@ -45,6 +46,7 @@ __all__ = [
     "OutputError",
     "Person",
     "Prediction",
+    "PredictionError",
     "RecipeError",
     "Recognizer",
     "Window",

@@ -29,3 +29,7 @@ class RecipeError(MoodreelError):
 
 class EvaluationError(MoodreelError):
     """Predictions cannot be scored or compared: damaged, doubled, or not of the same clips."""
+
+
+class PredictionError(MoodreelError):
+    """A stored prediction cannot be read: damaged, foreign or of another schema version."""

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from moodreel.labels import EMOTIONS, N_EMOTIONS
+from moodreel.labels import EMOTIONS
 from moodreel.recognition.abstention import is_leaning
-from moodreel.recognition.segments import Stretch, Window, cut_segments, join_segments, share_time, view_modalities
+from moodreel.recognition.json_entry import parse_json
+from moodreel.recognition.prediction_json import (
+    SCHEMA_VERSION,
+    read_fields,
+    write_adaptation,
+    write_modality,
+    write_person,
+    write_probabilities,
+    write_segment,
+    write_stretches,
+    write_window,
+)
+from moodreel.recognition.prediction_parts import (
+    FACE_STATES,
+    UNIFORM,
+    VOICE_STATES,
+    Adaptation,
+    Box,
+    Modality,
+    Person,
+)
+from moodreel.recognition.segments import (
+    Stretch,
+    Window,
+    cut_segments,
+    join_segments,
+    round_shares,
+    share_time,
+    view_modalities,
+)
 
 __all__ = [
+    "FACE_STATES",
+    "SCHEMA_VERSION",
+    "UNIFORM",
+    "VOICE_STATES",
     "Adaptation",
     "Box",
     "Modality",
@@ -24,87 +56,6 @@ __all__ = [
     "named_probabilities",
     "shift_prediction",
 ]
-
-SCHEMA_VERSION = 2
-
-FACE_STATES = ("ok", "no_video_track", "no_face", "undecodable", "unused")
-VOICE_STATES = ("ok", "no_audio_track", "silent", "no_speech", "undecodable", "unused")
-
-UNIFORM: tuple[float, ...] = (1.0 / N_EMOTIONS,) * N_EMOTIONS
-
-
-@dataclass(frozen=True)
-class Modality:
-    """What one modality said of the whole clip.
-
-    Attributes:
-        state: `ok`, or the reason why there is nothing: one of `FACE_STATES` or `VOICE_STATES`.
-        probabilities: seven calibrated values in the order of `EMOTIONS`; `None` unless `state` is `ok`, and where a
-            joint network answers for both modalities at once.
-        weight: share of this modality in the clip's answer, 0-1; the two shares sum to 1 unless both are absent.
-    """
-
-    state: str
-    probabilities: tuple[float, ...] | None
-    weight: float
-
-
-@dataclass(frozen=True, slots=True)  # a long clip has thousands
-class Box:
-    """Where a face stood at one instant, for drawing.
-
-    Attributes:
-        time_s: seconds from the file's beginning.
-        box_px: left, top, right, bottom in pixels of the upright source picture.
-    """
-
-    time_s: float
-    box_px: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Person:
-    """One tracked person.
-
-    Attributes:
-        id: number of the person in this clip, from 1 in the order of appearance.
-        share_on_screen: part of the analysed frames that show the person's face, 0-1.
-        label: the likeliest emotion of the person's face.
-        probabilities: the face's seven probabilities over the whole clip, in the order of `EMOTIONS`.
-        windows: the same over time.
-        boxes: where the face stood in each analysed frame, in the order of time.
-        abstained: whether the face shows too little to rely on the label.
-    """
-
-    id: int
-    share_on_screen: float
-    label: str
-    probabilities: tuple[float, ...]
-    windows: tuple[Window, ...]
-    boxes: tuple[Box, ...]
-    abstained: bool = False
-
-    def is_seen(self, start_s: float, end_s: float) -> bool:
-        """Tell whether the face was seen from one instant up to, and not at, another; or at an instant."""
-        after = bisect_left(self.boxes, start_s, key=lambda box: box.time_s)
-        return after < len(self.boxes) and (self.boxes[after].time_s < end_s or start_s == end_s)
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """What was taken out of an answer without labels: how the person looks and sounds at rest.
-
-    Attributes:
-        to: `clip`, `folder`, `stream` or `baseline`: what it was estimated from.
-        face_stretches: stretches of some four seconds that show the face.
-        voice_stretches: stretches that hold speech.
-        moved: how far the clip's answer moved, 0-1: half the sum of all changes in probability.
-    """
-
-    to: str
-    face_stretches: int
-    voice_stretches: int
-    moved: float
 
 
 @dataclass(frozen=True)
@@ -201,115 +152,89 @@ class Prediction:
             face = "not_seen" if others else "no_face" if self.face.state == "ok" else self.face.state
         return face, voice or ("no_speech" if self.voice.state == "ok" else self.voice.state)
 
+    def rounded(self) -> Prediction:
+        """Return the prediction as JSON states it: times to milliseconds, shares to four places, pixels to tenths."""
+        return replace(
+            self,
+            duration_s=round(self.duration_s, 3),
+            probabilities=round_shares(self.probabilities),
+            face=self.face.rounded(),
+            voice=self.voice.rounded(),
+            people=tuple(person.rounded() for person in self.people),
+            timeline=tuple(window.rounded() for window in self.timeline),
+            adaptation=None if self.adaptation is None else self.adaptation.rounded(),
+            abstain_below=round(self.abstain_below, 4),
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the prediction as plain JSON types, as `prediction.schema.json` describes them."""
-        face, voice = view_modalities(self.segments)
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "scope": self.scope,
-            "clip": self.clip,
-            "duration_s": round(self.duration_s, 3),
-            "model": self.model,
-            "label": self.label,
-            "probabilities": _named(self.probabilities),
-            "abstained": self.abstained,
-            "leaning": self.is_leaning,
-            "abstain_below": round(self.abstain_below, 4),
-            "shares": _named(self.shares),
-            "person": self.person,
-            "modalities": {"face": _modality_dict(self.face), "voice": _modality_dict(self.voice)},
-            "people": [self._person_dict(person) for person in self.people],
-            "segments": [self._segment_dict(segment) for segment in self.segments],
-            "stretches": {
-                "answer": _stretch_dicts(self.stretches),
-                "face": _stretch_dicts(join_segments(face, self.abstain_below)),
-                "voice": _stretch_dicts(join_segments(voice, self.abstain_below)),
-            },
-            "timeline": [_window_dict(window) for window in self.timeline],
-            "warnings": list(self.warnings),
-            "adaptation": None if self.adaptation is None else _adaptation_dict(self.adaptation),
-        }
+        """Return the prediction as plain JSON types, as `prediction.schema.json` describes them.
+
+        What follows from other fields follows from them as they are rounded there.
+        """
+        return self.rounded()._write()
 
     def to_json(self, indent: int | None = 2) -> str:
         """Return the prediction as JSON text, strict (no NaN) and UTF-8 clean."""
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
 
-    def _segment_dict(self, segment: Window) -> dict[str, Any]:
-        states = self.states(segment)
+    @classmethod
+    def from_dict(cls, held: Mapping[str, Any]) -> Prediction:
+        """Read what `to_dict` returned, of this version of the schema or of version 1, which states less.
+
+        `prediction.rounded()` comes back as it was.
+
+        Args:
+            held: one object of JSON, such as a line of `--format jsonl`.
+
+        Raises:
+            PredictionError: a field is missing or holds what it cannot; the message names it.
+        """
+        return cls(**read_fields(held))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Prediction:
+        """Read what `to_json` returned; as `from_dict`.
+
+        Raises:
+            PredictionError: it is not the JSON of one prediction.
+        """
+        return cls.from_dict(parse_json(text))
+
+    def _write(self) -> dict[str, Any]:
+        face, voice = view_modalities(self.segments)
         return {
-            **_window_dict(segment),
-            "person": segment.person,
-            "states": dict(zip(("face", "voice"), states, strict=True)),
-            "weights": {name: round(value, 4) for name, value in zip(("face", "voice"), segment.weights, strict=True)},
-            "abstained": segment.abstained,
+            "schema_version": SCHEMA_VERSION,
+            "scope": self.scope,
+            "clip": self.clip,
+            "duration_s": self.duration_s,
+            "model": self.model,
+            "label": self.label,
+            "probabilities": write_probabilities(self.probabilities),
+            "abstained": self.abstained,
+            "leaning": self.is_leaning,
+            "abstain_below": self.abstain_below,
+            "shares": write_probabilities(self.shares),
+            "person": self.person,
+            "modalities": {"face": write_modality(self.face), "voice": write_modality(self.voice)},
+            "people": [self._write_person(person) for person in self.people],
+            "segments": [write_segment(segment, self.states(segment)) for segment in self.segments],
+            "stretches": {
+                "answer": write_stretches(self.stretches),
+                "face": write_stretches(join_segments(face, self.abstain_below)),
+                "voice": write_stretches(join_segments(voice, self.abstain_below)),
+            },
+            "timeline": [write_window(window) for window in self.timeline],
+            "warnings": list(self.warnings),
+            "adaptation": write_adaptation(self.adaptation),
         }
 
-    def _person_dict(self, person: Person) -> dict[str, Any]:
+    def _write_person(self, person: Person) -> dict[str, Any]:
         lane = self.lanes[person.id]
         return {
-            **_person_dict(person),
-            "segments": [{**_window_dict(one), "abstained": one.abstained} for one in lane],
-            "stretches": _stretch_dicts(join_segments(lane, self.abstain_below)),
+            **write_person(person),
+            "segments": [write_window(one) for one in lane],
+            "stretches": write_stretches(join_segments(lane, self.abstain_below)),
         }
-
-
-def _adaptation_dict(adaptation: Adaptation) -> dict[str, Any]:
-    return {**asdict(adaptation), "moved": round(adaptation.moved, 4)}
-
-
-def _named(probabilities: Sequence[float]) -> dict[str, float]:
-    return {emotion: round(float(value), 4) for emotion, value in zip(EMOTIONS, probabilities, strict=True)}
-
-
-def _named_or_none(probabilities: Sequence[float] | None) -> dict[str, float] | None:
-    return None if probabilities is None else _named(probabilities)
-
-
-def _modality_dict(modality: Modality) -> dict[str, Any]:
-    return {
-        "state": modality.state,
-        "probabilities": _named_or_none(modality.probabilities),
-        "weight": round(modality.weight, 4),
-    }
-
-
-def _window_dict(window: Window) -> dict[str, Any]:
-    return {
-        "start_s": round(window.start_s, 3),
-        "end_s": round(window.end_s, 3),
-        "label": window.label,
-        "probabilities": _named(window.probabilities),
-        "face": _named_or_none(window.face),
-        "voice": _named_or_none(window.voice),
-    }
-
-
-def _stretch_dicts(stretches: Sequence[Stretch]) -> list[dict[str, Any]]:
-    return [
-        {
-            "start_s": round(one.start_s, 3),
-            "end_s": round(one.end_s, 3),
-            "label": one.label,
-            "probability": round(one.probability, 4),
-            "abstained": one.abstained,
-        }
-        for one in stretches
-    ]
-
-
-def _person_dict(person: Person) -> dict[str, Any]:
-    return {
-        "id": person.id,
-        "share_on_screen": round(person.share_on_screen, 4),
-        "label": person.label,
-        "probabilities": _named(person.probabilities),
-        "abstained": person.abstained,
-        "windows": [_window_dict(window) for window in person.windows],
-        "boxes": [
-            {"time_s": round(box.time_s, 3), "box_px": [round(value, 1) for value in box.box_px]}
-            for box in person.boxes
-        ],
-    }
 
 
 def shift_prediction(prediction: Prediction, by_s: float) -> Prediction:

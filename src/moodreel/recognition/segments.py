@@ -39,6 +39,18 @@ class Window:
     weights: tuple[float, float] = (0.0, 0.0)
     abstained: bool = False
 
+    def rounded(self) -> Window:
+        """Return it as JSON states it: times to milliseconds, shares to four places."""
+        return replace(
+            self,
+            start_s=round(self.start_s, 3),
+            end_s=round(self.end_s, 3),
+            probabilities=round_shares(self.probabilities),
+            face=round_known(self.face),
+            voice=round_known(self.voice),
+            weights=(round(self.weights[0], 4), round(self.weights[1], 4)),
+        )
+
     @property
     def middle_s(self) -> float:
         """The middle, in seconds."""
@@ -67,6 +79,16 @@ class Stretch:
     label: str
     probability: float
     abstained: bool = False
+
+
+def round_shares(values: Sequence[float]) -> tuple[float, ...]:
+    """Round values of 0-1 as JSON states them: to four places."""
+    return tuple(round(float(value), 4) for value in values)
+
+
+def round_known(values: Sequence[float] | None) -> tuple[float, ...] | None:
+    """Round values of 0-1 where there are any."""
+    return None if values is None else round_shares(values)
 
 
 def cut_segments(timeline: Sequence[Window]) -> tuple[Window, ...]:

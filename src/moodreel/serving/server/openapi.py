@@ -33,7 +33,15 @@ The messages of text are JSON; the components hold their schemas. Where a token 
 """
 
 _HAPPY = dict(zip(EMOTIONS, (0.0, 0.01, 0.0, 0.94, 0.05, 0.0, 0.0), strict=True))
-_WINDOW: Json = {"start_s": 0.0, "end_s": 4.0, "label": "happy", "probabilities": _HAPPY, "face": _HAPPY, "voice": None}
+_WINDOW: Json = {
+    "start_s": 0.0,
+    "end_s": 4.0,
+    "label": "happy",
+    "probabilities": _HAPPY,
+    "face": _HAPPY,
+    "voice": None,
+    "abstained": False,
+}
 _STRETCH: Json = {"start_s": 0.0, "end_s": 4.0, "label": "happy", "probability": 0.94, "abstained": False}
 _PREDICTION: Json = {
     "schema_version": 2,
@@ -61,7 +69,7 @@ _PREDICTION: Json = {
             "windows": [_WINDOW],
             "boxes": [{"time_s": 0.0, "box_px": [262.1, 93.5, 371.0, 244.8]}],
             "abstained": False,
-            "segments": [{**_WINDOW, "abstained": False}],
+            "segments": [_WINDOW],
             "stretches": [_STRETCH],
         }
     ],
