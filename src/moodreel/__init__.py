@@ -1,16 +1,17 @@
-"""moodreel: what the people in a clip feel, from the face and the voice, over time.
+"""moodreel: what the people in a clip show, from the face and the voice, over time.
 
 from moodreel import EMOTIONS, MediaError, Recognizer
 
 recognizer = Recognizer.load("default")  # a bundle's name, or its folder
 try:
-    prediction = recognizer.predict("clip.mp4")  # a path, bytes or an open file
+    prediction = recognizer.predict("clip.mp4")  # a path, bytes, an open file, or Arrays of frames and sound
 except MediaError as error:
     print(error)  # one line: what, where, the way out
 else:
     print(prediction.label, dict(zip(EMOTIONS, prediction.probabilities)), prediction.abstained)
-    for window in prediction.timeline:
-        print(window.start_s, window.end_s, window.label)
+    for stretch in prediction.stretches:  # each instant counts once
+        print(stretch.start_s, stretch.end_s, stretch.label, stretch.probability, stretch.abstained)
+    print(prediction.to_json())  # and Prediction.from_json reads it again
 """
 
 from __future__ import annotations
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
         RecipeError,
     )
     from moodreel.labels import EMOTIONS
-    from moodreel.recognition.prediction import Box, Modality, Person, Prediction, Window
+    from moodreel.media.arrays import Arrays
+    from moodreel.recognition.prediction import Adaptation, Box, Modality, Person, Prediction, Stretch, Window
     from moodreel.recognition.recognizer import Recognizer
 
 __version__ = "0.1.0"
 __all__ = [
     "EMOTIONS",
+    "Adaptation",
+    "Arrays",
     "Box",
     "BundleError",
     "CorpusError",
@@ -49,13 +53,23 @@ __all__ = [
     "PredictionError",
     "RecipeError",
     "Recognizer",
+    "Stretch",
     "Window",
     "__version__",
 ]
 
 _PLACES = {
     "moodreel.labels": ("EMOTIONS",),
-    "moodreel.recognition.prediction": ("Box", "Modality", "Person", "Prediction", "Window"),
+    "moodreel.media.arrays": ("Arrays",),
+    "moodreel.recognition.prediction": (
+        "Adaptation",
+        "Box",
+        "Modality",
+        "Person",
+        "Prediction",
+        "Stretch",
+        "Window",
+    ),
     "moodreel.recognition.recognizer": ("Recognizer",),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import pickle
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from importlib import resources
+from multiprocessing import get_context
 
 import av
 import jsonschema
@@ -15,9 +17,11 @@ import pytest
 
 from conftest import chirp
 from media_files import silence, write_clip, write_image, write_sound
-from moodreel import Recognizer
+from moodreel import Arrays, Recognizer
 from moodreel.bundle import find_bundles, load_bundle
 from moodreel.errors import BundleError, MediaError
+from readers_in_processes import name_reader
+from tiny_bundle import write_tiny_bundle
 
 SCHEMA = json.loads(resources.files("moodreel").joinpath("prediction.schema.json").read_text())
 
@@ -113,10 +117,111 @@ def test_predicting_twice_gives_the_same(recognizer, face_clip):
     assert recognizer.predict(face_clip) == recognizer.predict(face_clip)
 
 
-def test_progress_rises_to_the_end(recognizer, face_clip):
+def sound_and_picture(tmp_path):
+    """Media of every kind, by a name."""
+    clip = write_clip(tmp_path / "a.mp4", 3, sound=chirp)
+    sound = write_sound(tmp_path / "a.wav", 3, sound=chirp)
+    samples = (chirp(np.arange(32_000) / 16_000)).astype(np.float32)
+    return {
+        "video": {"media": clip},
+        "sound": {"media": sound},
+        "still": {
+            "media": write_image(tmp_path / "a.png", np.zeros((48, 64, 3), np.uint8), codec="png", pix_fmt="rgb24")
+        },
+        "part": {"media": clip, "start_s": 1.0, "end_s": 2.5},
+        "no length": {
+            "media": write_clip(tmp_path / "a.mpg", 3, audio_codec=None, video_codec="mpeg2video").read_bytes()
+        },
+        "cannot go back": {"media": Pipe(sound.read_bytes())},
+        "arrays": {"media": Arrays(sound=samples, sound_rate_hz=16_000)},
+        "generator": {"media": Arrays(frames=(np.zeros((48, 64, 3), np.uint8) for _ in range(30)), frames_rate_hz=10)},
+    }
+
+
+class Pipe:
+    """A file that can only be read on."""
+
+    def __init__(self, data: bytes) -> None:
+        self._left = data
+
+    def read(self, size: int) -> bytes:
+        taken, self._left = self._left[:size], self._left[size:]
+        return taken
+
+
+@pytest.mark.parametrize(
+    "kind", ["video", "sound", "still", "part", "no length", "cannot go back", "arrays", "generator"]
+)
+@pytest.mark.parametrize("bundle", ["tiny_bundle", "tiny_joint_bundle"])
+def test_progress_never_falls_and_ends_with_one(bundle, kind, tmp_path, request):
     shares = []
-    recognizer.predict(face_clip, progress=shares.append)
-    assert shares == sorted(shares) and shares[0] >= 0 and 0.5 < shares[-1] <= 1
+    recognizer = Recognizer.load(request.getfixturevalue(bundle), threads=1)
+    recognizer.predict(**sound_and_picture(tmp_path)[kind], progress=shares.append)
+    assert shares == sorted(shares) and shares[0] >= 0 and shares[-1] == 1.0
+
+
+def arrays_of(path):
+    """Return what a file holds, decoded by somebody else."""
+    with av.open(str(path)) as container:
+        rate_hz = float(container.streams.video[0].average_rate)
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        container.seek(0)
+        samples = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1).reshape(-1)
+    return Arrays(frames=pictures, frames_rate_hz=rate_hz, sound=samples, sound_rate_hz=16_000)
+
+
+@pytest.mark.parametrize("bundle", ["tiny_bundle", "tiny_joint_bundle"])
+def test_arrays_of_a_lossless_file_are_answered_as_the_file(bundle, portrait_frames, tmp_path, request):
+    frames = [np.asarray(frame) for frame in portrait_frames]
+    settings = {"size": (320, 240), "frames": lambda index: frames[index % len(frames)], "sound": chirp}
+    lossless = {"video_codec": "rawvideo", "pix_fmt": "rgb24", "audio_codec": "pcm_s16le"}
+    path = write_clip(tmp_path / "a.nut", 3, **settings, **lossless)
+    recognizer = Recognizer.load(request.getfixturevalue(bundle), threads=1)
+    of_file, of_arrays = recognizer.predict(path, name="a"), recognizer.predict(arrays_of(path), name="a")
+    assert of_arrays == of_file and of_file.people and of_file.voice.state == "ok"
+    assert recognizer.predict(arrays_of(path)).clip == "<arrays>"
+
+
+def test_arrays_of_a_compressed_file_are_answered_much_as_the_file(recognizer, face_clip):
+    """Its colours are turned into RGB by another way, at another size."""
+    of_file, of_arrays = recognizer.predict(face_clip), recognizer.predict(arrays_of(face_clip))
+    assert of_arrays.label == of_file.label and len(of_arrays.timeline) == len(of_file.timeline)
+    np.testing.assert_allclose(of_arrays.probabilities, of_file.probabilities, atol=0.01)
+
+
+@pytest.mark.parametrize("bundle", ["tiny_bundle", "tiny_joint_bundle"])
+def test_a_pool_of_processes_answers_as_the_recognizer_does(bundle, face_clip, tmp_path, request, monkeypatch):
+    """Relative paths too; and each process opens the bundle once, not for each clip."""
+    folder = request.getfixturevalue(bundle)
+    monkeypatch.chdir(folder.parent)
+    recognizer = Recognizer.load(folder.name, threads=1)
+    paths = [face_clip, write_sound(tmp_path / "a.wav", 2, sound=chirp)] * 2
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        monkeypatch.chdir(tmp_path)
+        answers = list(pool.map(recognizer.predict, paths))
+        opened = list(pool.map(name_reader, [recognizer] * 4))
+    assert answers == [recognizer.predict(path) for path in paths]
+    assert len(set(opened)) == len({process for process, _ in opened}), "opened anew for each clip"
+
+
+def test_a_copy_of_a_recognizer_keeps_its_threads_and_its_bundle(tiny_bundle):
+    recognizer = Recognizer.load(tiny_bundle, threads=3)
+    copied = pickle.loads(pickle.dumps(recognizer))
+    assert copied.threads == 3 and copied.bundle == recognizer.bundle
+
+
+@pytest.mark.parametrize("change", ["altered", "gone"])
+def test_a_recognizer_whose_bundle_is_another_by_now_is_not_opened(tmp_path, change):
+    """A pool that outlives an update must not mix answers of two bundles."""
+    folder = write_tiny_bundle(tmp_path / "bundle")
+    stored = pickle.dumps(Recognizer.load(folder, threads=1))
+    if change == "gone":
+        (folder / "bundle.json").unlink()
+    else:
+        write_tiny_bundle(folder, version="2")
+    arrived = pickle.loads(stored)
+    with pytest.raises(BundleError, match="load it anew" if change == "altered" else "holds no bundle.json"):
+        arrived.predict(write_sound(tmp_path / "a.wav", sound=chirp))
 
 
 def test_two_threads_share_one_recognizer(recognizer, face_clip, tmp_path):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from moodreel.media.clock import Clock, Grid
 from moodreel.media.container import DecodeError
+from moodreel.media.streams import Kind
 
 Placement = tuple[int, int, int, int]
 """Signs (a, b, c, d) that place a picture upright: shown x = a·x + c·y, shown y = b·x + d·y."""
@@ -101,7 +102,7 @@ class FrameSampler:
         gap_s: longest time between two sampled frames so far, in seconds.
     """
 
-    kind = "picture"
+    kind: Kind = "picture"
 
     @property
     def jumps(self) -> int:

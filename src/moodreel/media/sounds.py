@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from moodreel.errors import MediaError
 from moodreel.media.clock import Clock
 from moodreel.media.container import DecodeError
+from moodreel.media.streams import Kind
 from moodreel.text import printable
 
 Channel = Literal["mix", "left", "right"]
 """What of a sound with several channels is heard: all added, or one alone, as of a call with a speaker on each."""
 
-_SOUND_RATES_HZ = range(1000, 768_001)
-
+SOUND_RATES_HZ = range(1000, 768_001)
+"""Rates of sound that can be; others are damage."""
 
 _SHORTEST_PAUSE_S = 0.1
 
@@ -49,7 +50,7 @@ class SoundSampler:
         gap_s: longest pause filled with zeros so far, in seconds.
     """
 
-    kind = "sound"
+    kind: Kind = "sound"
 
     @property
     def jumps(self) -> int:
@@ -94,7 +95,7 @@ class SoundSampler:
             stamp_s: its time in the file, in seconds from the clip's start.
             elsewhere_s: time the picture has reached, in seconds.
         """
-        if decoded.sample_rate not in _SOUND_RATES_HZ or not decoded.samples:
+        if decoded.sample_rate not in SOUND_RATES_HZ or not decoded.samples:
             self.damaged += 1
             return
         time_s = self._clock.place(stamp_s, decoded.samples / decoded.sample_rate, elsewhere_s)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 from moodreel.media.container import to_seconds
+
+Kind = Literal["picture", "sound"]
+"""What a clip holds."""
 
 DEFAULT_RATE_HZ = 25.0
 """Frame rate of files that state none."""

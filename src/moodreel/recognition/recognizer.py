@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Any, Protocol
 
 from moodreel.bundle import Bundle, load_bundle
-from moodreel.media.clip import Clip, open_clip
+from moodreel.errors import BundleError
+from moodreel.media.clip import Clip, Media, open_clip
 from moodreel.media.parts import format_fragment
 from moodreel.media.sounds import Channel
-from moodreel.recognition.adaptation import adapt_to, apply_offsets, estimate_at_rest, read_adapter
+from moodreel.recognition.adaptation import Adapter, adapt_to, apply_offsets, estimate_at_rest, read_adapter
 from moodreel.recognition.evidence import Evidence, compose
 from moodreel.recognition.fusion import ClipLogits, Fusion
 from moodreel.recognition.joint_network import JointCalibration
@@ -21,8 +25,10 @@ from moodreel.recognition.late_fusion import LateReader
 from moodreel.recognition.live import Live, LiveReader
 from moodreel.recognition.prediction import Prediction, shift_prediction
 
-Media = str | os.PathLike[str] | bytes | IO[bytes]
 Progress = Callable[[float], None]
+
+_MOST_OPEN = 2
+"""Bundles of recognizers from other processes that stay open here, so that not each clip of a pool opens them anew."""
 
 
 class Reader(Protocol):
@@ -59,14 +65,39 @@ READERS: dict[str, Callable[..., Reader]] = {"late": LateReader, "joint": JointR
 """What opens the networks of each kind of bundle: called with the bundle and `threads`."""
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where the bundle of a recognizer lies, which one it is, and with how many threads it is opened."""
+
+    folder: str
+    threads: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class _Networks:
+    """A bundle whose networks are open."""
+
+    bundle: Bundle
+    adapter: Adapter
+    reader: Reader
+
+    @classmethod
+    def open(cls, bundle: Bundle, threads: int) -> _Networks:
+        """Open the networks of a bundle.
+
+        Raises:
+            BundleError: the bundle lacks a network or a number that predicting needs.
+        """
+        adapter = read_adapter(bundle.manifest.get("adaptation"))
+        return cls(bundle, adapter, READERS[bundle.kind](bundle, threads=threads))
+
+
 class Recognizer:
     """Tells the emotion of clips with one bundle. Made by `Recognizer.load`; its networks are opened once.
 
-    One recognizer may serve several threads at a time.
-
-    Attributes:
-        bundle: the opened bundle.
-        adapter: what the bundle knows of how answers vary from person to person.
+    One recognizer may serve several threads at a time. Handed to another process, it opens its bundle's folder there
+    when first asked, once for all clips: `ProcessPoolExecutor().map(recognizer.predict, clips)`.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int = 2) -> None:
@@ -79,9 +110,38 @@ class Recognizer:
         Raises:
             BundleError: the bundle lacks a network or a number that predicting needs.
         """
-        self.bundle = bundle
-        self.adapter = read_adapter(bundle.manifest.get("adaptation"))
-        self._reader = READERS[bundle.kind](bundle, threads=threads)
+        folder = os.path.abspath(bundle.path)  # noqa: PTH100  # `resolve` would follow links, which may be moved
+        self._place = _Place(folder, threads, _fingerprint(bundle))
+        self._networks: _Networks | None = _Networks.open(bundle, threads)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_place": self._place, "_networks": None}
+
+    @property
+    def _opened(self) -> _Networks:
+        """The networks; not opened on arrival, since an error there would end a pool's process without a word."""
+        if self._networks is None:
+            self._networks = _open_again(self._place)
+        return self._networks
+
+    @property
+    def bundle(self) -> Bundle:
+        """The opened bundle."""
+        return self._opened.bundle
+
+    @property
+    def threads(self) -> int:
+        """Processor threads that a network may use."""
+        return self._place.threads
+
+    @property
+    def adapter(self) -> Adapter:
+        """What the bundle knows of how answers vary from person to person."""
+        return self._opened.adapter
+
+    @property
+    def _reader(self) -> Reader:
+        return self._opened.reader
 
     @classmethod
     def load(cls, model: str | os.PathLike[str] = "default", *, threads: int = 2) -> Recognizer:
@@ -114,14 +174,14 @@ class Recognizer:
         """Tell the emotion of one clip, or of a part of a file.
 
         Args:
-            media: a file's path, its bytes, or an open binary file.
-            name: how to call the clip in the answer; by default its path, with the part's fragment.
+            media: a file's path, its bytes, an open binary file, or `moodreel.Arrays` of frames and sound.
+            name: how to call the clip in the answer; by default its path with the part's fragment.
             start_s: where the clip begins in the file, in seconds; times of the answer count from the file's start.
             end_s: where it ends; `None` for the file's end.
             channels: what is heard of a sound with several: all added (`mix`), or `left` or `right` alone, as of a call
                 with a speaker on each; the name of the answer then ends in `#channel=left`.
             adapt: whether to adapt to the person by this clip alone; see `conclude` for more clips of a person.
-            progress: called now and then with the share done, 0-1.
+            progress: called now and then with the share done, 0-1, which never falls; at the end with 1.
 
         Returns:
             The answer; where nothing usable is in the clip, uniform probabilities, abstained, with a warning.
@@ -146,7 +206,10 @@ class Recognizer:
         with open_clip(media, name, start_s=start_s, end_s=end_s, channel=channels) as clip:
             shown = str(Path(media)) if isinstance(media, str | os.PathLike) else clip.name
             called = name or shown + format_fragment(start_s, end_s, channels)
-            return replace(self._reader.observe(clip, called, progress), start_s=start_s)
+            observed = replace(self._reader.observe(clip, called, progress), start_s=start_s)
+        if progress is not None:
+            progress(1.0)
+        return observed
 
     def conclude(
         self, evidence: Evidence, person: Sequence[Evidence] = (), at_rest: Evidence | None = None
@@ -184,3 +247,21 @@ class Recognizer:
         """
         with open_clip(media, None, start_s=start_s, end_s=end_s) as clip:
             return self._reader.read_logits(clip)
+
+
+@lru_cache(maxsize=_MOST_OPEN)
+def _open_again(place: _Place) -> _Networks:
+    """Open the bundle of a recognizer that came from another process.
+
+    Raises:
+        BundleError: it is gone, or another one stands in its place.
+    """
+    bundle = load_bundle(place.folder)
+    if _fingerprint(bundle) != place.fingerprint:
+        raise BundleError(f"{place.folder}: is not the bundle any more that the recognizer was made of; load it anew")
+    return _Networks.open(bundle, place.threads)
+
+
+def _fingerprint(bundle: Bundle) -> str:
+    """Tell bundles apart: their numbers, and the sha256 of their networks, which opening checks."""
+    return hashlib.sha256(json.dumps(bundle.manifest, sort_keys=True).encode()).hexdigest()
