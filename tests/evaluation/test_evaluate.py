@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from made_answers import make_answers
-from media_files import write_sound
+from media_files import write_clip, write_sound
 from moodreel.cli import main as cli
 from moodreel.corpora import UNKNOWN_SPEAKER, Sample
 from moodreel.errors import EvaluationError
@@ -426,6 +426,20 @@ class TestMistakes:
         assert {one["link"] for one in report["mistakes"]} == {
             path.as_uri() for path in corpus.rglob("*.wav") if path.parent.name != "surprise"
         }
+
+    def test_the_page_shows_them_and_asks_for_nothing(self, run, tiny_bundle, tmp_path):
+        for emotion in ("sad", "fear"):
+            (tmp_path / "corpus" / emotion).mkdir(parents=True)
+            for speaker in ("ann", "bob"):
+                write_clip(tmp_path / "corpus" / emotion / f"{speaker}_1.mp4")
+        asked = ("evaluate", tiny_bundle, tmp_path / "corpus", "--speakers", SPEAKER, "--out", tmp_path / "out")
+        run(*asked)
+        page = (tmp_path / "out" / "report.html").read_text()
+        sources = re.findall(r'<img src="([^"]*)"', page)
+        assert sources and all(source.startswith("data:image/jpeg;base64,") for source in sources)
+        assert page.index("Clips got wrong") < page.index("<img")
+        run(*asked, "--no-pictures")
+        assert "<img" not in (tmp_path / "out" / "report.html").read_text()
 
 
 class TestReading:

@@ -44,6 +44,7 @@ def evaluate(
     ignored: IgnoreOption = None,
     allow_outside: AllowOutsideOption = False,
     cache: Annotated[Path | None, typer.Option(help="Folder of the cache of fingerprints.")] = None,
+    pictures: Annotated[bool, typer.Option(help="Show a frame of the clips got wrong in the page.")] = True,
     threads: ThreadsOption = 2,
 ) -> None:
     """Measure what a bundle is worth on labelled clips: figures with intervals, as table, JSON and HTML."""
@@ -60,6 +61,6 @@ def evaluate(
     class_map = read_class_map(mapped or (), ignored or ())
     clips = read_corpus(corpus, layout, speakers, speakers_csv, allow_outside=allow_outside, class_map=class_map)
     plan = plan_folds(Path(bundle), clips) if folds else plan_split(bundle, clips, split.value if split else None)
-    evaluation = run(plan, out, threads, Cache(cache) if cache else None)
+    evaluation = run(plan, out, threads, Cache(cache) if cache else None, pictures=pictures)
     typer.echo(format_summary(evaluation) + f"report: {out / HTML_FILE}")
     raise typer.Exit(1 if evaluation.failures or evaluation.not_covered else 0)

@@ -10,11 +10,12 @@ from pathlib import Path
 from moodreel.bundle import load_bundle
 from moodreel.corpora import Corpus, Sample
 from moodreel.evaluation.answers import ANSWERS_FILE
-from moodreel.evaluation.html import render_html
+from moodreel.evaluation.html import MOST_PICTURES, render_html
 from moodreel.evaluation.mistakes import link_clip
 from moodreel.evaluation.plan import Plan, PlanPart, run_plan
 from moodreel.evaluation.report import Evaluation, Subject, evaluate_answers, format_json
 from moodreel.evaluation.run_folders import REPORT_FILE
+from moodreel.evaluation.thumbnails import make_thumbnails
 from moodreel.leaks.fingerprints import Fingerprint, read_fingerprints
 from moodreel.leaks.guard import TESTED, LeakReport, corpus_sides, find_leaks, join_reports, other_sides
 from moodreel.leaks.training_clips import know_clips, read_training_clips
@@ -24,7 +25,9 @@ from moodreel.storage.whole_files import check_writable, write_text
 HTML_FILE = "report.html"
 
 
-def evaluate(plan: Plan, out: Path, threads: int = 2, cache: Cache | None = None) -> Evaluation:
+def evaluate(
+    plan: Plan, out: Path, threads: int = 2, cache: Cache | None = None, *, pictures: bool = True
+) -> Evaluation:
     """Ask the bundles about the clips, and write answers and reports.
 
     Args:
@@ -32,6 +35,7 @@ def evaluate(plan: Plan, out: Path, threads: int = 2, cache: Cache | None = None
         out: folder of `predictions.jsonl`, `report.json` and `report.html`; an interrupted evaluation in it goes on.
         threads: processor threads that a network may use.
         cache: where fingerprints of clips are kept; the user's cache by default.
+        pictures: whether the page shows a frame of the clips got wrong.
 
     Returns:
         What the reports say.
@@ -54,8 +58,14 @@ def evaluate(plan: Plan, out: Path, threads: int = 2, cache: Cache | None = None
     links = {sample.clip_id: link_clip(sample) for sample in plan.samples}
     evaluation = evaluate_answers(subject, answers, leaks, backgrounds_db, not_covered=plan.not_covered, links=links)
     write_text(out / REPORT_FILE, format_json(evaluation))
-    write_text(out / HTML_FILE, render_html(evaluation))
+    thumbnails = _picture_worst(evaluation, plan.samples) if pictures else {}
+    write_text(out / HTML_FILE, render_html(evaluation, thumbnails))
     return evaluation
+
+
+def _picture_worst(evaluation: Evaluation, samples: Sequence[Sample]) -> dict[str, str]:
+    by_name = {sample.clip_id: sample for sample in samples}
+    return make_thumbnails(show_progress([by_name[one.clip] for one in evaluation.mistakes[:MOST_PICTURES]]))
 
 
 def check_corpus(corpus: Corpus, cache: Cache | None = None) -> LeakReport:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
+from types import MappingProxyType
 from typing import TypeVar
 
 from moodreel.evaluation import plots
 from moodreel.evaluation.conditions import Condition
-from moodreel.evaluation.mistakes import Mistake
 from moodreel.evaluation.report import UAR_MEANS, Evaluation
 from moodreel.leaks.guard import Leak
 from moodreel.metrics.intervals import Interval
@@ -33,6 +33,7 @@ th, td { text-align: left; padding: .2rem .9rem .2rem 0; border-bottom: 1px soli
   overflow-wrap: normal }
 td:nth-child(2) { white-space: nowrap }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem }
+td img { display: block; width: 7rem; height: 5rem; object-fit: contain; object-position: left; margin: .2rem 0 }
 .figures svg, img { max-width: 100%; height: auto; color: var(--ink); fill: currentColor }
 .headline { font-size: 2rem; line-height: 1.2; font-weight: 600 } .small { color: var(--soft); font-size: .85rem }
 .warning { background: var(--warn); border-left: 4px solid #dd6b20; padding: .3rem .8rem; margin: .3rem 0 }
@@ -44,19 +45,23 @@ td:nth-child(2) { white-space: nowrap }
 
 MOST_MISTAKES = 100
 """Clips got wrong that the page lists; `report.json` lists them all."""
+MOST_PICTURES = 40
+"""Clips got wrong, the worst, that are shown by a picture: a third of a megabyte at most."""
 
 
-def render_html(evaluation: Evaluation) -> str:
+def render_html(evaluation: Evaluation, thumbnails: Mapping[str, str] = MappingProxyType({})) -> str:
     """Write an evaluation as a page.
 
     Args:
         evaluation: what to show.
+        thumbnails: pictures of clips that were got wrong, by name of the clip, as `data:` addresses.
 
     Returns:
         HTML with its style and plots inside; names out of the corpus are escaped.
     """
-    sections = (_head, _leaks, _classes, _calibration, _modalities, _conditions, _mistakes, _failures)
-    body = "\n".join(section(evaluation) for section in sections)
+    sections = (_head, _leaks, _classes, _calibration, _modalities, _conditions)
+    parts = [section(evaluation) for section in sections]
+    body = "\n".join([*parts, _mistakes(evaluation, thumbnails), _failures(evaluation)])
     title = escape(f"{evaluation.subject.model} on {evaluation.subject.corpus}")
     return wrap_page(title, body)
 
@@ -80,17 +85,20 @@ def render_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 @dataclass(frozen=True)
-class Link:
-    """A cell that leads to a file."""
+class Named:
+    """A cell that names a clip, leads to its file and shows it, as far as both are known."""
 
-    text: str
-    address: str
+    clip: str
+    address: str | None
+    picture: str | None
 
 
 def _render_cell(cell: object) -> str:
-    if isinstance(cell, Link):
-        return f'<a href="{escape(cell.address)}">{escape(cell.text)}</a>'
-    return escape(str(cell))
+    if not isinstance(cell, Named):
+        return escape(str(cell))
+    picture = "" if cell.picture is None else f'<img src="{escape(cell.picture)}" alt="" loading="lazy">'
+    shown = picture + escape(cell.clip)
+    return shown if cell.address is None else f'<a href="{escape(cell.address)}">{shown}</a>'
 
 
 def render_warnings(warnings: Iterable[str]) -> str:
@@ -225,22 +233,24 @@ def _dimension(name: str, conditions: Sequence[Condition]) -> str:
     return f"<h3>{escape(name)}</h3>" + _figures(conditions, plots.plot_conditions) + folded
 
 
-def _mistakes(evaluation: Evaluation) -> str:
+def _mistakes(evaluation: Evaluation, thumbnails: Mapping[str, str]) -> str:
     mistakes = evaluation.mistakes
     if not mistakes:
         return ""
     rows = [
-        (_link(one), one.label, one.predicted, f"{one.of_label:.0%}", f"{one.of_predicted:.0%}")
+        (
+            Named(one.clip, one.link, thumbnails.get(one.clip)),
+            one.label,
+            one.predicted,
+            f"{one.of_label:.0%}",
+            f"{one.of_predicted:.0%}",
+        )
         for one in mistakes[:MOST_MISTAKES]
     ]
     more = f"; the worst {MOST_MISTAKES} of them, all stand in report.json" if len(mistakes) > MOST_MISTAKES else ""
     note = f"{len(mistakes)} of {evaluation.scores.n_clips}, the one whose truth was given the least first{more}."
     head = ["clip", "shows", "was taken for", "given to the truth", "given to the answer"]
     return f'<h2>Clips got wrong</h2><p class="small">{note}</p>{render_table(head, rows)}'
-
-
-def _link(mistake: Mistake) -> Link | str:
-    return mistake.clip if mistake.link is None else Link(mistake.clip, mistake.link)
 
 
 def _failures(evaluation: Evaluation) -> str:
