@@ -26,7 +26,8 @@ Besides the calls below there is a web socket, `WS /v1/stream`, for live sound a
 3. The client sends binary messages, a byte for the kind and then the data: 0 is sound (mono PCM of 16 bits,
    little-endian, or one Opus packet), 1 a picture (one JPEG, about five per second).
 4. The server sends a `StreamWindow` every half second in which something came.
-5. Any text from the client ends the stream. If it fails, the server sends `StreamProblem` and closes.
+5. The answers are adapted to whoever is there. When somebody else comes, the client sends `StreamReset` as text.
+6. Any other text from the client ends the stream. If it fails, the server sends `StreamProblem` and closes.
 
 The messages of text are JSON; the components hold their schemas. Where a token is asked for, it comes in the header
 `Authorization` or as `token` in `StreamStart`, since browsers cannot send headers with a web socket.
@@ -98,11 +99,13 @@ _MODEL: Json = {
 _HEALTH: Json = {"status": "ok", "version": "0.1.0", "places_taken": 0, "streams": 0}
 _START: Json = {"type": "start", "sound": {"format": "pcm16", "rate_hz": 16000}}
 _READY: Json = {"type": "ready", "model": "default 2026.11.23", "every_s": 0.5, "window_s": 2.0}
+_RESET: Json = {"type": "reset"}
 _LIVE: Json = {
     "type": "window",
     "start_s": 1.5,
     "end_s": 3.5,
     **{key: _PREDICTION[key] for key in ("label", "probabilities", "abstained", "modalities")},
+    "adaptation": {"to": "stream", "face_stretches": 3, "voice_stretches": 0, "moved": 0.04},
     "box_px": [262.1, 93.5, 371.0, 244.8],
     "damaged": 0,
     "latency_ms": 85,
@@ -241,13 +244,14 @@ def _simplify(schema: Any) -> Any:
 
 def _stream_schemas(of_prediction: Json) -> Json:
     """Return the schemas of a live stream's messages of text."""
-    start, ready, window = (_message(example) for example in (_START, _READY, _LIVE))
+    start, reset, ready, window = (_message(example) for example in (_START, _RESET, _READY, _LIVE))
     rate_hz = {"type": "integer", "minimum": RATES_HZ[0], "maximum": RATES_HZ[-1], "default": SoundFormat.rate_hz}
     sound_format = {"enum": list(SOUND_FORMATS), "default": SoundFormat.format}
     start["properties"]["sound"] = {"type": "object", "properties": {"format": sound_format, "rate_hz": rate_hz}}
     start["properties"]["token"] = {"type": "string"}
     start["required"] = ["type"]
-    window["properties"] |= {key: of_prediction[key] for key in ("label", "probabilities", "abstained", "modalities")}
+    taken = ("label", "probabilities", "abstained", "modalities", "adaptation")
+    window["properties"] |= {key: of_prediction[key] for key in taken}
     window["properties"]["box_px"] = {
         "description": "left, top, right, bottom of the nearest face in the pixels of the picture sent",
         "anyOf": [{"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}, {"type": "null"}],
@@ -257,7 +261,8 @@ def _stream_schemas(of_prediction: Json) -> Json:
     window["properties"]["received"] = {"description": "since the start", **_like(_LIVE["received"])}
     problem = _message({"type": "problem", "problem": _problem("bad-stream")})
     problem["properties"]["problem"] = _ref("Problem")
-    return {"StreamStart": start, "StreamReady": ready, "StreamWindow": window, "StreamProblem": problem}
+    messages = {"Start": start, "Reset": reset, "Ready": ready, "Window": window, "Problem": problem}
+    return {f"Stream{name}": schema for name, schema in messages.items()}
 
 
 def _message(example: Json) -> Json:
