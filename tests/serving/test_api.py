@@ -6,27 +6,13 @@ from importlib import resources
 import jsonschema
 import pytest
 
-from conftest import chirp
 from media_files import damage, truncate, write_clip, write_image, write_sound
 from moodreel.recognition.recognizer import Recognizer
 from moodreel.serving.protocol.problems import KINDS
 from moodreel.serving.protocol.replies import TextFormat
 from moodreel.serving.server.predictions import choose_format
 from moodreel.serving.server.uploads import clean_name
-from running_server import client_of, upload
-
-ASYNC = {"Prefer": "respond-async"}
-
-
-@pytest.fixture(scope="module")
-def client(tiny_bundle):
-    with client_of(tiny_bundle) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    return write_sound(tmp_path_factory.mktemp("sounds") / "a.wav", 3, sound=chirp)
+from running_server import ASYNC, client_of, upload
 
 
 def problem(response, kind):
@@ -387,7 +373,7 @@ def test_the_description_can_be_made_a_client_of(client):
     ids = [one["operationId"] for methods in document["paths"].values() for one in methods.values()]
     assert sorted(ids) == sorted([
         "create_prediction", "read_job", "delete_job", "follow_job", "read_timeline", "list_models", "check_health",
-        "read_metrics",
+        "read_metrics", "create_batch", "read_batch", "delete_batch",
     ])  # fmt: skip
 
 

@@ -21,22 +21,19 @@ from starlette.responses import Response
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from conftest import chirp
-from media_files import write_clip, write_image, write_sound
+from media_files import write_clip, write_image
 from moodreel.serving.protocol.limits import Limits
 from moodreel.serving.protocol.problems import ProblemError
 from moodreel.serving.server import early_answers as linger
 from moodreel.serving.server.spool import open_spool
-from moodreel.serving.server.uploads import receive_upload
-from running_server import client_of, running_server, upload
+from moodreel.serving.server.uploads import Terms, receive_form
+from running_server import ASYNC, begin, client_of, running_server, upload, wait_until
 from tiny_bundle import write_tiny_bundle
 
 UNFINISHED = (
     b"POST /v1/predictions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
     b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
 )
-MOST_ASKED = 20_000
-ASYNC = {"Prefer": "respond-async"}
 
 
 @pytest.fixture(scope="module")
@@ -46,39 +43,12 @@ def server(tiny_bundle):
         yield address, process
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    return write_sound(tmp_path_factory.mktemp("sounds") / "a.wav", 1, sound=chirp)
-
-
-@pytest.fixture(scope="module")
-def long_clip(tmp_path_factory):
-    """Ten minutes that take a worker far longer than a test waits."""
-    path = tmp_path_factory.mktemp("long") / "long.mkv"
-    return write_clip(path, 600, rate=2, size=(32, 32), audio_codec="pcm_s16le", audio_rate=8000, sound=chirp)
-
-
 def workers_of(pid):
     """Ids of a server's workers."""
     children = {int(one) for path in Path(f"/proc/{pid}/task").glob("*/children") for one in path.read_text().split()}
     return {
         child for child in children if b"moodreel.serving.worker.main" in Path(f"/proc/{child}/cmdline").read_bytes()
     }
-
-
-def wait_until(told, client, path="/healthz"):
-    """Ask until what a path says fulfils a condition."""
-    for _ in range(MOST_ASKED):
-        if told(answer := client.get(path).json()):
-            return answer
-    raise AssertionError(f"it never came: {answer}")
-
-
-def begin(client, clip):
-    """Upload a clip and wait until a worker reads it; returns the job's place."""
-    place = client.post("/v1/predictions", files=upload(clip), headers=ASYNC).headers["location"]
-    wait_until(lambda job: job["state"] == "running", client, place)
-    return place
 
 
 def predict(client, clip):
@@ -154,7 +124,7 @@ def test_a_slow_upload_is_let_go(limit, tmp_path):
     headers = [(b"content-type", b"multipart/form-data; boundary=b")]
     request = Request({"type": "http", "headers": headers}, receive)
     with pytest.raises(ProblemError) as raised:
-        asyncio.run(receive_upload(request, tmp_path, Limits(**{limit: 0.05})))
+        asyncio.run(receive_form(request, tmp_path, Limits(**{limit: 0.05}), Terms(1, print, print)))
     assert raised.value.problem.kind == "upload-too-slow" and list(tmp_path.iterdir()) == []
 
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import io
+import json
+import re
+from pathlib import Path
 
 import av
 import jsonschema
@@ -270,3 +273,16 @@ def test_hostile_pictures_are_refused():
         with pytest.raises((ValueError, OSError)):
             decode_picture(data, 0.0, 100 * 100)
     assert decode_picture(large.getvalue(), 0.0, 200 * 200).pixels.shape == (200, 200, 3)
+
+
+def test_the_samples_of_the_docs_are_what_is_said(client):
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
+    (block,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    components = client.get("/openapi.json").json()["components"]
+    kinds = []
+    for line in block.splitlines():
+        message = json.loads(line)
+        kinds.append(message["type"])
+        name = f"Stream{message['type'].capitalize()}"
+        jsonschema.validate(message, {"$ref": f"#/components/schemas/{name}", "components": components})
+    assert kinds == ["start", "ready", "window", "reset", "problem"]

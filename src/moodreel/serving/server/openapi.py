@@ -87,6 +87,7 @@ _JOB: Json = {
     "prediction": None,
     "problem": None,
 }
+_BATCH: Json = {"id": "Qk1v8mJ0xYkPZ9b0c3r4Tw", "state": "running", "progress": 0.7, "jobs": [_JOB]}
 _MODEL: Json = {
     "name": "default",
     "version": "2026.11.23",
@@ -117,9 +118,10 @@ _VTT = "WEBVTT\n\n00:00:00.000 --> 00:00:04.000\nhappy 94%\n"
 
 _ALWAYS = ("wrong-host", "foreign-origin", "unauthorized", "internal")
 _UPLOAD_FAILS = (
-    "bad-upload", "upload-too-slow", "upload-too-large", "not-multipart", "bad-media", "clip-too-long",
+    "bad-upload", "upload-too-slow", "upload-too-large", "not-multipart", "bad-webhook", "bad-media", "clip-too-long",
     "picture-too-large", "queue-full", "worker-died", "stopping", "took-too-long",
 )  # fmt: skip
+_FORM_FAILS = ("bad-upload", "upload-too-slow", "upload-too-large", "not-multipart", "bad-webhook", "queue-full")
 _JOB_FAILS = ("not-found", "bad-parameter")
 _ANSWER_FAILS = ("not-ready", *(kind for kind in _UPLOAD_FAILS if KINDS[kind][0] in (422, 500, 503, 504)))
 
@@ -158,6 +160,12 @@ def _complete(document: Json) -> Json:
     _answers(one["get"], (*_JOB_FAILS, *_ANSWER_FAILS), {"200": _body(_JSON, job, _JOB, "The job.")})
     one["get"]["responses"]["200"]["content"] |= _texts()
     _answers(one["delete"], _JOB_FAILS, {"204": {"description": "It is gone."}})
+    batches, batch = paths["/v1/batches"], paths["/v1/batches/{id}"]
+    batches["post"]["requestBody"] = _upload_body(most_files=2)
+    taken = _body(_JSON, _ref("Batch"), _BATCH, "A job for each clip.") | {"headers": {"Location": _PLACE}}
+    _answers(batches["post"], _FORM_FAILS, {"202": taken})
+    _answers(batch["get"], _JOB_FAILS, {"200": _body(_JSON, _ref("Batch"), _BATCH, "The batch.")})
+    _answers(batch["delete"], _JOB_FAILS, {"204": {"description": "It is gone."}})
     events, timeline = paths["/v1/predictions/{id}/events"]["get"], paths["/v1/predictions/{id}/timeline.{format}"]
     text: Json = {"type": "string"}
     _answers(events, _JOB_FAILS, {"200": _body("text/event-stream", text, _EVENTS, "One event a change.")})
@@ -192,10 +200,17 @@ _PREFER: Json = {
 }
 
 
-def _upload_body() -> Json:
-    clip = {"type": "string", "format": "binary", "description": "A video, sound file or picture."}
-    schema = {"type": "object", "required": ["file"], "properties": {"file": clip}}
-    example = {"summary": "As `curl -F file=@clip.mp4` sends it", "value": {"file": "the bytes of clip.mp4"}}
+def _upload_body(most_files: int = 1) -> Json:
+    clip: Json = {"type": "string", "format": "binary", "description": "A video, sound file or picture."}
+    if most_files > 1:
+        clip = {**_list(clip), "minItems": 1, "description": "Videos, sound files or pictures."}
+    told = "Where to tell that all is done; the server must have been started with --webhook-allow."
+    webhook = {"type": "string", "format": "uri", "description": told}
+    schema = {"type": "object", "required": ["file"], "properties": {"file": clip, "webhook": webhook}}
+    bytes_of = ["the bytes of clip.mp4", "the bytes of film.mp4"][:most_files]
+    sent = " ".join(f"-F file=@{one.split()[-1]}" for one in bytes_of)
+    value = {"file": bytes_of if most_files > 1 else bytes_of[0]}
+    example = {"summary": f"As `curl {sent}` sends it", "value": value}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema, "examples": {"clip": example}}}}
 
 
@@ -218,7 +233,10 @@ def _schemas() -> Json:
     model["properties"]["training_data"] = _list({"type": "object", "additionalProperties": True})
     model["properties"]["labels"] = _list({"enum": list(EMOTIONS)})
     models = {"type": "object", "required": ["models"], "properties": {"models": _list(_ref("Model"))}}
-    more = {"Job": job, "Problem": problem, "Model": model, "Models": models, "Health": _like(_HEALTH)}
+    batch = _like(_BATCH)
+    batch["properties"] |= {key: job["properties"][key] for key in ("state", "progress")} | {"jobs": _list(_ref("Job"))}
+    batch["properties"]["state"] = {"enum": ["queued", "running", "done"]}
+    more = {"Job": job, "Batch": batch, "Problem": problem, "Model": model, "Models": models, "Health": _like(_HEALTH)}
     named = {"Prediction": prediction, **parts, **more, **_stream_schemas(prediction["properties"])}
     return {name: _simplify(schema) for name, schema in named.items()}
 
