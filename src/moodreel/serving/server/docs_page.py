@@ -137,7 +137,7 @@ def _mark_code(text: str) -> str:
 
 def _write_code(text: str) -> str:
     # It scrolls sideways, so it must be in reach of the keyboard.
-    return f'<pre tabindex="0" role="region" aria-label="Example">{_text(text)}</pre>'
+    return f'<pre tabindex="0">{_text(text)}</pre>'
 
 
 def _text(text: str) -> str:
