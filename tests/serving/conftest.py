@@ -1,4 +1,4 @@
-"""One server that the tests of the API share: it keeps its jobs, writes an access log and may call a web hook."""
+"""Servers that tests share. That of the API keeps its jobs, writes an access log and may call a web hook."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ import pytest
 from conftest import chirp
 from media_files import write_clip, write_sound
 from moodreel.serving.server.webhooks import WebhookRules
-from running_server import client_of
+from running_server import client_of, running_server
 
 SECRET = base64.b64encode(b"a secret of thirty-two bytes ...").decode()
 
@@ -78,6 +78,28 @@ def client(tiny_bundle, tmp_path_factory, rules, access_log):
     settings = {"state": tmp_path_factory.mktemp("state"), "webhooks": rules, "access_log": access_log}
     with client_of(tiny_bundle, settings=settings) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def guarded(tiny_bundle):
+    """A client of a server that asks for a token."""
+    with client_of(tiny_bundle, token="secret") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def address(tiny_bundle):
+    """Where a real server listens that everybody on this machine may use."""
+    with running_server(tiny_bundle, "--workers", "1") as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="session")
+def guarded_address(tiny_bundle):
+    """Where a real server listens that asks for a token and takes clips of a megabyte."""
+    options = ("--workers", "1", "--max-upload-mb", "1")
+    with running_server(tiny_bundle, *options, MOODREEL_TOKEN="secret") as (address, _):
+        yield address
 
 
 @pytest.fixture(scope="session")

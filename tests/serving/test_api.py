@@ -241,16 +241,17 @@ def test_further_names_and_addresses_of_an_open_server(tiny_bundle):
             assert client.get("/healthz", headers={"Host": name}).status_code == status
 
 
-def test_a_token_is_asked_for(tiny_bundle, sound):
-    with client_of(tiny_bundle, token="secret") as client:
-        for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
-            response = client.post("/v1/predictions", files=upload(sound), headers=given)
-            problem(response, "unauthorized")
-            assert response.headers["www-authenticate"] == "Bearer"
-            problem(client.get("/metrics", headers=given), "unauthorized")
-        assert client.get("/v1/models", headers={"Authorization": "bearer secret"}).status_code == 200
-        assert client.get("/healthz").status_code == client.get("/").status_code == 200
-        assert client.get("/openapi.json").json()["security"] == [{"token": []}]
+def test_a_token_is_asked_for(guarded, sound):
+    for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
+        response = guarded.post("/v1/predictions", files=upload(sound), headers=given)
+        problem(response, "unauthorized")
+        assert response.headers["www-authenticate"] == "Bearer"
+        problem(guarded.get("/metrics", headers=given), "unauthorized")
+        problem(guarded.post("/v1/batches", files=upload(sound), headers=given), "unauthorized")
+    assert guarded.get("/v1/models", headers={"Authorization": "bearer secret"}).status_code == 200
+    for path in ("/healthz", "/", "/docs"):
+        assert guarded.get(path).status_code == 200
+    assert guarded.get("/openapi.json").json()["security"] == [{"token": []}]
 
 
 def test_head_answers_as_get_does(client, sound):

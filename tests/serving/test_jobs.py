@@ -62,6 +62,7 @@ def test_a_killed_server_goes_on_where_it_was(tiny_bundle, sound, long_clip, tmp
         process.wait()
     orphan = tmp_path / "moodreel-clips" / "clip-orphan"
     orphan.touch()
+    (tmp_path / "moodreel-clips" / "clip-folder").mkdir()
     with running_server(tiny_bundle, *options) as (address, _), httpx2.Client(base_url=address, timeout=60) as client:
         assert client.get(begun).json()["state"] in ("queued", "running")
         assert client.delete(begun).status_code == 204

@@ -31,12 +31,6 @@ def driver():
 
 
 @pytest.fixture(scope="module")
-def address(tiny_bundle, driver):
-    with running_server(tiny_bundle, "--workers", "1") as (address, _):
-        yield address
-
-
-@pytest.fixture(scope="module")
 def leaving_clip(tmp_path_factory, portrait_frames):
     """Eight seconds: a face for the first four, then grey; a voice all along. WebM, which every Chromium plays."""
     grey = np.full((240, 320, 3), 128, np.uint8)
@@ -322,23 +316,21 @@ def test_a_server_that_dies_is_told(driver, tiny_bundle, tmp_path, long_clip):
         assert told == [], "the page did not see it coming"
 
 
-def test_a_token_is_asked_for(driver, tiny_bundle, tmp_path):
-    sound = write_sound(tmp_path / "sound.wav", 1, sound=chirp)
-    with running_server(tiny_bundle, "--workers", "1", MOODREEL_TOKEN="secret") as (address, _):
-        driver.get(address)
-        page = Page(driver)
-        page.upload(sound)
-        assert "MOODREEL_TOKEN" in page.find("#token").text
-        for wrong in ("wrong", "geheim€"):
-            page.find("#token-text").send_keys(wrong, Keys.ENTER)
-            page.wait(lambda: page.find("#failure-title").text == "That token is wrong")
-            assert page.find("#token-text").get_attribute("value") == "" and page.violations() == []
-            page.run("document.querySelector('#failure-title').textContent = ''")
-        page.find("#token-text").send_keys(" secret ", Keys.ENTER)
-        assert page.find("#answer-title").text.startswith("surprise")
-        driver.refresh()
-        page.upload(sound)
-        assert page.find("#answer-title").text.startswith("surprise"), "the tab has forgotten the token"
+def test_a_token_is_asked_for(driver, guarded_address, sound):
+    driver.get(guarded_address)
+    page = Page(driver)
+    page.upload(sound)
+    assert "MOODREEL_TOKEN" in page.find("#token").text
+    for wrong in ("wrong", "geheim€"):
+        page.find("#token-text").send_keys(wrong, Keys.ENTER)
+        page.wait(lambda: page.find("#failure-title").text == "That token is wrong")
+        assert page.find("#token-text").get_attribute("value") == "" and page.violations() == []
+        page.run("document.querySelector('#failure-title').textContent = ''")
+    page.find("#token-text").send_keys(" secret ", Keys.ENTER)
+    assert page.find("#answer-title").text.startswith("surprise")
+    driver.refresh()
+    page.upload(sound)
+    assert page.find("#answer-title").text.startswith("surprise"), "the tab has forgotten the token"
 
 
 def test_two_clips_are_both_read(page, tmp_path):

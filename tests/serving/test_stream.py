@@ -186,22 +186,22 @@ def test_other_sites_cannot_open_one(client):
             pass
 
 
-def test_a_token_may_come_in_the_first_message(tiny_bundle):
-    with client_of(tiny_bundle, token="secret") as client:
-        for token, kind in (("wrong", "problem"), (None, "problem"), ("secret", "ready")):
-            with client.websocket_connect(STREAM) as socket:
-                socket.send_json({**START, "token": token})
-                assert socket.receive_json()["type"] == kind
+def test_a_token_may_come_in_the_first_message(guarded):
+    for token, kind in (("wrong", "problem"), (None, "problem"), ("secret", "ready")):
+        with guarded.websocket_connect(STREAM) as socket:
+            socket.send_json({**START, "token": token})
+            assert socket.receive_json()["type"] == kind
 
 
 def test_a_silent_client_is_let_go(tiny_bundle):
-    with client_of(tiny_bundle, stream_idle_s=0.2) as client, client.websocket_connect(STREAM) as socket:
-        assert told(socket) == "bad-stream"  # not even a start came
-    with client_of(tiny_bundle, stream_idle_s=1.0) as client, client.websocket_connect(STREAM) as socket:
-        socket.send_json(START)
-        assert socket.receive_json()["type"] == "ready"
-        assert told(socket) == "bad-stream"
-        assert client.get("/healthz").json()["streams"] == 0
+    with client_of(tiny_bundle, stream_idle_s=1.0) as client:
+        with client.websocket_connect(STREAM) as socket:
+            assert told(socket) == "bad-stream"  # not even a start came
+        with client.websocket_connect(STREAM) as socket:
+            socket.send_json(START)
+            assert socket.receive_json()["type"] == "ready"
+            assert told(socket) == "bad-stream"
+            assert client.get("/healthz").json()["streams"] == 0
 
 
 def test_a_client_that_takes_nothing_is_let_go():

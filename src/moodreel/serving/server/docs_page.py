@@ -11,7 +11,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from moodreel.serving.protocol.problems import MEDIA_TYPE
+
 router = APIRouter()
+
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 Json = dict[str, Any]
 
@@ -56,21 +60,29 @@ def write_page(document: Json) -> str:
 
 
 def _write_call(path: str, method: str, call: Json) -> str:
+    good = {status: one for status, one in call["responses"].items() if MEDIA_TYPE not in one.get("content", {})}
     parts = [
         f'<section class="call" id="{_text(call["operationId"])}">',
         f"<h3><code>{method.upper()} {_text(path)}</code></h3><p>{_text(call['summary'])}. "
         f"{_text(call.get('description', ''))}</p><ul>",
         *(_write_parameter(one) for one in call.get("parameters", [])),
         *_write_bodies("Body", call.get("requestBody", {})),
-        *(part for status, one in sorted(call["responses"].items()) for part in _write_bodies(status, one)),
+        *(part for status, one in sorted(good.items()) for part in _write_bodies(status, one)),
+        f"<li><strong>Failures</strong> {_write_type(_PROBLEM)}: {', '.join(_name_failures(call))}</li>",
         "</ul></section>",
     ]
     return "".join(parts)
 
 
+def _name_failures(call: Json) -> Iterator[str]:
+    """Yield each way in which a call can fail, with its status."""
+    for status, one in sorted(call["responses"].items()):
+        for kind in one.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {}):
+            yield f"{status} <code>{_text(kind)}</code>"
+
+
 def _write_parameter(one: Json) -> str:
-    told = f": {_text(one['description'])}" if "description" in one else ""
-    return f"<li>{one['in']} <code>{_text(one['name'])}</code>{told} {_write_type(one['schema'])}</li>"
+    return f"<li>{one['in']} <code>{_text(one['name'])}</code> {_write_type(one['schema'])}{_write_told(one)}</li>"
 
 
 def _write_bodies(title: str, body: Json) -> Iterator[str]:
@@ -78,12 +90,15 @@ def _write_bodies(title: str, body: Json) -> Iterator[str]:
     if not body:
         return
     kinds = body.get("content", {})
-    told = [f"<code>{_text(kind)}</code> {_write_type(one['schema'])}" for kind, one in kinds.items()]
+    schemas = {kind: {**one["schema"], "properties": {}} for kind, one in kinds.items()}
+    told = [f"<code>{_text(kind)}</code> {_write_type(one)}" for kind, one in schemas.items()]
     yield f"<li><strong>{title}</strong> {_text(body.get('description', ''))} {', '.join(told)}"
     for kind, one in kinds.items():
+        if "properties" in one["schema"]:
+            yield _write_properties(one["schema"])
         for name, example in _examples(one):
             text = example if isinstance(example, str) else json.dumps(example, indent=1, ensure_ascii=False)
-            yield f"<details><summary>{_text(name or kind)}</summary>{_write_code(text)}</details>"
+            yield f"<details><summary>{_mark_code(name or kind)}</summary>{_write_code(text)}</details>"
     yield "</li>"
 
 
@@ -95,13 +110,21 @@ def _examples(content: Json) -> Iterator[tuple[str, Any]]:
 
 
 def _write_schema(name: str, schema: Json) -> str:
-    rows = "".join(
-        f"<li><code>{_text(key)}</code> {_write_type(one)} {_text(one.get('description', ''))}</li>"
-        for key, one in schema.get("properties", {}).items()
-    )
-    told = _text(schema.get("description", "")) or _write_type(schema)
+    told = _text(schema.get("description", "")) or _write_type({**schema, "properties": {}})
     head = f'<section id="schema-{_text(name)}"><h3>{_text(name)}</h3>'
-    return f"{head}<p>{told}</p><ul>{rows}</ul></section>"
+    return f"{head}<p>{told}</p>{_write_properties(schema)}</section>"
+
+
+def _write_properties(schema: Json) -> str:
+    rows = [
+        f"<li><code>{_text(key)}</code> {_write_type(one)}{_write_told(one)}</li>"
+        for key, one in schema.get("properties", {}).items()
+    ]
+    return f"<ul>{''.join(rows)}</ul>" if rows else ""
+
+
+def _write_told(one: Json) -> str:
+    return f": {_mark_code(one['description'])}" if "description" in one else ""
 
 
 def _write_type(schema: Json) -> str:
@@ -111,13 +134,19 @@ def _write_type(schema: Json) -> str:
         return f'<a href="#schema-{name}">{name}</a>'
     if "anyOf" in schema:
         return " or ".join(_write_type(one) for one in schema["anyOf"])
-    if "enum" in schema:
-        return " or ".join(f"<code>{_text(json.dumps(one))}</code>" for one in schema["enum"])
-    if "const" in schema:
-        return f"<code>{_text(json.dumps(schema['const']))}</code>"
+    if "enum" in schema or "const" in schema:
+        values = schema["enum"] if "enum" in schema else [schema["const"]]
+        return " or ".join(f"<code>{_text(json.dumps(one))}</code>" for one in values)
+    return _write_kind(schema)
+
+
+def _write_kind(schema: Json) -> str:
     kind = schema.get("type", "anything")
     if kind == "array":
         return f"list of {_write_type(schema.get('items', {}))}"
+    if schema.get("properties"):
+        parts = [f"<code>{_text(name)}</code> {_write_type(one)}" for name, one in schema["properties"].items()]
+        return f"object ({', '.join(parts)})"
     return _text(" or ".join(kind) if isinstance(kind, list) else kind)
 
 

@@ -19,7 +19,7 @@ Json = dict[str, Any]
 _SUMMARY = "What the people in a clip feel, from face and voice, over time."
 _JSON = "application/json"
 _STREAM = """
-Besides the calls below there is a web socket, `WS /v1/stream`, for live sound and pictures; OpenAPI knows no sockets.
+Besides the calls there is a web socket, `WS /v1/stream`, for live sound and pictures; OpenAPI knows no sockets.
 
 1. The client sends `StreamStart` as text.
 2. The server sends `StreamReady`.

@@ -64,5 +64,5 @@ def open_state(place: Path | None) -> Iterator[State]:
 
 def _clear(clips: Path, wanted: set[Path]) -> None:
     for left in clips.glob(f"{UPLOAD_PREFIX}*"):
-        if left not in wanted:
-            left.unlink(missing_ok=True)
+        if left not in wanted and left.is_file():
+            left.unlink()
