@@ -47,7 +47,8 @@ def chirp(time_s):
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
-    """Keep the user's cache out of the tests."""
+    """Keep the user's cache and the jobs of the user's servers out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOODREEL_CACHE", str(tmp_path_factory.mktemp("user-cache")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("user-state")))
         yield

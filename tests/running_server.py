@@ -12,13 +12,15 @@ from moodreel.serving.protocol.limits import Limits
 from moodreel.serving.server.app import Settings, create_app
 from moodreel.serving.server.guard import Access
 
+MOST_ASKED = 20_000
+ASYNC = {"Prefer": "respond-async"}
+
 
 @contextmanager
-def client_of(bundle, *, token=None, names=(), host="127.0.0.1", **limits):
-    """Start an application with one worker and yield a client of it."""
-    settings = Settings(
-        str(bundle), Access(host, names, token), Limits(**{"workers": 1, "answer_within_s": 60, **limits})
-    )
+def client_of(bundle, *, token=None, names=(), host="127.0.0.1", settings=(), **limits):
+    """Start an application with one worker and yield a client of it; `settings` are further ones of `Settings`."""
+    bounds = Limits(**{"workers": 1, "answer_within_s": 60, **limits})
+    settings = Settings(str(bundle), Access(host, names, token), bounds, **dict(settings))
     with TestClient(create_app(settings), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         yield client
 
@@ -38,6 +40,21 @@ def running_server(bundle, *options, **environment):
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+def wait_until(told, client, path="/healthz"):
+    """Ask until what a path says fulfils a condition."""
+    for _ in range(MOST_ASKED):
+        if told(answer := client.get(path).json()):
+            return answer
+    raise AssertionError(f"it never came: {answer}")
+
+
+def begin(client, clip):
+    """Upload a clip and wait until a worker reads it; returns the job's place."""
+    place = client.post("/v1/predictions", files=upload(clip), headers=ASYNC).headers["location"]
+    wait_until(lambda job: job["state"] == "running", client, place)
+    return place
 
 
 def upload(path, name=None):

@@ -20,6 +20,13 @@ FUSION = {
     "abstain_below": 0.2,
 }
 
+OFFSETS = {
+    "expressions": (1.5 * (np.eye(7) - 1 / 7)).tolist(),
+    "person": (0.8 * np.eye(7)).tolist(),
+    "within": (0.3 * np.eye(7)).tolist(),
+}
+"""A section of `adaptation` by which a bundle adapts."""
+
 
 def write_tiny_bundle(folder: Path, **changes) -> Path:
     """Write a late bundle: logits of the face are (red, green, blue, 0...) / 100, of the voice (0, ..., 0, 2)."""

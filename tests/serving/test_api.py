@@ -6,27 +6,13 @@ from importlib import resources
 import jsonschema
 import pytest
 
-from conftest import chirp
 from media_files import damage, truncate, write_clip, write_image, write_sound
 from moodreel.recognition.recognizer import Recognizer
 from moodreel.serving.protocol.problems import KINDS
 from moodreel.serving.protocol.replies import TextFormat
 from moodreel.serving.server.predictions import choose_format
 from moodreel.serving.server.uploads import clean_name
-from running_server import client_of, upload
-
-ASYNC = {"Prefer": "respond-async"}
-
-
-@pytest.fixture(scope="module")
-def client(tiny_bundle):
-    with client_of(tiny_bundle) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    return write_sound(tmp_path_factory.mktemp("sounds") / "a.wav", 3, sound=chirp)
+from running_server import ASYNC, client_of, upload
 
 
 def problem(response, kind):
@@ -255,16 +241,17 @@ def test_further_names_and_addresses_of_an_open_server(tiny_bundle):
             assert client.get("/healthz", headers={"Host": name}).status_code == status
 
 
-def test_a_token_is_asked_for(tiny_bundle, sound):
-    with client_of(tiny_bundle, token="secret") as client:
-        for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
-            response = client.post("/v1/predictions", files=upload(sound), headers=given)
-            problem(response, "unauthorized")
-            assert response.headers["www-authenticate"] == "Bearer"
-            problem(client.get("/metrics", headers=given), "unauthorized")
-        assert client.get("/v1/models", headers={"Authorization": "bearer secret"}).status_code == 200
-        assert client.get("/healthz").status_code == client.get("/").status_code == 200
-        assert client.get("/openapi.json").json()["security"] == [{"token": []}]
+def test_a_token_is_asked_for(guarded, sound):
+    for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
+        response = guarded.post("/v1/predictions", files=upload(sound), headers=given)
+        problem(response, "unauthorized")
+        assert response.headers["www-authenticate"] == "Bearer"
+        problem(guarded.get("/metrics", headers=given), "unauthorized")
+        problem(guarded.post("/v1/batches", files=upload(sound), headers=given), "unauthorized")
+    assert guarded.get("/v1/models", headers={"Authorization": "bearer secret"}).status_code == 200
+    for path in ("/healthz", "/", "/docs"):
+        assert guarded.get(path).status_code == 200
+    assert guarded.get("/openapi.json").json()["security"] == [{"token": []}]
 
 
 def test_head_answers_as_get_does(client, sound):
@@ -387,7 +374,7 @@ def test_the_description_can_be_made_a_client_of(client):
     ids = [one["operationId"] for methods in document["paths"].values() for one in methods.values()]
     assert sorted(ids) == sorted([
         "create_prediction", "read_job", "delete_job", "follow_job", "read_timeline", "list_models", "check_health",
-        "read_metrics",
+        "read_metrics", "create_batch", "read_batch", "delete_batch",
     ])  # fmt: skip
 
 

@@ -5,8 +5,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from running_server import running_server
-
 BOUNDED = settings(
     max_examples=10,
     derandomize=True,
@@ -17,15 +15,14 @@ BOUNDED = settings(
 )
 
 
-def test_the_description_holds(tiny_bundle):
-    with running_server(tiny_bundle, "--workers", "1") as (address, _):
-        schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
-        operations = [result.ok() for result in schema.get_all_operations()]
-        assert len(operations) == 8, "an operation is missing"
-        for operation in operations:
-            hold(operation, GenerationMode.POSITIVE)
-            if operation.body or "format" in operation.path:  # to the others nothing unsound can be said
-                hold(operation, GenerationMode.NEGATIVE)
+def test_the_description_holds(address):
+    schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
+    operations = [result.ok() for result in schema.get_all_operations()]
+    assert len(operations) == 11, "an operation is missing"
+    for operation in operations:
+        hold(operation, GenerationMode.POSITIVE)
+        if operation.body or "format" in operation.path:  # to the others nothing unsound can be said
+            hold(operation, GenerationMode.NEGATIVE)
 
 
 def hold(operation, mode):
@@ -34,6 +31,8 @@ def hold(operation, mode):
     @BOUNDED
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case):
+        if isinstance(case.body, dict) and case.body.get("webhook") == []:
+            return  # an empty list leaves no trace in a form
         case.call_and_validate(excluded_checks=[positive_data_acceptance])  # it may take noise for no clip
 
     check()

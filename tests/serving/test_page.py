@@ -1,5 +1,7 @@
 """The page in a real browser: a clip in, the timeline out; errors told; live mode; usable by all."""
 
+import csv
+import io
 import json
 
 import numpy as np
@@ -26,12 +28,6 @@ WAIT_S = 120
 def driver():
     with chromium() as driver:
         yield driver
-
-
-@pytest.fixture(scope="module")
-def address(tiny_bundle, driver):
-    with running_server(tiny_bundle, "--workers", "1") as (address, _):
-        yield address
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +124,10 @@ class Page:
     def upload(self, path):
         self.driver.find_element(By.ID, "file").send_keys(str(path))
 
+    def allow_downloads(self, folder):
+        behaviour = {"behavior": "allow", "downloadPath": str(folder)}
+        self.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+
     def violations(self):
         """What axe finds wrong, but for hints that need a person to judge."""
         found = Axe().run(self.driver)["violations"]
@@ -179,7 +179,7 @@ def test_seeking_by_mouse_and_keyboard(answered):
 
 def download(page, folder):
     """Take every file that an answer offers."""
-    page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    page.allow_downloads(folder)
     links = page.find_all("#downloads a")
     for link in links:
         link.click()
@@ -266,23 +266,47 @@ def test_sound_alone(page, tmp_path):
     assert page.find("#drop").is_displayed()
 
 
-def test_live_mode(page):
+def test_live_mode(page, tmp_path):
     page.find("#camera").click()
     page.wait(lambda: "ms behind" in page.find("#live-text").text)
     assert len(page.find_all("#live-bars li")) == 7 and "No face was seen." in page.find("#live-notes").text
+    page.find("#reset").click()
+    shown = page.find("#live-text").text
+    page.wait(lambda: page.find("#live-text").text != shown)
     assert page.violations() == []
     page.find("#stop").click()
-    assert page.find("#drop").is_displayed()
+    assert page.find("#drop").is_displayed() and page.violations() == []
+    page.allow_downloads(tmp_path)
+    for suffix in ("csv", "json"):
+        page.find(f"#history-{suffix}").click()
+    page.wait(lambda: {path.suffix for path in tmp_path.iterdir()} == {".csv", ".json"})
+    files = {path.suffix: path.read_text() for path in tmp_path.iterdir()}
+    told = json.loads(files[".json"])
+    assert told["model"] == "tiny 1" and len(told["windows"]) >= 2
+    rows = list(csv.DictReader(io.StringIO(files[".csv"], newline="")))
+    assert [float(row["end_s"]) for row in rows] == [window["end_s"] for window in told["windows"]]
+    assert rows[-1]["face_state"] == "no_face" and rows[-1]["face_angry"] == "" and len(rows[-1]) == 29
+    page.find("#camera").click()
+    page.wait(lambda: page.find("#live-text").text == "Listening and watching")
+    assert not page.driver.find_element(By.ID, "history").is_displayed(), "another session's windows are mixed in"
+    page.find("#stop").click()
 
 
-def test_a_server_that_dies_is_told(driver, tiny_bundle, tmp_path):
-    long = write_clip(
-        tmp_path / "long.mkv", 600, rate=2, size=(32, 32), audio_codec="pcm_s16le", audio_rate=8000, sound=chirp
-    )
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_description_for_people_is_usable_by_all(page, address, scheme):
+    page.find("footer a").click()
+    emulate(page.driver, scheme=scheme, width_px=360)
+    assert page.find("h1").text.endswith("the API")
+    page.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert page.violations() == []
+    assert page.run("document.documentElement.scrollWidth") <= 360, "the page scrolls sideways"
+
+
+def test_a_server_that_dies_is_told(driver, tiny_bundle, tmp_path, long_clip):
     with running_server(tiny_bundle, "--workers", "1", TMPDIR=str(tmp_path)) as (address, process):
         driver.get(address)
         page = Page(driver)
-        page.upload(long)
+        page.upload(long_clip)
         page.wait(lambda: page.find("#work-text").text == "Reading long.mkv")
         driver.get_log("browser")
         process.kill()
@@ -292,21 +316,21 @@ def test_a_server_that_dies_is_told(driver, tiny_bundle, tmp_path):
         assert told == [], "the page did not see it coming"
 
 
-def test_a_token_is_asked_for(driver, tiny_bundle, tmp_path):
-    sound = write_sound(tmp_path / "sound.wav", 1, sound=chirp)
-    with running_server(tiny_bundle, "--workers", "1", MOODREEL_TOKEN="secret") as (address, _):
-        driver.get(address)
-        page = Page(driver)
-        page.upload(sound)
-        assert "MOODREEL_TOKEN" in page.find("#token").text
-        page.find("#token-text").send_keys("wrong", Keys.ENTER)
+def test_a_token_is_asked_for(driver, guarded_address, sound):
+    driver.get(guarded_address)
+    page = Page(driver)
+    page.upload(sound)
+    assert "MOODREEL_TOKEN" in page.find("#token").text
+    for wrong in ("wrong", "geheim€"):
+        page.find("#token-text").send_keys(wrong, Keys.ENTER)
         page.wait(lambda: page.find("#failure-title").text == "That token is wrong")
         assert page.find("#token-text").get_attribute("value") == "" and page.violations() == []
-        page.find("#token-text").send_keys("secret", Keys.ENTER)
-        assert page.find("#answer-title").text.startswith("surprise")
-        driver.refresh()
-        page.upload(sound)
-        assert page.find("#answer-title").text.startswith("surprise"), "the tab has forgotten the token"
+        page.run("document.querySelector('#failure-title').textContent = ''")
+    page.find("#token-text").send_keys(" secret ", Keys.ENTER)
+    assert page.find("#answer-title").text.startswith("surprise")
+    driver.refresh()
+    page.upload(sound)
+    assert page.find("#answer-title").text.startswith("surprise"), "the tab has forgotten the token"
 
 
 def test_two_clips_are_both_read(page, tmp_path):
@@ -319,6 +343,21 @@ def test_two_clips_are_both_read(page, tmp_path):
     page.find("#next").click()
     page.wait(lambda: page.find("#answer-clip").text.startswith("three.wav"))
     assert not page.driver.find_element(By.ID, "waiting").is_displayed()
+
+
+DROP = """(() => {
+    const files = new DataTransfer();
+    for (const name of ["one.txt", "two.txt"]) files.items.add(new File(["no clip"], name));
+    document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
+})()"""
+
+
+def test_two_clips_that_are_dropped_are_both_queued(page):
+    page.run(DROP)
+    assert "one.txt: is not media" in page.find("#failure").text
+    assert page.find("#waiting-text").text == "Waiting: two.txt"
+    page.find("#next").click()
+    page.wait(lambda: "two.txt: is not media" in page.find("#failure").text)
 
 
 def test_a_server_that_dies_in_live_mode_is_named(driver, tiny_bundle):

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from conftest import chirp
-from media_files import write_sound
 from moodreel.serving.protocol.replies import read_reply
 from moodreel.serving.server import worker_process
 from running_server import client_of, upload
@@ -69,11 +67,6 @@ ODD = {
     "endless bytes": 'out.write(b\'{"progress": 0.5, "bytes": 999999999999}\\n\')',
     "an end": "sys.exit()",
 }
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    return write_sound(tmp_path_factory.mktemp("sounds") / "a.wav", 1, sound=chirp)
 
 
 @pytest.fixture

@@ -27,16 +27,14 @@ from moodreel.serving.protocol.limits import Limits
 from moodreel.serving.protocol.problems import ProblemError
 from moodreel.serving.server import early_answers as linger
 from moodreel.serving.server.spool import open_spool
-from moodreel.serving.server.uploads import receive_upload
-from running_server import client_of, running_server, upload
+from moodreel.serving.server.uploads import Terms, receive_form
+from running_server import ASYNC, begin, client_of, running_server, upload, wait_until
 from tiny_bundle import write_tiny_bundle
 
 UNFINISHED = (
     b"POST /v1/predictions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
     b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
 )
-MOST_ASKED = 20_000
-ASYNC = {"Prefer": "respond-async"}
 
 
 @pytest.fixture(scope="module")
@@ -51,34 +49,12 @@ def sound(tmp_path_factory):
     return write_sound(tmp_path_factory.mktemp("sounds") / "a.wav", 1, sound=chirp)
 
 
-@pytest.fixture(scope="module")
-def long_clip(tmp_path_factory):
-    """Ten minutes that take a worker far longer than a test waits."""
-    path = tmp_path_factory.mktemp("long") / "long.mkv"
-    return write_clip(path, 600, rate=2, size=(32, 32), audio_codec="pcm_s16le", audio_rate=8000, sound=chirp)
-
-
 def workers_of(pid):
     """Ids of a server's workers."""
     children = {int(one) for path in Path(f"/proc/{pid}/task").glob("*/children") for one in path.read_text().split()}
     return {
         child for child in children if b"moodreel.serving.worker.main" in Path(f"/proc/{child}/cmdline").read_bytes()
     }
-
-
-def wait_until(told, client, path="/healthz"):
-    """Ask until what a path says fulfils a condition."""
-    for _ in range(MOST_ASKED):
-        if told(answer := client.get(path).json()):
-            return answer
-    raise AssertionError(f"it never came: {answer}")
-
-
-def begin(client, clip):
-    """Upload a clip and wait until a worker reads it; returns the job's place."""
-    place = client.post("/v1/predictions", files=upload(clip), headers=ASYNC).headers["location"]
-    wait_until(lambda job: job["state"] == "running", client, place)
-    return place
 
 
 def predict(client, clip):
@@ -115,19 +91,15 @@ def test_a_slow_upload_holds_nobody_up(server, sound):
         wait_until(lambda health: health["places_taken"] == 0, client)
 
 
-@pytest.mark.parametrize(
-    ("options", "environment", "status"),
-    [((), {"MOODREEL_TOKEN": "secret"}, b"401"), (("--max-upload-mb", "1"), {}, b"413")],
-)
-def test_a_refusal_reaches_a_client_that_is_still_sending(options, environment, status, tiny_bundle):
-    with running_server(tiny_bundle, "--workers", "1", *options, **environment) as (address, _):
-        host, port = address.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=60) as client:
-            client.sendall(UNFINISHED.replace(b"1000", b"24000000"))
-            select.select([client], [], [], 60)  # the answer is there; a browser sends on before it looks
-            client.sendall(bytes(12_000_000))
-            client.sendall(bytes(12_000_000 - len(b"--b\r\n")))
-            assert client.recv(100).split()[1] == status
+@pytest.mark.parametrize(("header", "status"), [(b"", b"401"), (b"Authorization: Bearer secret\r\n", b"413")])
+def test_a_refusal_reaches_a_client_that_is_still_sending(guarded_address, header, status):
+    host, port = guarded_address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        client.sendall(UNFINISHED.replace(b"1000", b"24000000").replace(b"Host", header + b"Host"))
+        select.select([client], [], [], 60)  # the answer is there; a browser sends on before it looks
+        client.sendall(bytes(12_000_000))
+        client.sendall(bytes(12_000_000 - len(b"--b\r\n")))
+        assert client.recv(100).split()[1] == status
 
 
 def test_what_keeps_coming_after_a_refusal_is_read_for_a_while_only(monkeypatch):
@@ -154,7 +126,7 @@ def test_a_slow_upload_is_let_go(limit, tmp_path):
     headers = [(b"content-type", b"multipart/form-data; boundary=b")]
     request = Request({"type": "http", "headers": headers}, receive)
     with pytest.raises(ProblemError) as raised:
-        asyncio.run(receive_upload(request, tmp_path, Limits(**{limit: 0.05})))
+        asyncio.run(receive_form(request, tmp_path, Limits(**{limit: 0.05}), Terms(1, print, print)))
     assert raised.value.problem.kind == "upload-too-slow" and list(tmp_path.iterdir()) == []
 
 
@@ -209,15 +181,14 @@ def test_a_client_that_goes_takes_its_job_with_it(server, long_clip):
         wait_until(lambda health: health["places_taken"] == 0, client)
 
 
-def test_bombs_of_8k_frames(tiny_bundle, sound, tmp_path):
+def test_bombs_of_8k_frames(client, tiny_bundle, sound, tmp_path):
     black = np.zeros((4320, 7680, 3), np.uint8)
     picture = write_image(tmp_path / "bomb.png", black, codec="png", pix_fmt="rgb24")
     video = write_clip(tmp_path / "bomb.mp4", 1, rate=1, size=(7680, 4320), frames=lambda _: black, audio_codec=None)
     assert picture.stat().st_size + video.stat().st_size < 2_000_000, "a bomb is small before it goes off"
-    with client_of(tiny_bundle) as client:
-        for path in (picture, video):
-            problem = client.post("/v1/predictions", files=upload(path)).json()
-            assert problem["type"] == "urn:moodreel:problem:picture-too-large" and "7680x4320" in problem["detail"]
+    for path in (picture, video):
+        problem = client.post("/v1/predictions", files=upload(path)).json()
+        assert problem["type"] == "urn:moodreel:problem:picture-too-large" and "7680x4320" in problem["detail"]
     with client_of(tiny_bundle, picture_px=10**9, memory_bytes=256 * 2**20, job_s=60) as client:
         for path in (picture, video):  # let in, a bomb may fit into the worker, end it or hang it: no more than that
             assert client.post("/v1/predictions", files=upload(path)).status_code in (200, 422, 500, 504)
@@ -273,14 +244,14 @@ def test_a_start_deletes_what_a_killed_server_left(tiny_bundle, long_clip, tmp_p
             begin(client, long_clip)
         return set(tmp_path.glob("moodreel-uploads-*/*"))
 
-    with running_server(tiny_bundle, TMPDIR=str(tmp_path)) as (address, _):
+    with running_server(tiny_bundle, "--workers", "1", TMPDIR=str(tmp_path)) as (address, _):
         living = begin_on(address)
-        with running_server(tiny_bundle, TMPDIR=str(tmp_path)) as (doomed, process):
+        with running_server(tiny_bundle, "--workers", "1", TMPDIR=str(tmp_path)) as (doomed, process):
             assert living < begin_on(doomed)
             process.kill()
             process.wait()
         assert len(set(tmp_path.glob("moodreel-uploads-*/*")) - living) == 1, "who has cleared up already?"
-        with running_server(tiny_bundle, TMPDIR=str(tmp_path)):
+        with running_server(tiny_bundle, "--workers", "1", TMPDIR=str(tmp_path)):
             left = set(tmp_path.glob("moodreel-uploads-*/*"))
             assert left == living, "a dead server's clips are left, or a living one's are gone"
     assert list(tmp_path.glob("moodreel-*")) == []
@@ -330,14 +301,18 @@ def test_starts_that_are_refused(tmp_path):
     manifest["networks"]["face"]["sha256"] = hashlib.sha256(b"no graph").hexdigest()
     (foreign / "bundle.json").write_text(json.dumps(manifest))
     taken = socket.create_server(("127.0.0.1", 0))
-    refused = {
-        "--allow-without-token": serve("--host", "0.0.0.0"),
-        "holds no bundle.json": serve("--model", str(tmp_path)),
-        "not a network": serve("--model", str(foreign)),
-        "choose another": serve("--port", str(taken.getsockname()[1])),
-        "cannot listen": serve("--host", "203.0.113.7", MOODREEL_TOKEN="secret"),
-        "MOODREEL_TOKEN": serve(MOODREEL_TOKEN=" "),
+    starts = {
+        "--allow-without-token": (["--host", "0.0.0.0"], {}),
+        "holds no bundle.json": (["--model", str(tmp_path)], {}),
+        "not a network": (["--model", str(foreign)], {}),
+        "choose another": (["--port", str(taken.getsockname()[1])], {}),
+        "cannot listen": (["--host", "203.0.113.7"], {"MOODREEL_TOKEN": "secret"}),
+        "MOODREEL_TOKEN": ([], {"MOODREEL_TOKEN": " "}),
+        "choose another --state": (["--state", str(foreign / "bundle.json")], {}),
     }
+    with ThreadPoolExecutor(2) as threads:
+        runs = threads.map(lambda start: serve(*start[0], **start[1]), starts.values())
+        refused = dict(zip(starts, runs, strict=True))
     taken.close()
     for words, run in refused.items():
         lines = run.stderr.strip().splitlines()
@@ -345,7 +320,6 @@ def test_starts_that_are_refused(tmp_path):
         assert words in lines[0], lines
 
 
-def test_a_token_of_the_environment_is_asked_for(tiny_bundle):
-    with running_server(tiny_bundle, MOODREEL_TOKEN="secret") as (address, _):
-        assert httpx2.get(f"{address}/v1/models").status_code == 401
-        assert httpx2.get(f"{address}/v1/models", headers={"Authorization": "Bearer secret"}).status_code == 200
+def test_a_token_of_the_environment_is_asked_for(guarded_address):
+    assert httpx2.get(f"{guarded_address}/v1/models").status_code == 401
+    assert httpx2.get(f"{guarded_address}/v1/models", headers={"Authorization": "Bearer secret"}).status_code == 200

@@ -2,6 +2,9 @@
 
 import asyncio
 import io
+import json
+import re
+from pathlib import Path
 
 import av
 import jsonschema
@@ -12,21 +15,27 @@ from starlette.websockets import WebSocketDisconnect
 
 from conftest import chirp
 from moodreel.serving.protocol.limits import Limits
-from moodreel.serving.protocol.messages import PICTURE, SOUND
+from moodreel.serving.protocol.messages import PICTURE, RESET, SOUND, Message
 from moodreel.serving.protocol.problems import ProblemError
 from moodreel.serving.server.inbox import Inbox
 from moodreel.serving.server.stream import _send
-from moodreel.serving.worker.live import SoundDecoder, decode_picture
+from moodreel.serving.worker.live import SoundDecoder, decode_picture, open_stream_handler
 from running_server import client_of
-from tiny_bundle import write_tiny_joint_bundle
+from tiny_bundle import OFFSETS, write_tiny_bundle, write_tiny_joint_bundle
 
 STREAM = "ws://127.0.0.1/v1/stream"
 START = {"type": "start", "sound": {"format": "pcm16", "rate_hz": 16_000}}
 
 
 @pytest.fixture(scope="module")
-def client(tiny_bundle):
-    with client_of(tiny_bundle, streams=1) as client:
+def adapting_bundle(tmp_path_factory):
+    adaptation = {"face": OFFSETS, "voice": OFFSETS}
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "adapting", adaptation=adaptation)
+
+
+@pytest.fixture(scope="module")
+def client(adapting_bundle):
+    with client_of(adapting_bundle, streams=1) as client:
         yield client
 
 
@@ -40,6 +49,9 @@ def jpeg(portrait_frames):
 def pcm(seconds=1.0, rate_hz=16_000):
     samples = chirp(np.arange(round(seconds * rate_hz)) / rate_hz)
     return bytes([SOUND]) + (samples * 32767).astype("<i2").tobytes()
+
+
+SECOND = pcm()[1:]
 
 
 def test_windows_come_back(client, jpeg):
@@ -63,6 +75,34 @@ def test_windows_come_back(client, jpeg):
     assert client.get("/healthz").json()["streams"] == 0
 
 
+def test_a_reset_is_passed_on_and_other_text_ends_the_stream(client):
+    with client.websocket_connect(STREAM) as socket:
+        socket.send_json(START)
+        socket.receive_json()
+        for _ in range(2):
+            socket.send_json({"type": "reset"})
+            assert socket.receive_json()["type"] == "window"
+        socket.send_text("[" * 100_000)
+        with pytest.raises(WebSocketDisconnect):
+            socket.receive_json()
+
+
+def test_a_reset_makes_the_stream_forget_who_was_there(adapting_bundle):
+    handle, told = open_stream_handler(str(adapting_bundle), 10**6), []
+    handle(Message({"start": {"format": "pcm16", "rate_hz": 16_000}}), told.append)
+
+    def hear(end_s, *kinds):
+        parts = [(kind, end_s - 0.1, len(SECOND) if kind == SOUND else 0) for kind in kinds]
+        handle(Message({"end_s": end_s, "parts": parts}, SECOND * kinds.count(SOUND)), told.append)
+        return told[-1].head["adaptation"]
+
+    learnt = [hear(end_s, SOUND) for end_s in range(1, 22)][-1]
+    assert learnt["voice_stretches"] >= 8 and learnt["moved"] > 0
+    after = hear(22, SOUND, RESET)
+    assert (after["voice_stretches"], after["moved"]) == (1, 0), "what was learnt of somebody else is still taken out"
+    assert [hear(end_s, SOUND)["voice_stretches"] for end_s in range(23, 30)][-1] > 2, "it adapts to nobody any more"
+
+
 def test_a_joint_bundle_reads_streams_too(tmp_path, jpeg):
     with client_of(write_tiny_joint_bundle(tmp_path / "joint"), streams=1) as joint:
         assert joint.get("/v1/models").json()["models"][0]["is_live"] is True
@@ -83,7 +123,7 @@ def test_the_description_holds_the_messages(client, jpeg):
         assert name in document["info"]["description"]
         jsonschema.validate(message, {"$ref": f"#/components/schemas/{name}", "components": document["components"]})
 
-    for name in ("StreamStart", "StreamReady", "StreamWindow", "StreamProblem"):
+    for name in ("StreamStart", "StreamReset", "StreamReady", "StreamWindow", "StreamProblem"):
         check(schemas[name]["examples"][0], name)
     check({"type": "start", "token": "secret"}, "StreamStart")
     with client.websocket_connect(STREAM) as socket:
@@ -146,22 +186,22 @@ def test_other_sites_cannot_open_one(client):
             pass
 
 
-def test_a_token_may_come_in_the_first_message(tiny_bundle):
-    with client_of(tiny_bundle, token="secret") as client:
-        for token, kind in (("wrong", "problem"), (None, "problem"), ("secret", "ready")):
-            with client.websocket_connect(STREAM) as socket:
-                socket.send_json({**START, "token": token})
-                assert socket.receive_json()["type"] == kind
+def test_a_token_may_come_in_the_first_message(guarded):
+    for token, kind in (("wrong", "problem"), (None, "problem"), ("secret", "ready")):
+        with guarded.websocket_connect(STREAM) as socket:
+            socket.send_json({**START, "token": token})
+            assert socket.receive_json()["type"] == kind
 
 
 def test_a_silent_client_is_let_go(tiny_bundle):
-    with client_of(tiny_bundle, stream_idle_s=0.2) as client, client.websocket_connect(STREAM) as socket:
-        assert told(socket) == "bad-stream"  # not even a start came
-    with client_of(tiny_bundle, stream_idle_s=1.0) as client, client.websocket_connect(STREAM) as socket:
-        socket.send_json(START)
-        assert socket.receive_json()["type"] == "ready"
-        assert told(socket) == "bad-stream"
-        assert client.get("/healthz").json()["streams"] == 0
+    with client_of(tiny_bundle, stream_idle_s=1.0) as client:
+        with client.websocket_connect(STREAM) as socket:
+            assert told(socket) == "bad-stream"  # not even a start came
+        with client.websocket_connect(STREAM) as socket:
+            socket.send_json(START)
+            assert socket.receive_json()["type"] == "ready"
+            assert told(socket) == "bad-stream"
+            assert client.get("/healthz").json()["streams"] == 0
 
 
 def test_a_client_that_takes_nothing_is_let_go():
@@ -183,6 +223,15 @@ def test_what_a_worker_has_not_read_is_bounded():
     assert sum(size for kind, _, size in parts if kind == SOUND) <= 2**18
     assert inbox.n_dropped == 200 - len(parts) and inbox.n_pictures == 100
     assert inbox.take() is None
+
+
+def test_of_many_resets_the_last_waits():
+    inbox = Inbox(Limits())
+    inbox.put(pcm(0.1))
+    for _ in range(100):
+        inbox.reset()
+    inbox.put(pcm(0.1))
+    assert [kind for kind, _, _ in inbox.take().head["parts"]] == [SOUND, RESET, SOUND]
 
 
 def test_a_flood_is_cut_off():
@@ -224,3 +273,16 @@ def test_hostile_pictures_are_refused():
         with pytest.raises((ValueError, OSError)):
             decode_picture(data, 0.0, 100 * 100)
     assert decode_picture(large.getvalue(), 0.0, 200 * 200).pixels.shape == (200, 200, 3)
+
+
+def test_the_samples_of_the_docs_are_what_is_said(client):
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
+    (block,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    components = client.get("/openapi.json").json()["components"]
+    kinds = []
+    for line in block.splitlines():
+        message = json.loads(line)
+        kinds.append(message["type"])
+        name = f"Stream{message['type'].capitalize()}"
+        jsonschema.validate(message, {"$ref": f"#/components/schemas/{name}", "components": components})
+    assert kinds == ["start", "ready", "window", "reset", "problem"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,12 +26,23 @@ def serve(
     max_job_seconds: Annotated[float, typer.Option(min=1, help="Longest time that a clip is worked on.")] = 600.0,
     max_memory_mb: Annotated[int, typer.Option(min=64, help="Memory that a clip may take, in MiB.")] = 2048,
     streams: Annotated[int, typer.Option(min=0, max=64, help="Live streams at a time.")] = 2,
+    no_keep_jobs: Annotated[bool, typer.Option("--no-keep-jobs", help="Let jobs end with the server.")] = False,
+    state: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where jobs are kept; by default apart for each port.")
+    ] = None,
+    webhook_allow: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="Web hooks that begin so may be called.")
+    ] = None,
+    access_log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Log requests, without names or addresses.")
+    ] = None,
 ) -> None:
     """Serve an HTTP API and a page to drop clips on. With MOODREEL_TOKEN set, clients must show that token."""
     from moodreel.serving.protocol.limits import MIB, Limits
     from moodreel.serving.server.app import Settings
     from moodreel.serving.server.guard import Access
-    from moodreel.serving.server.run import check_exposure, read_token, run
+    from moodreel.serving.server.run import check_exposure, choose_state, read_token, run
+    from moodreel.serving.server.webhooks import read_rules
 
     token = read_token()
     check_exposure(host, token, is_open=allow_without_token)
@@ -43,5 +55,8 @@ def serve(
         job_s=max_job_seconds,
         memory_bytes=max_memory_mb * MIB,
         streams=streams,
+        kept_jobs=max(Limits.kept_jobs, workers + queue),
     )
-    run(Settings(model, Access(host, tuple(allow_host or ()), token), limits), port)
+    kept = None if no_keep_jobs else choose_state(state, host, port)
+    access = Access(host, tuple(allow_host or ()), token)
+    run(Settings(model, access, limits, kept, read_rules(webhook_allow or ()), access_log), port)

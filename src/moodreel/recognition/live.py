@@ -106,9 +106,14 @@ class LiveReader:
         adapted = adapt_to(evidence, list(self._history) or [evidence], "stream", self._adapter)
         return LiveWindow(start_s, end_s, compose(adapted), box)
 
-    def forget(self) -> None:
-        """Forget what the person looks and sounds like: somebody else has come."""
+    def forget(self, end_s: float) -> None:
+        """Forget what the person looks and sounds like: somebody else has come.
+
+        Args:
+            end_s: now; what came until then, and lies in the next windows still, is of somebody else.
+        """
         self._history.clear()
+        self._noted_s = end_s
 
     def _heard_since(self, start_s: float) -> npt.NDArray[np.float32]:
         kept = round((self._heard_until_s - start_s) * RATE_HZ)

@@ -15,14 +15,19 @@ export class Problem extends Error {
 
 /** Show this token with every call from now on. */
 export function setToken(text) {
-  token = text;
-  sessionStorage.setItem(TOKEN_KEY, text);
+  token = text.trim(); // what was copied often ends in a blank; no token does
+  sessionStorage.setItem(TOKEN_KEY, token);
 }
 
 /** Whether calls show a token. */
 export const hasToken = () => token !== "";
 
-const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
+function headers() {
+  if (!/^[!-~]*$/.test(token)) throw new Problem(impossible); // no header can hold it
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+const impossible = { title: "A token is needed", detail: "A token is made of plain letters, digits and signs", status: 401 };
 
 /** How it is told that nothing answers. */
 export const unreachable = { title: "The server cannot be reached", detail: "Is it still running? Try again.", status: 0 };

@@ -13,11 +13,13 @@ const PICTURE_WIDTH = 640;
 const MOST_WAITING = 500_000; // bytes: above, the network is behind, and pictures are left out
 const [SOUND, PICTURE] = [0, 1];
 
-/** Shows what a camera and a microphone see and hear. `parts` are the elements to show it in; `onEnd` gets why it ended. */
+/**
+ * Shows what a camera and a microphone see and hear. `parts` are the elements to show it in; `onBegin` gets the model that
+ * answers, `onWindow` each window, `onEnd` why it ended.
+ */
 export class Live {
-  constructor(parts, { onEnd }) {
-    Object.assign(this, parts);
-    this.onEnd = onEnd;
+  constructor(parts, { onBegin, onWindow, onEnd }) {
+    Object.assign(this, parts, { onBegin, onWindow, onEnd });
     this.isOver = false;
   }
 
@@ -44,6 +46,11 @@ export class Live {
     this.isOver = true;
     this.close();
     this.onEnd(problem);
+  }
+
+  /** Let the server forget who was there. */
+  reset() {
+    if (this.socket?.readyState === WebSocket.OPEN && this.timer) this.socket.send(JSON.stringify({ type: "reset" }));
   }
 
   close() {
@@ -75,8 +82,10 @@ export class Live {
     if (message.type === "ready") {
       this.timer = setInterval(() => this.sendPicture(), PICTURE_EVERY_MS);
       this.text.textContent = "Listening and watching";
+      this.onBegin(message.model);
     } else if (message.type === "window") {
       this.show(message);
+      this.onWindow(message);
     } else {
       this.stop(new Problem(message.problem));
     }

@@ -5,6 +5,7 @@ import { showBars } from "./bars.js";
 import { byId, make } from "./dom.js";
 import { offerDownloads } from "./downloads.js";
 import { EMOTIONS } from "./emotions.js";
+import { History } from "./history.js";
 import { Live } from "./live.js";
 import { Player, segmentAt } from "./player.js";
 import { Timeline } from "./timeline.js";
@@ -20,13 +21,20 @@ const player = new Player(byId("player"), {
 let shown; // the prediction on the screen
 let work; // what breaks off the upload or job on its way
 let live;
+const history = new History();
 let retry = () => {};
 const waiting = []; // files that were dropped together, or while another was read
 
 function show(name) {
   for (const screen of SCREENS) byId(screen).hidden = screen !== name;
   byId("failure").hidden = byId("token").hidden = true;
+  showHistory();
   tellWaiting();
+}
+
+/** Offer what was seen live beside the camera, and after it until something else is looked at. */
+function showHistory() {
+  byId("history").hidden = !history.windows.length || (byId("live").hidden && byId("start").hidden);
 }
 
 const isBusy = () => !byId("live").hidden || !byId("work").hidden;
@@ -95,7 +103,7 @@ function tell(title, text) {
 }
 
 function askForToken() {
-  if (hasToken()) tell("That token is wrong", "The server does not know it. Capital letters and blanks count; enter it again.");
+  if (hasToken()) tell("That token is wrong", "The server does not know it. Capital letters count; enter it again.");
   else tell("This server asks for a token", "It answers only those who have it.");
   setToken("");
   byId("token-text").value = "";
@@ -157,6 +165,14 @@ function startLive() {
   byId("live-text").textContent = "Asking for camera and microphone";
   const parts = { player: byId("live-player"), text: byId("live-text"), bars: byId("live-bars"), notes: byId("live-notes") };
   live = new Live(parts, {
+    onBegin: (model) => {
+      history.begin(model);
+      showHistory();
+    },
+    onWindow: (window) => {
+      history.add(window);
+      showHistory();
+    },
     onEnd: (problem) => {
       show("start");
       if (problem) tellFailure(problem);
@@ -197,4 +213,6 @@ byId("cancel").addEventListener("click", () => work.abort());
 byId("again").addEventListener("click", startAgain);
 byId("camera").addEventListener("click", startLive);
 byId("stop").addEventListener("click", () => live.stop());
+byId("reset").addEventListener("click", () => live.reset());
+for (const suffix of ["json", "csv"]) byId(`history-${suffix}`).addEventListener("click", () => history.save(suffix));
 acceptDrops(document);

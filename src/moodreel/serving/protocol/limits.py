@@ -19,6 +19,7 @@ class Limits:
         picture_px: most pixels of a picture; a 16 megapixel photograph fits, 8K does not.
         workers: processes that read clips, one clip at a time each.
         waiting_jobs: clips that may wait for them or be uploaded just now; one more is answered with 429.
+        batch_files: clips that one request may bring.
         job_s: longest time that a clip may be worked on.
         memory_bytes: what a clip may take in a worker, on top of the opened networks.
         answer_within_s: a clip that is ready by then is answered at once, with 200 and not 202.
@@ -38,6 +39,7 @@ class Limits:
     picture_px: int = 4096 * 4096
     workers: int = 2
     waiting_jobs: int = 16
+    batch_files: int = 100
     job_s: float = 600.0
     memory_bytes: int = 2048 * MIB
     answer_within_s: float = 10.0
@@ -48,3 +50,8 @@ class Limits:
     stream_idle_s: float = 20.0
     message_bytes: int = MIB
     flood_bytes: int = 8 * MIB
+
+    @property
+    def places(self) -> int:
+        """Clips that may be uploaded, wait or be read at a time."""
+        return self.workers + self.waiting_jobs

@@ -13,6 +13,9 @@ from typing import IO, Any
 SOUND, PICTURE = 0, 1
 """First byte of a binary message."""
 
+RESET = 2
+"""Beside them in what a worker is handed: somebody else has come, and what was before is not adapted to."""
+
 LONGEST_LINE = 64 * 2**20
 """Bytes of one line: half an hour of several people fits many times."""
 

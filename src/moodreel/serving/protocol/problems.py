@@ -29,6 +29,7 @@ KINDS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "picture-too-large": (422, "The picture is too large"),
         "bad-parameter": (422, "A parameter is malformed"),
         "bad-stream": (422, "The live stream is malformed"),
+        "bad-webhook": (422, "The web hook may not be called"),
         "queue-full": (429, "The server is busy"),
         "internal": (500, "The server failed"),
         "worker-died": (500, "Reading the clip failed"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import resources
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,23 +19,26 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from moodreel import __version__
-from moodreel.bundle import load_bundle
+from moodreel.bundle import Bundle, load_bundle
 from moodreel.errors import MoodreelError
 from moodreel.serving.protocol.failures import log_failure
 from moodreel.serving.protocol.limits import Limits
 from moodreel.serving.protocol.options import WorkerOptions
 from moodreel.serving.protocol.problems import MEDIA_TYPE, Problem, ProblemError
-from moodreel.serving.server import about, predictions, stream
+from moodreel.serving.server import about, batches, docs_page, predictions, stream
+from moodreel.serving.server.access_log import AccessLog, open_lines
+from moodreel.serving.server.book import JobBook
 from moodreel.serving.server.early_answers import Linger
 from moodreel.serving.server.guard import METHODS, Access, Guard
 from moodreel.serving.server.head import Head
-from moodreel.serving.server.jobs import JobBook
 from moodreel.serving.server.metrics import Metrics
 from moodreel.serving.server.openapi import describe
 from moodreel.serving.server.pool import WorkerPool
 from moodreel.serving.server.service import Service
-from moodreel.serving.server.spool import open_spool
+from moodreel.serving.server.state import open_state
+from moodreel.serving.server.webhooks import WebhookRules, Webhooks
 
+_TIDY_S = 30.0
 _KINDS_BY_STATUS = {404: "not-found", 405: "method-not-allowed"}
 
 
@@ -45,11 +50,17 @@ class Settings:
         model: name or folder of the bundle it serves.
         access: who may use it.
         limits: how much it takes on.
+        state: folder in which its jobs outlive it; `None` where they need not.
+        webhooks: whom it may call.
+        access_log: file to which each request adds a line; `None` for none.
     """
 
     model: str = "default"
     access: Access = field(default_factory=lambda: Access("127.0.0.1"))
     limits: Limits = field(default_factory=Limits)
+    state: Path | None = None
+    webhooks: WebhookRules = field(default_factory=WebhookRules)
+    access_log: Path | None = None
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -60,24 +71,18 @@ def create_app(settings: Settings) -> FastAPI:
 
     Raises:
         BundleError: its bundle is missing or damaged.
+        MoodreelError: its access log cannot be written.
     """
-    bundle, limits, metrics = load_bundle(settings.model), settings.limits, Metrics()
+    bundle, metrics = load_bundle(settings.model), Metrics()
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[None]:
-        book = JobBook(limits)
-        options = WorkerOptions("clips", settings.model, limits.memory_bytes, limits.clip_s, limits.picture_px)
-        pool = WorkerPool(options, limits, book, metrics)
-        with open_spool() as folder:
-            app.state.service = Service(bundle, settings.access, limits, metrics, book, pool, folder, options)
-            try:
-                await pool.start()
+        try:
+            async with _serving(app, settings, bundle, metrics):
                 yield
-            except MoodreelError as error:
-                app.state.failure = error
-                raise
-            finally:
-                await pool.stop()
+        except MoodreelError as error:
+            app.state.failure = error
+            raise
 
     app = FastAPI(
         title="moodreel",
@@ -88,15 +93,47 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,  # what clients made of the description call their methods
     )
-    for router in (about.router, predictions.router, stream.router):
+    for router in (about.router, predictions.router, batches.router, stream.router, docs_page.router):
         app.include_router(router)
     app.router.default = _Page(directory=str(resources.files("moodreel") / "static"), html=True)
     describe(app, needs_token=settings.access.token is not None)
     _tell_failures(app)
     app.add_middleware(Head)
     app.add_middleware(Guard, access=settings.access, metrics=metrics)
+    if settings.access_log is not None:
+        app.add_middleware(AccessLog, lines=open_lines(settings.access_log))
     app.add_middleware(Linger)  # outermost, so that it sees the guard's refusals too
     return app
+
+
+@asynccontextmanager
+async def _serving(app: FastAPI, settings: Settings, bundle: Bundle, metrics: Metrics) -> AsyncIterator[None]:
+    """Start what answers, and stop it at the end."""
+    limits, webhooks = settings.limits, Webhooks(settings.webhooks, metrics)
+    options = WorkerOptions("clips", settings.model, limits.memory_bytes, limits.clip_s, limits.picture_px)
+    with open_state(settings.state) as state:
+        book = JobBook(limits, webhooks, state.store)
+        pool = WorkerPool(options, limits, book, metrics)
+        app.state.service = Service(
+            bundle, settings.access, limits, metrics, book, pool, webhooks, state.folder, options
+        )
+        tidying = asyncio.create_task(_tidy(book))
+        try:
+            await pool.start()
+            for job in book.resume(state.jobs):
+                pool.add(job)
+            yield
+        finally:
+            tidying.cancel()
+            await pool.stop()
+            await webhooks.stop()
+
+
+async def _tidy(book: JobBook) -> None:
+    """Forget in time what nobody asks for any more."""
+    while True:
+        await asyncio.sleep(_TIDY_S)
+        book.forget()
 
 
 class _Page(StaticFiles):
@@ -132,7 +169,7 @@ def _tell_failures(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def tell_status(request: Request, error: HTTPException) -> Response:
         kind = _KINDS_BY_STATUS.get(error.status_code, "bad-request")
-        details = {"not-found": "see /openapi.json for what is here", "method-not-allowed": "see the header Allow"}
+        details = {"not-found": "see /docs for what is here", "method-not-allowed": "see the header Allow"}
         headers = dict(error.headers or {})
         if allowed := kind == "method-not-allowed" and _methods_at(app, request):
             headers["Allow"] = ", ".join(allowed)

@@ -6,7 +6,7 @@ import time
 from collections import deque
 
 from moodreel.serving.protocol.limits import Limits
-from moodreel.serving.protocol.messages import PICTURE, SOUND, Message
+from moodreel.serving.protocol.messages import PICTURE, RESET, SOUND, Message
 from moodreel.serving.protocol.problems import ProblemError
 
 _MOST_PICTURES = 8
@@ -50,6 +50,12 @@ class Inbox:
             self.n_sound_bytes += len(data) - 1
         self._waiting.append((kind, self.last_s - self._begun_s, data[1:]))
         self._make_room()
+
+    def reset(self) -> None:
+        """Take note that somebody else has come; of several that wait, the last counts."""
+        self.last_s = time.monotonic()
+        self._waiting = deque(entry for entry in self._waiting if entry[0] != RESET)
+        self._waiting.append((RESET, self.last_s - self._begun_s, b""))
 
     def take(self) -> Message | None:
         """Return what waits as a message to the worker; `None` when nothing does."""

@@ -1,19 +1,23 @@
-"""Jobs: one uploaded clip each, from the upload to the answer; kept for a while, then forgotten."""
+"""Jobs: one uploaded clip each, from the upload to the answer."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 import time
-from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moodreel.serving.protocol.limits import Limits
-from moodreel.serving.protocol.problems import Problem, ProblemError
+from moodreel.serving.protocol.problems import Problem
 
 FINISHED = ("done", "failed")
+
+
+def make_id() -> str:
+    """Return an id that cannot be guessed."""
+    return secrets.token_urlsafe(16)
 
 
 @dataclass(frozen=True)
@@ -47,18 +51,30 @@ class Job:
         id: what the client asks for it by; cannot be guessed.
         clip: the clip as the client named it.
         path: the uploaded file, which goes when the job is finished.
+        batch: id of the batch that it came with; empty for none.
+        webhook: the address that is told when it is finished, or its batch; empty for none.
         now: where it stands.
+        received_s: monotonic time at which it came.
         finished_s: monotonic time at which it was finished.
+        n_begun: how often a server has begun to read it.
         is_answered: whether a client has waited for its answer, so that it is forgotten before others.
+        is_kept: whether a client knows its id, so that it outlives the server.
+        is_told: whether nothing is left to be said to the web hook.
     """
 
-    def __init__(self, clip: str, path: Path) -> None:
-        self.id = secrets.token_urlsafe(16)
+    def __init__(self, clip: str, path: Path, *, batch: str = "", webhook: str = "", id: str = "") -> None:
+        self.id = id or make_id()
         self.clip = clip
         self.path = path
+        self.batch = batch
+        self.webhook = webhook
         self.now = JobState()
+        self.received_s = time.monotonic()
         self.finished_s = 0.0
+        self.n_begun = 0
         self.is_answered = False
+        self.is_kept = False
+        self.is_told = not webhook
         self._changed = asyncio.Event()
 
     def change(self, state: JobState) -> None:
@@ -87,85 +103,34 @@ class Job:
             state = await self.next_state(state)
         return state
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the job as the API shows it."""
+    def to_dict(self, *, is_whole: bool = True) -> dict[str, Any]:
+        """Return the job as the API shows it.
+
+        Args:
+            is_whole: whether its prediction is shown too.
+        """
         now = self.now
         return {
             "id": self.id,
             "clip": self.clip,
             "state": now.state,
             "progress": round(now.progress, 3),
-            "prediction": now.prediction,
+            "prediction": now.prediction if is_whole else None,
             "problem": now.problem.to_dict() if now.problem else None,
         }
 
 
-class JobBook:
-    """All jobs that can be asked for, and how many more may come.
+def describe_batch(jobs: Sequence[Job]) -> dict[str, Any]:
+    """Return a batch as the API shows it: its jobs without their predictions.
 
-    A place is taken before the upload begins, so that a busy server refuses a clip and not its last byte.
+    Args:
+        jobs: of one batch, at least one.
     """
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._taken = 0
-        self._spent_s = 1.0
-
-    @property
-    def taken(self) -> int:
-        """Clips being uploaded, waiting or read."""
-        return self._taken
-
-    def take_place(self) -> None:
-        """Take a place for one clip.
-
-        Raises:
-            ProblemError: all are taken; says when to come back.
-        """
-        limits = self._limits
-        if self._taken >= limits.workers + limits.waiting_jobs:
-            wait_s = min(60, max(1, round(self._spent_s * self._taken / limits.workers)))
-            detail = f"{self._taken} clips are being read or wait; come back in {wait_s} s"
-            raise ProblemError("queue-full", detail, {"Retry-After": str(wait_s)})
-        self._taken += 1
-
-    def leave_place(self, spent_s: float | None = None) -> None:
-        """Give a place back.
-
-        Args:
-            spent_s: how long a worker was busy with the clip.
-        """
-        self._taken -= 1
-        if spent_s is not None:
-            self._spent_s += (spent_s - self._spent_s) / 10
-
-    def add(self, job: Job) -> None:
-        """Let a job be asked for."""
-        self._forget()
-        self._jobs[job.id] = job
-
-    def find(self, id: str) -> Job:
-        """Return a job.
-
-        Raises:
-            ProblemError: there is none, or it has been forgotten.
-        """
-        self._forget()
-        if id not in self._jobs:
-            kept_min = self._limits.keep_s / 60
-            detail = f"no job of that id; answers are kept for {kept_min:.0f} min, upload the clip again"
-            raise ProblemError("not-found", detail)
-        return self._jobs[id]
-
-    def remove(self, job: Job) -> None:
-        """Let a job be asked for no longer."""
-        self._jobs.pop(job.id, None)
-
-    def _forget(self) -> None:
-        finished = [job for job in self._jobs.values() if job.now.is_finished]
-        oldest_s = time.monotonic() - self._limits.keep_s
-        n_surplus = len(finished) - self._limits.kept_jobs
-        for number, job in enumerate(sorted(finished, key=lambda job: (not job.is_answered, job.finished_s))):
-            if number < n_surplus or job.finished_s < oldest_s:
-                self.remove(job)
+    states = {job.now.state for job in jobs}
+    shares = [1.0 if job.now.is_finished else job.now.progress for job in jobs]
+    return {
+        "id": jobs[0].batch,
+        "state": "done" if states <= set(FINISHED) else "queued" if states == {"queued"} else "running",
+        "progress": round(sum(shares) / len(shares), 3),
+        "jobs": [job.to_dict(is_whole=False) for job in jobs],
+    }

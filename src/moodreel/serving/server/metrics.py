@@ -21,6 +21,7 @@ class Metrics:
         streams: live streams now.
         windows: windows told to live clients.
         window_latency_s: seconds from the arrival of a window's last media to its answer.
+        webhooks: web hooks by outcome: `delivered` or `given up`.
         workers_replaced: workers that crashed, hung, were stopped or had done their share.
     """
 
@@ -42,6 +43,7 @@ class Metrics:
         self.window_latency_s = Histogram(
             "moodreel_window_latency_seconds", "From the last media to its answer.", buckets=_SECONDS, registry=registry
         )
+        self.webhooks = Counter("moodreel_webhooks", "Web hooks called.", ["outcome"], registry=registry)
         self.workers_replaced = Counter("moodreel_workers_replaced", "Workers replaced.", registry=registry)
 
     def format(self) -> bytes:

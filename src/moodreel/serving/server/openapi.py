@@ -19,14 +19,15 @@ Json = dict[str, Any]
 _SUMMARY = "What the people in a clip feel, from face and voice, over time."
 _JSON = "application/json"
 _STREAM = """
-Besides the calls below there is a web socket, `WS /v1/stream`, for live sound and pictures; OpenAPI knows no sockets.
+Besides the calls there is a web socket, `WS /v1/stream`, for live sound and pictures; OpenAPI knows no sockets.
 
 1. The client sends `StreamStart` as text.
 2. The server sends `StreamReady`.
 3. The client sends binary messages, a byte for the kind and then the data: 0 is sound (mono PCM of 16 bits,
    little-endian, or one Opus packet), 1 a picture (one JPEG, about five per second).
 4. The server sends a `StreamWindow` every half second in which something came.
-5. Any text from the client ends the stream. If it fails, the server sends `StreamProblem` and closes.
+5. The answers are adapted to whoever is there. When somebody else comes, the client sends `StreamReset` as text.
+6. Any other text from the client ends the stream. If it fails, the server sends `StreamProblem` and closes.
 
 The messages of text are JSON; the components hold their schemas. Where a token is asked for, it comes in the header
 `Authorization` or as `token` in `StreamStart`, since browsers cannot send headers with a web socket.
@@ -94,6 +95,7 @@ _JOB: Json = {
     "prediction": None,
     "problem": None,
 }
+_BATCH: Json = {"id": "Qk1v8mJ0xYkPZ9b0c3r4Tw", "state": "running", "progress": 0.7, "jobs": [_JOB]}
 _MODEL: Json = {
     "name": "default",
     "version": "2026.11.23",
@@ -106,11 +108,13 @@ _MODEL: Json = {
 _HEALTH: Json = {"status": "ok", "version": "0.1.0", "places_taken": 0, "streams": 0}
 _START: Json = {"type": "start", "sound": {"format": "pcm16", "rate_hz": 16000}}
 _READY: Json = {"type": "ready", "model": "default 2026.11.23", "every_s": 0.5, "window_s": 2.0}
+_RESET: Json = {"type": "reset"}
 _LIVE: Json = {
     "type": "window",
     "start_s": 1.5,
     "end_s": 3.5,
     **{key: _PREDICTION[key] for key in ("label", "probabilities", "abstained", "modalities")},
+    "adaptation": {"to": "stream", "face_stretches": 3, "voice_stretches": 0, "moved": 0.04},
     "box_px": [262.1, 93.5, 371.0, 244.8],
     "damaged": 0,
     "latency_ms": 85,
@@ -122,9 +126,10 @@ _VTT = "WEBVTT\n\n00:00:00.000 --> 00:00:04.000\nhappy 94%\n"
 
 _ALWAYS = ("wrong-host", "foreign-origin", "unauthorized", "internal")
 _UPLOAD_FAILS = (
-    "bad-upload", "upload-too-slow", "upload-too-large", "not-multipart", "bad-media", "clip-too-long",
+    "bad-upload", "upload-too-slow", "upload-too-large", "not-multipart", "bad-webhook", "bad-media", "clip-too-long",
     "picture-too-large", "queue-full", "worker-died", "stopping", "took-too-long",
 )  # fmt: skip
+_FORM_FAILS = ("bad-upload", "upload-too-slow", "upload-too-large", "not-multipart", "bad-webhook", "queue-full")
 _JOB_FAILS = ("not-found", "bad-parameter")
 _ANSWER_FAILS = ("not-ready", *(kind for kind in _UPLOAD_FAILS if KINDS[kind][0] in (422, 500, 503, 504)))
 
@@ -163,6 +168,12 @@ def _complete(document: Json) -> Json:
     _answers(one["get"], (*_JOB_FAILS, *_ANSWER_FAILS), {"200": _body(_JSON, job, _JOB, "The job.")})
     one["get"]["responses"]["200"]["content"] |= _texts()
     _answers(one["delete"], _JOB_FAILS, {"204": {"description": "It is gone."}})
+    batches, batch = paths["/v1/batches"], paths["/v1/batches/{id}"]
+    batches["post"]["requestBody"] = _upload_body(most_files=2)
+    taken = _body(_JSON, _ref("Batch"), _BATCH, "A job for each clip.") | {"headers": {"Location": _PLACE}}
+    _answers(batches["post"], _FORM_FAILS, {"202": taken})
+    _answers(batch["get"], _JOB_FAILS, {"200": _body(_JSON, _ref("Batch"), _BATCH, "The batch.")})
+    _answers(batch["delete"], _JOB_FAILS, {"204": {"description": "It is gone."}})
     events, timeline = paths["/v1/predictions/{id}/events"]["get"], paths["/v1/predictions/{id}/timeline.{format}"]
     text: Json = {"type": "string"}
     _answers(events, _JOB_FAILS, {"200": _body("text/event-stream", text, _EVENTS, "One event a change.")})
@@ -197,10 +208,17 @@ _PREFER: Json = {
 }
 
 
-def _upload_body() -> Json:
-    clip = {"type": "string", "format": "binary", "description": "A video, sound file or picture."}
-    schema = {"type": "object", "required": ["file"], "properties": {"file": clip}}
-    example = {"summary": "As `curl -F file=@clip.mp4` sends it", "value": {"file": "the bytes of clip.mp4"}}
+def _upload_body(most_files: int = 1) -> Json:
+    clip: Json = {"type": "string", "format": "binary", "description": "A video, sound file or picture."}
+    if most_files > 1:
+        clip = {**_list(clip), "minItems": 1, "description": "Videos, sound files or pictures."}
+    told = "Where to tell that all is done; the server must have been started with --webhook-allow."
+    webhook = {"type": "string", "format": "uri", "description": told}
+    schema = {"type": "object", "required": ["file"], "properties": {"file": clip, "webhook": webhook}}
+    bytes_of = ["the bytes of clip.mp4", "the bytes of film.mp4"][:most_files]
+    sent = " ".join(f"-F file=@{one.split()[-1]}" for one in bytes_of)
+    value = {"file": bytes_of if most_files > 1 else bytes_of[0]}
+    example = {"summary": f"As `curl {sent}` sends it", "value": value}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema, "examples": {"clip": example}}}}
 
 
@@ -223,7 +241,10 @@ def _schemas() -> Json:
     model["properties"]["training_data"] = _list({"type": "object", "additionalProperties": True})
     model["properties"]["labels"] = _list({"enum": list(EMOTIONS)})
     models = {"type": "object", "required": ["models"], "properties": {"models": _list(_ref("Model"))}}
-    more = {"Job": job, "Problem": problem, "Model": model, "Models": models, "Health": _like(_HEALTH)}
+    batch = _like(_BATCH)
+    batch["properties"] |= {key: job["properties"][key] for key in ("state", "progress")} | {"jobs": _list(_ref("Job"))}
+    batch["properties"]["state"] = {"enum": ["queued", "running", "done"]}
+    more = {"Job": job, "Batch": batch, "Problem": problem, "Model": model, "Models": models, "Health": _like(_HEALTH)}
     named = {"Prediction": prediction, **parts, **more, **_stream_schemas(prediction["properties"])}
     return {name: _simplify(schema) for name, schema in named.items()}
 
@@ -249,13 +270,14 @@ def _simplify(schema: Any) -> Any:
 
 def _stream_schemas(of_prediction: Json) -> Json:
     """Return the schemas of a live stream's messages of text."""
-    start, ready, window = (_message(example) for example in (_START, _READY, _LIVE))
+    start, reset, ready, window = (_message(example) for example in (_START, _RESET, _READY, _LIVE))
     rate_hz = {"type": "integer", "minimum": RATES_HZ[0], "maximum": RATES_HZ[-1], "default": SoundFormat.rate_hz}
     sound_format = {"enum": list(SOUND_FORMATS), "default": SoundFormat.format}
     start["properties"]["sound"] = {"type": "object", "properties": {"format": sound_format, "rate_hz": rate_hz}}
     start["properties"]["token"] = {"type": "string"}
     start["required"] = ["type"]
-    window["properties"] |= {key: of_prediction[key] for key in ("label", "probabilities", "abstained", "modalities")}
+    taken = ("label", "probabilities", "abstained", "modalities", "adaptation")
+    window["properties"] |= {key: of_prediction[key] for key in taken}
     window["properties"]["box_px"] = {
         "description": "left, top, right, bottom of the nearest face in the pixels of the picture sent",
         "anyOf": [{"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}, {"type": "null"}],
@@ -265,7 +287,8 @@ def _stream_schemas(of_prediction: Json) -> Json:
     window["properties"]["received"] = {"description": "since the start", **_like(_LIVE["received"])}
     problem = _message({"type": "problem", "problem": _problem("bad-stream")})
     problem["properties"]["problem"] = _ref("Problem")
-    return {"StreamStart": start, "StreamReady": ready, "StreamWindow": window, "StreamProblem": problem}
+    messages = {"Start": start, "Reset": reset, "Ready": ready, "Window": window, "Problem": problem}
+    return {f"Stream{name}": schema for name, schema in messages.items()}
 
 
 def _message(example: Json) -> Json:

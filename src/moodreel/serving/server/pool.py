@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -15,7 +16,8 @@ from moodreel.serving.protocol.messages import Message
 from moodreel.serving.protocol.options import WorkerOptions
 from moodreel.serving.protocol.problems import Problem
 from moodreel.serving.protocol.replies import Finished, Progress, Taken, read_reply
-from moodreel.serving.server.jobs import Job, JobBook, JobState
+from moodreel.serving.server.book import JobBook
+from moodreel.serving.server.jobs import Job, JobState
 from moodreel.serving.server.metrics import Metrics
 from moodreel.serving.server.worker_process import Worker, start_worker
 
@@ -73,12 +75,13 @@ class WorkerPool:
         self._slots = [asyncio.create_task(self._serve(worker)) for worker in workers]
 
     async def stop(self) -> None:
-        """End all workers; jobs that are not finished fail."""
+        """End all workers; jobs that are not finished wait for the next server, or fail."""
         for slot in self._slots:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
         for job in self._open:
-            job.fail(Problem("stopping", f"{job.clip}: the server stopped; upload it again"))
+            if not self._book.put_back(job):
+                job.fail(Problem("stopping", f"{job.clip}: the server stopped; upload it again"))
 
     def add(self, job: Job) -> None:
         """Queue a job, whose place has been taken."""
@@ -86,13 +89,14 @@ class WorkerPool:
         self._open.add(job)
         self._queue.put_nowait(_Entry(next(self._numbers), job))
 
-    def cancel(self, job: Job) -> None:
-        """Stop a job, whatever it is doing, and forget it."""
-        self._book.remove(job)
-        if not job.now.is_finished:
-            job.fail(Problem("not-found", "the job was deleted"))
-        if job in self._running:
-            self._running[job].cancel()
+    def cancel(self, jobs: Sequence[Job]) -> None:
+        """Stop jobs, whatever they are doing, and forget them."""
+        self._book.remove(jobs)
+        for job in jobs:
+            if not job.now.is_finished:
+                job.fail(Problem("not-found", "the job was deleted"))
+            if job in self._running:
+                self._running[job].cancel()
 
     async def _serve(self, worker: Worker | None) -> None:
         """Read one clip after another in one worker at a time."""
@@ -138,6 +142,7 @@ class WorkerPool:
     def _leave(self, job: Job, spent_s: float) -> None:
         self._open.discard(job)
         self._book.leave_place(spent_s)
+        self._book.settle(job)
         self._metrics.job_s.labels(job.now.problem.kind if job.now.problem else "ok").observe(spent_s)
 
     async def _read(self, worker: Worker, entry: _Entry) -> bool:
@@ -174,7 +179,7 @@ class WorkerPool:
 
     async def _ask(self, worker: Worker, job: Job) -> None:
         await self._hand_over(worker, job)
-        job.change(JobState("running"))
+        self._book.begin(job)
         while not job.now.is_finished:
             match read_reply((await worker.receive()).head):
                 case Progress(share):

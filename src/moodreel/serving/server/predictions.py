@@ -12,9 +12,10 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from moodreel.serving.protocol.problems import ProblemError
 from moodreel.serving.protocol.replies import TextFormat
+from moodreel.serving.server.book import JobBook
 from moodreel.serving.server.jobs import Job, JobState
 from moodreel.serving.server.service import Service, service_of
-from moodreel.serving.server.uploads import receive_upload
+from moodreel.serving.server.uploads import Terms, receive_form
 
 router = APIRouter(prefix="/v1/predictions")
 
@@ -29,20 +30,22 @@ TEXT_TYPES = {TextFormat.CSV: "text/csv", TextFormat.VTT: "text/vtt"}
 async def create_prediction(request: Request, prefer: Annotated[str | None, Header()] = None) -> Response:
     """Receive a clip; answer with its prediction, or with a job where that takes longer."""
     service = service_of(request)
-    service.book.take_place()
+    book = service.book
+    book.take_place()
     try:
-        clip, path = await receive_upload(request, service.folder, service.limits)
+        terms = Terms(1, service.webhooks.check, book.take_place)
+        (upload,), webhook = await receive_form(request, service.folder, service.limits, terms)
     except BaseException:
-        service.book.leave_place()
+        book.leave_place()
         raise
-    service.metrics.upload_bytes.inc(path.stat().st_size)
-    job = Job(clip, path)
-    service.pool.add(job)
+    job = Job(upload.name, upload.path, webhook=webhook)
+    service.take(job)
     if "respond-async" in (prefer or ""):
-        return _accept(job, {"Preference-Applied": "respond-async"})
+        return _accept(book, job, {"Preference-Applied": "respond-async"})
     if not await _wait(request, service, job):
-        return _accept(job, {})
+        return _accept(book, job, {})
     job.is_answered = True
+    book.keep(job)
     headers = {"Content-Location": f"{router.prefix}/{job.id}", "Vary": "Accept"}
     wanted = choose_format(request.headers.get("accept", ""))
     return _text_of(job, wanted, headers) if wanted else JSONResponse(_answer_of(job.now), headers=headers)
@@ -60,7 +63,7 @@ async def read_job(request: Request, id: str) -> Response:
 async def delete_job(request: Request, id: str) -> Response:
     """Stop a job, whatever it is doing, and delete what is known of it."""
     service = service_of(request)
-    service.pool.cancel(service.book.find(id))
+    service.pool.cancel([service.book.find(id)])
     return Response(status_code=204)
 
 
@@ -116,7 +119,8 @@ def _answer_of(state: JobState) -> dict[str, Any]:
     return state.prediction
 
 
-def _accept(job: Job, headers: dict[str, str]) -> Response:
+def _accept(book: JobBook, job: Job, headers: dict[str, str]) -> Response:
+    book.keep(job)
     place = f"{router.prefix}/{job.id}"
     return JSONResponse(job.to_dict(), 202, {"Location": place, "Retry-After": "1", **headers})
 
@@ -132,7 +136,7 @@ async def _wait(request: Request, service: Service, job: Job) -> bool:
         async with asyncio.timeout(service.limits.answer_within_s):
             while not (await asyncio.wait([finish], timeout=_NOTICED_S))[0]:
                 if await request.is_disconnected():
-                    service.pool.cancel(job)
+                    service.pool.cancel([job])
         return True
     except TimeoutError:
         return job.now.is_finished
@@ -149,5 +153,5 @@ async def _events(job: Job) -> AsyncIterator[bytes]:
             yield b": still here\n\n"  # so that no proxy takes the line for dead
             continue
         name = state.state if state.is_finished else "progress"
-        data = json.dumps({**job.to_dict(), "prediction": None})
+        data = json.dumps(job.to_dict(is_whole=False))
         yield f"event: {name}\ndata: {data}\n\n".encode()

@@ -6,12 +6,15 @@ import logging
 import os
 import socket
 from contextlib import suppress
+from pathlib import Path
 
 import uvicorn
 
 from moodreel.errors import MoodreelError
 from moodreel.serving.server.app import Settings, create_app
 from moodreel.serving.server.guard import is_loopback
+
+log = logging.getLogger(__name__)
 
 TOKEN_VARIABLE = "MOODREEL_TOKEN"
 _BACKLOG = 128
@@ -49,6 +52,34 @@ def check_exposure(host: str, token: str | None, *, is_open: bool) -> None:
         )
 
 
+def choose_state(asked: Path | None, host: str, port: int) -> Path | None:
+    """Return the folder in which a server keeps its jobs, made where it is not there.
+
+    Args:
+        asked: the folder that was asked for; by default the user's own for that address.
+        host: address that it listens on.
+        port: port that it listens on.
+
+    Returns:
+        The folder. `None` for a server that takes any port, which nobody finds again after a restart, and where the
+        user's folder cannot be made, which nobody asked for.
+    """
+    if asked is not None:
+        return asked.absolute()
+    if not port:
+        return None
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    name = "".join(sign if sign.isalnum() or sign in ".-" else "_" for sign in f"{host}-{port}")
+    folder = Path(base) / "moodreel" / "serve" / name
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        _log_to_stderr()
+        log.warning("%s: cannot be made (%s), so jobs will not survive a restart", folder, error.strerror)
+        return None
+    return folder
+
+
 def run(settings: Settings, port: int) -> None:
     """Serve until Ctrl-C.
 
@@ -59,7 +90,7 @@ def run(settings: Settings, port: int) -> None:
     Raises:
         MoodreelError: the address cannot be listened on, or the bundle cannot be used.
     """
-    logging.basicConfig(format="moodreel: %(message)s", level=logging.WARNING)
+    _log_to_stderr()
     app = create_app(settings)
     listener = _listen(settings.access.host, port)
     config = uvicorn.Config(
@@ -83,6 +114,10 @@ def run(settings: Settings, port: int) -> None:
         server.run([listener])
     if not server.started:
         raise getattr(app.state, "failure", None) or MoodreelError("the server could not start; try another port")
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(format="moodreel: %(message)s", level=logging.WARNING)
 
 
 class _Server(uvicorn.Server):

@@ -11,10 +11,12 @@ from starlette.requests import HTTPConnection
 from moodreel.bundle import Bundle
 from moodreel.serving.protocol.limits import Limits
 from moodreel.serving.protocol.options import WorkerOptions
+from moodreel.serving.server.book import JobBook
 from moodreel.serving.server.guard import Access
-from moodreel.serving.server.jobs import JobBook
+from moodreel.serving.server.jobs import Job
 from moodreel.serving.server.metrics import Metrics
 from moodreel.serving.server.pool import WorkerPool
+from moodreel.serving.server.webhooks import Webhooks
 
 
 @dataclass
@@ -28,6 +30,7 @@ class Service:
         metrics: what it counts.
         book: its jobs.
         pool: its workers.
+        webhooks: whom it tells.
         folder: where uploads lie until they are read.
         options: how its workers are started.
         n_streams: live streams now.
@@ -39,9 +42,15 @@ class Service:
     metrics: Metrics
     book: JobBook
     pool: WorkerPool
+    webhooks: Webhooks
     folder: Path
     options: WorkerOptions
     n_streams: int = 0
+
+    def take(self, job: Job) -> None:
+        """Queue a job whose clip has come."""
+        self.metrics.upload_bytes.inc(job.path.stat().st_size)
+        self.pool.add(job)
 
 
 def service_of(connection: HTTPConnection) -> Service:

@@ -2,12 +2,13 @@
 
 The client's first message is text: `{"type": "start", "sound": {"format": "pcm16", "rate_hz": 16000}}`, with a `token`
 where the server asks for one. Then come binary messages: one byte for the kind (0 sound, 1 picture), then mono PCM of
-16 bits (little-endian) or one Opus packet, or a JPEG.
+16 bits (little-endian) or one Opus packet, or a JPEG. The text `{"type": "reset"}` says that somebody else has come.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -142,9 +143,20 @@ async def _fill(socket: WebSocket, inbox: Inbox) -> None:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", _NORMAL))
-        if message.get("bytes") is None:
-            return  # any text ends the stream: there is nothing else to say
-        inbox.put(message["bytes"])
+        if message.get("bytes") is not None:
+            inbox.put(message["bytes"])
+        elif _is_reset(message["text"]):
+            inbox.reset()
+        else:
+            return  # any other text ends the stream: there is nothing else to say
+
+
+def _is_reset(text: str) -> bool:
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(told, dict) and told.get("type") == "reset"
 
 
 async def _tell(socket: WebSocket, service: Service, inbox: Inbox, worker: Worker) -> None:

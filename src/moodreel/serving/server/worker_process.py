@@ -15,6 +15,7 @@ from moodreel.serving.protocol.replies import read_problem
 COMMAND = (sys.executable, "-P", "-m", "moodreel.serving.worker.main")
 """What a worker is; -P: nothing is imported from the folder the server was started in."""
 
+SECRETS = ("MOODREEL_TOKEN", "MOODREEL_WEBHOOK_SECRET")
 _START_S = 60.0
 
 
@@ -111,6 +112,6 @@ async def start_worker(options: WorkerOptions) -> Worker:
 
 
 def _environment() -> dict[str, str]:
-    """Return the server's environment without its token, and with few heaps: each takes 64 MB of address space."""
-    kept = {name: value for name, value in os.environ.items() if name != "MOODREEL_TOKEN"}
+    """Return the server's environment without its secrets, and with few heaps: each takes 64 MB of address space."""
+    kept = {name: value for name, value in os.environ.items() if name not in SECRETS}
     return {**kept, "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"}

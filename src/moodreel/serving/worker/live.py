@@ -18,7 +18,7 @@ from moodreel.media.container import DecodeError
 from moodreel.media.frames import Frame
 from moodreel.recognition.live import LiveReader, LiveWindow
 from moodreel.recognition.recognizer import Recognizer
-from moodreel.serving.protocol.messages import PICTURE, Message
+from moodreel.serving.protocol.messages import PICTURE, RESET, Message
 from moodreel.voice.speech import RATE_HZ
 
 _MOST_SAMPLES = 48_000 * 10
@@ -59,7 +59,9 @@ def _take(reader: LiveReader, ear: SoundDecoder, message: Message, picture_px: i
         data = message.payload[start : start + size]
         start += size
         try:
-            if kind == PICTURE:
+            if kind == RESET:
+                reader.forget(time_s)
+            elif kind == PICTURE:
                 reader.watch(decode_picture(data, time_s, picture_px))
             else:
                 for samples in ear.decode(data):
@@ -147,5 +149,5 @@ def describe_window(window: LiveWindow) -> dict[str, Any]:
     """
     whole = window.prediction.to_dict()
     box_px = None if window.box is None else [round(edge, 1) for edge in window.box.box_px]
-    kept = {key: whole[key] for key in ("label", "probabilities", "abstained", "modalities")}
+    kept = {key: whole[key] for key in ("label", "probabilities", "abstained", "modalities", "adaptation")}
     return {"start_s": round(window.start_s, 3), "end_s": round(window.end_s, 3), **kept, "box_px": box_px}

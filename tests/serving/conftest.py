@@ -1,0 +1,114 @@
+"""Servers that tests share. That of the API keeps its jobs, writes an access log and may call a web hook."""
+
+import base64
+import json
+import queue
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from conftest import chirp
+from media_files import write_clip, write_sound
+from moodreel.serving.server.webhooks import WebhookRules
+from running_server import client_of, running_server
+
+SECRET = base64.b64encode(b"a secret of thirty-two bytes ...").decode()
+
+
+@dataclass
+class Receiver:
+    """A program elsewhere: keeps what it is told, and answers with the statuses it is given first.
+
+    Attributes:
+        url: beginning of what may be called.
+        told: (path, headers, body) of each call.
+        statuses: what to answer; 204 once they are spent.
+    """
+
+    url: str
+    told: queue.Queue = field(default_factory=queue.Queue)
+    statuses: list = field(default_factory=list)
+
+    def next(self):
+        """Wait for the next call; returns its headers, its body and what that says."""
+        path, headers, body = self.told.get(timeout=60)
+        assert path == "/hooks/done"
+        return headers, body, json.loads(body)
+
+
+@pytest.fixture(scope="session")
+def receiver():
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status = receiver.statuses.pop(0) if receiver.statuses else 204
+            self.send_response(status)
+            self.send_header("Location", "/hooks/elsewhere")
+            self.end_headers()
+            receiver.told.put((self.path, self.headers, body))
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    receiver = Receiver(f"http://127.0.0.1:{server.server_port}/hooks/")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield receiver
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def rules(receiver):
+    return WebhookRules((receiver.url,), base64.b64decode(SECRET))
+
+
+@pytest.fixture(scope="session")
+def access_log(tmp_path_factory):
+    return tmp_path_factory.mktemp("logs") / "access.jsonl"
+
+
+@pytest.fixture(scope="session")
+def client(tiny_bundle, tmp_path_factory, rules, access_log):
+    settings = {"state": tmp_path_factory.mktemp("state"), "webhooks": rules, "access_log": access_log}
+    with client_of(tiny_bundle, settings=settings) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def guarded(tiny_bundle):
+    """A client of a server that asks for a token."""
+    with client_of(tiny_bundle, token="secret") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def address(tiny_bundle):
+    """Where a real server listens that everybody on this machine may use."""
+    with running_server(tiny_bundle, "--workers", "1") as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="session")
+def guarded_address(tiny_bundle):
+    """Where a real server listens that asks for a token and takes clips of a megabyte."""
+    options = ("--workers", "1", "--max-upload-mb", "1")
+    with running_server(tiny_bundle, *options, MOODREEL_TOKEN="secret") as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory):
+    return write_sound(tmp_path_factory.mktemp("sounds") / "a.wav", 3, sound=chirp)
+
+
+@pytest.fixture(scope="session")
+def long_clip(tmp_path_factory) -> Path:
+    """Ten minutes that take a worker far longer than a test waits."""
+    path = tmp_path_factory.mktemp("long") / "long.mkv"
+    return write_clip(path, 600, rate=2, size=(32, 32), audio_codec="pcm_s16le", audio_rate=8000, sound=chirp)
