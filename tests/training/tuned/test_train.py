@@ -18,7 +18,7 @@ from moodreel.bundle import load_bundle
 from moodreel.cli import main as cli
 from moodreel.labels import EMOTIONS
 from moodreel.leaks.training_clips import read_training_clips
-from moodreel.training.tuned import train as training
+from moodreel.training.tuned import train as training, tune as tuning
 from moodreel.training.tuned.bundle import add_correction
 from moodreel.training.tuned.heads import Correction
 from tiny_bundle import FUSION, write_tiny_bundle
@@ -120,15 +120,13 @@ def test_what_the_bundle_was_trained_on_is_left_out(run, corpus, tmp_path):
 
 
 def test_where_nothing_helps_the_bundle_stays_as_it_was(run, corpus, tmp_path, monkeypatch):
-    real = training.judge
+    real = tuning.judge
 
-    def swapped(*arguments):
-        judged = real(*arguments)
-        return training.compare_answers(
-            arguments[0], judged.after.probabilities, judged.before.probabilities, judged.folds
-        )
+    def swapped(clips, *rest):
+        judged = real(clips, *rest)
+        return tuning.compare_answers(clips, judged.after.probabilities, judged.before.probabilities, judged.folds)
 
-    monkeypatch.setattr(training, "judge", swapped)
+    monkeypatch.setattr(tuning, "judge", swapped)
     status, out, _ = run(corpus, "--fold", 1, "--set", "folds=4")
     assert status == 0 and "no better" in out and "kept: the bundle is tiny 1 as it was" in out
     bundle, base = load_bundle(tmp_path / "run" / "bundle"), load_bundle(tmp_path / "tiny")

@@ -20,6 +20,8 @@ from moodreel.recognition.fusion import FloatArray, log_softmax
 BIAS_PULL = 1.0
 """Nats that a bias costs, over all clips together, where it moves one log-probability by one nat."""
 _STEPS = 60
+_MOST_AXES = 256
+_NO_VARIANCE = 1e-9
 _LEAST_SPREAD = 0.1
 """Part of the median deviation that is added to each feature's own, for few clips know deviations badly."""
 
@@ -97,20 +99,31 @@ def fit_corrections(rows: Rows, pulls: Sequence[float | None]) -> list[Correctio
 
 
 class _Scaling:
-    """Features to vectors of about length 1."""
+    """Features to vectors of about length 1, on their principal axes: what is pulled to nothing needs no others."""
 
     def __init__(self, features: FloatArray) -> None:
         spread = features.std(axis=0)
         self.centre = features.mean(axis=0)
         self.unit = (spread + _LEAST_SPREAD * np.median(spread) + 1e-6) * np.sqrt(features.shape[1])
+        self.axes = _find_axes((features - self.centre) / self.unit)
 
     def scale(self, features: FloatArray) -> FloatArray:
-        return np.asarray((features - self.centre) / self.unit)
+        return np.asarray((features - self.centre) / self.unit @ self.axes)
 
     def undo(self, found: FloatArray) -> Correction:
         """Return a map of scaled features and its bias, in the last row, as one of the features themselves."""
-        weights = found[:-1] / self.unit[:, None]
+        weights = self.axes @ found[:-1] / self.unit[:, None]
         return Correction(found[-1] - self.centre @ weights, weights)
+
+
+def _find_axes(scaled: FloatArray) -> FloatArray:
+    """Return the axes along which rows vary most, at most `_MOST_AXES` of them, shape (d, n_axes)."""
+    n, width = scaled.shape
+    if n >= width:
+        return np.asarray(np.linalg.eigh(scaled.T @ scaled)[1][:, ::-1][:, :_MOST_AXES])
+    squares, turned = np.linalg.eigh(scaled @ scaled.T)
+    kept = np.flatnonzero(squares > _NO_VARIANCE)[::-1][:_MOST_AXES]
+    return np.asarray(scaled.T @ turned[:, kept] / np.sqrt(squares[kept]))
 
 
 def _descend(rows: Rows, scaled: FloatArray, pull: float, start: FloatArray) -> FloatArray:

@@ -32,14 +32,21 @@ from moodreel.training.run_folder import SCORES_FILE, begin_run, check_run, read
 from moodreel.training.tuned.bundle import Outcome, write_tuned
 from moodreel.training.tuned.clips import TunedClip, open_late, read_described
 from moodreel.training.tuned.recipe import TunedRecipe, load_tuned
-from moodreel.training.tuned.tune import Judged, Level, Tuned, answer_as_is, compare_answers, judge, tune
+from moodreel.training.tuned.tune import (
+    WORDS,
+    Judged,
+    Level,
+    Tuned,
+    answer_as_is,
+    compare_answers,
+    tune_where_better,
+)
 
 logger = logging.getLogger(__name__)
 
 LEAST_CLIPS = 24
 LEAST_SPEAKERS = 2
 """From so many clips and speakers on `auto` tunes the last layers too."""
-WORDS: Mapping[Level, str] = {"fusion": "biases and fusion alone", "heads": "last layers and fusion"}
 
 
 def train_tuned(corpus_path: Path, recipe_name: str, out: Path, options: TrainOptions) -> dict[str, Any]:
@@ -164,15 +171,11 @@ class _Run:
         speakers = [clip.sample.speaker for clip in learned]
         groups = [clip.sample.clip_id for clip in learned] if self.options.allow_shared_speakers else speakers
         levels, why = choose_levels(self.recipe.level, len(learned), len(set(speakers)))
-        notes = [why]
-        for level in levels:
-            with phase(f"judging {WORDS[level]}"):
-                judged = judge(learned, groups, present, level)
-            notes.append(_say_verdict(level, judged, self.options))
-            if judged.is_better:
-                with phase(f"tuning {WORDS[level]}"):
-                    return tune(learned, groups, present, level), judged, notes
-        return None, judged, [*notes, f"kept: the bundle is {self.base.title} as it was"]
+        tuned, tried = tune_where_better(learned, groups, present, levels)
+        notes = [why, *(_say_verdict(level, judged, self.options) for level, judged in tried)]
+        if tuned is None:
+            notes.append(f"kept: the bundle is {self.base.title} as it was")
+        return tuned, tried[-1][1], notes
 
     def _side(self, *sides: str) -> list[TunedClip]:
         wanted = {sample.clip_id for side in sides for sample in getattr(self.split, side)}

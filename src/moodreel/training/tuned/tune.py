@@ -22,10 +22,13 @@ from moodreel.metrics import (
 )
 from moodreel.recognition.fusion import ClipLogits, FloatArray, Fusion
 from moodreel.training.calibration.choose import AskedClip, refit
+from moodreel.training.progress import phase
 from moodreel.training.tuned.clips import MODALITIES, TunedClip
 from moodreel.training.tuned.heads import Correction, Rows, fit_corrections
 
 Level = Literal["fusion", "heads"]
+
+WORDS: Mapping[Level, str] = {"fusion": "biases and fusion alone", "heads": "last layers and fusion"}
 
 PULLS = (3.0, 1.0, 0.3)
 """Strengths of the pull to the shipped last layer to choose from, by speakers left out."""
@@ -99,6 +102,30 @@ class Judged:
     def is_better(self) -> bool:
         """Whether the tuned answers cost fewer nats and no less of UAR."""
         return self.nll_gain.value > 0 and self.gain.uar.value >= 0
+
+
+def tune_where_better(
+    clips: Sequence[TunedClip], groups: Sequence[str], present: Fusion, levels: Sequence[Level]
+) -> tuple[Tuned | None, list[tuple[Level, Judged]]]:
+    """Tune at the first level that helps on groups set aside.
+
+    Args:
+        clips: as in `tune`.
+        groups: as in `tune`.
+        present: as in `tune`.
+        levels: what to try, in this order.
+
+    Returns:
+        What was tuned, `None` where no level helps; and how each that was tried did.
+    """
+    tried: list[tuple[Level, Judged]] = []
+    for level in levels:
+        with phase(f"judging {WORDS[level]}"):
+            tried.append((level, judge(clips, groups, present, level)))
+        if tried[-1][1].is_better:
+            with phase(f"tuning {WORDS[level]}"):
+                return tune(clips, groups, present, level), tried
+    return None, tried
 
 
 def tune(clips: Sequence[TunedClip], groups: Sequence[str], present: Fusion, level: Level) -> Tuned:
