@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,19 @@ def open_session(graph: bytes, where: str, threads: int) -> onnxruntime.Inferenc
         return start_session(graph, threads)
     except Exception as error:  # ONNX Runtime raises a family of its own without a common base
         raise BundleError(f"{where}: not a network that ONNX Runtime can run ({first_line(error)})") from None
+
+
+def output_width(session: onnxruntime.InferenceSession, name: str) -> int:
+    """Return the size of the last dimension of a network's output.
+
+    Raises:
+        BundleError: the network has no such output, or one of any size.
+    """
+    shapes: dict[str, list[Any]] = {given.name: given.shape for given in session.get_outputs()}
+    width = shapes.get(name, [None])[-1]
+    if not isinstance(width, int):
+        raise BundleError(f"a network gives no {name!r} to build on; take the bundle of this version")
+    return width
 
 
 def run_network(

@@ -31,7 +31,7 @@ def check(recognizer, path):
 @pytest.fixture(scope="module")
 def late(tmp_path_factory):
     fusion = {**FUSION, "face_temperature": 1.7, "voice_temperature": 0.6, "voice_weight": 0.8}
-    fusion |= {"face_bias": [0.3, -0.2, 0, 0, 0, 0, -0.1]}
+    fusion |= {"face_bias": [0.3, -0.2, 0, 0, 0, 0, -0.1], "voice_bias": [0, 0.4, 0, 0, 0, 0, 0]}
     return Recognizer.load(write_tiny_bundle(tmp_path_factory.mktemp("late"), fusion=fusion), threads=1)
 
 

@@ -70,6 +70,16 @@ def test_read_fusion_round_trip():
     assert read_fusion(SECTION) == FUSION
 
 
+def test_biases_are_added_before_the_temperature():
+    bias = [0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0]
+    fusion = read_fusion({**SECTION, "face_bias": bias, "voice_bias": bias})
+    even = np.zeros(7)
+    np.testing.assert_allclose(fusion.face_log_probabilities(even), log_softmax(np.array(bias) / 2.0))
+    np.testing.assert_allclose(fusion.voice_log_probabilities(even), log_softmax(np.array(bias)))
+    with pytest.raises(BundleError, match="seven finite values"):
+        read_fusion({**SECTION, "voice_bias": bias[:6]})
+
+
 @pytest.mark.parametrize(
     "change",
     [

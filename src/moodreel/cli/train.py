@@ -53,10 +53,11 @@ def train(
     """Train a recipe on a corpus; the bundle is OUT/bundle."""
     from moodreel.predecessors.train import train_predecessor
     from moodreel.training import machine
-    from moodreel.training.joint.recipe import is_predecessor
+    from moodreel.training.joint.recipe import is_predecessor, is_tuned
     from moodreel.training.joint.train import train as run
     from moodreel.training.options import TrainOptions, change_labels, format_scores
     from moodreel.training.trainers import load_trainer
+    from moodreel.training.tuned.train import train_tuned
 
     machine.start(threads)
     options = TrainOptions(
@@ -79,6 +80,8 @@ def train(
         scores = train_predecessor(corpus, recipe, out, options, only=only, faces=faces)
     elif only or faces:
         raise MoodreelError(f"{recipe}: has no parts, so --only and --faces mean nothing; use emonets or yao2015")
+    elif trainer is None and is_tuned(recipe):
+        scores = train_tuned(corpus, recipe, out, options)
     else:
         scores = (trainer or run)(corpus, recipe, out, options)
     typer.echo(format_scores(scores, out))

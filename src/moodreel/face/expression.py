@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from moodreel.inference import run_network
+from moodreel.inference import output_width, run_network
 from moodreel.labels import N_EMOTIONS
 
 if TYPE_CHECKING:
@@ -32,10 +32,12 @@ class Expressions:
     Attributes:
         times_s: float64, shape (n,): time of each frame, rising.
         logits: float32, shape (n, 7), uncalibrated, in the order of `EMOTIONS`.
+        features: float32, shape (n, d), what the logits rest on; d is 0 unless they were asked for.
     """
 
     times_s: npt.NDArray[np.float64]
     logits: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 @dataclass
@@ -44,12 +46,15 @@ class ExpressionReader:
 
     Attributes:
         session: the opened face network: `faces` (n, 3, side, side) RGB float32 0-255 -> `logits` (n, 7).
+        describes: whether the features are kept too, as training wants them.
     """
 
     session: onnxruntime.InferenceSession
+    describes: bool = False
     _waiting: list[TrackedFace] = field(default_factory=list, init=False)
     _times_s: dict[int, array[float]] = field(default_factory=dict, init=False)
     _logits: dict[int, array[float]] = field(default_factory=dict, init=False)
+    _features: dict[int, list[npt.NDArray[np.float32]]] = field(default_factory=dict, init=False)
 
     def read(self, face: TrackedFace) -> None:
         """Take the next face; faces come in the order of time."""
@@ -66,15 +71,21 @@ class ExpressionReader:
         if not self._waiting:
             return
         crops = np.stack([face.crop for face in self._waiting]).transpose(0, 3, 1, 2)
-        logits = read_faces(self.session, np.ascontiguousarray(crops, dtype=np.float32))
-        for face, row in zip(self._waiting, logits, strict=True):
+        faces = np.ascontiguousarray(crops, dtype=np.float32)
+        if self.describes:
+            logits, features = describe_faces(self.session, faces)
+        else:
+            logits = read_faces(self.session, faces)
+            features = np.zeros((len(faces), 0), np.float32)
+        for face, row, described in zip(self._waiting, logits, features, strict=True):
             self._times_s.setdefault(face.track_id, array("d")).append(face.time_s)
             self._logits.setdefault(face.track_id, array("f")).extend(float(value) for value in row)
+            self._features.setdefault(face.track_id, []).append(described)
         self._waiting = []
 
     def _collect(self, track: int) -> Expressions:
         logits = np.frombuffer(self._logits[track], dtype=np.float32).reshape(-1, N_EMOTIONS)
-        return Expressions(np.frombuffer(self._times_s[track]), logits)
+        return Expressions(np.frombuffer(self._times_s[track]), logits, np.stack(self._features[track]))
 
 
 def read_faces(session: onnxruntime.InferenceSession, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -93,6 +104,15 @@ def read_faces(session: onnxruntime.InferenceSession, crops: npt.NDArray[np.floa
     return run_network(session, {"faces": crops}, {"logits": (len(crops), N_EMOTIONS)})[0]
 
 
+def describe_faces(
+    session: onnxruntime.InferenceSession, crops: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Run the face network as `read_faces` does, and return the features beside the logits, shape (n, d)."""
+    shapes = {"logits": (len(crops), N_EMOTIONS), "features": (len(crops), output_width(session, "features"))}
+    logits, features = run_network(session, {"faces": crops}, shapes)
+    return logits, features
+
+
 def join_expressions(parts: Iterable[Expressions]) -> Expressions:
     """Join the tracks of one person, in the order of time.
 
@@ -102,4 +122,5 @@ def join_expressions(parts: Iterable[Expressions]) -> Expressions:
     whole = list(parts)
     times_s = np.concatenate([part.times_s for part in whole])
     order = np.argsort(times_s, kind="stable")
-    return Expressions(times_s[order], np.concatenate([part.logits for part in whole])[order])
+    logits, features = (np.concatenate([getattr(part, name) for part in whole]) for name in ("logits", "features"))
+    return Expressions(times_s[order], logits[order], features[order])

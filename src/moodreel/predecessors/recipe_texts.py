@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from moodreel.predecessors.recipe import PredecessorRecipe, load_predecessor
-from moodreel.training.joint.recipe import Recipe, is_predecessor, load_recipe, read_recipe_text, shipped_names
+from moodreel.training.joint.recipe import (
+    Recipe,
+    is_predecessor,
+    is_tuned,
+    load_recipe,
+    read_recipe_text,
+    shipped_names,
+)
 from moodreel.training.strict_yaml import format_recipe
 from moodreel.training.trainers import find_trainers
+from moodreel.training.tuned.recipe import TunedRecipe, load_tuned
 
 
 def list_recipes() -> str:
@@ -31,10 +39,12 @@ def show_recipe(name_or_path: str, *, full: bool = False) -> str:
     return format_recipe(recipe) if full else read_recipe_text(name_or_path)[0].rstrip() + "\n"
 
 
-def load(name_or_path: str) -> Recipe | PredecessorRecipe:
-    """Load a recipe of either kind.
+def load(name_or_path: str) -> Recipe | PredecessorRecipe | TunedRecipe:
+    """Load a recipe of any kind.
 
     Raises:
         RecipeError: no such recipe, or one that cannot be used.
     """
+    if is_tuned(name_or_path):
+        return load_tuned(name_or_path)
     return load_predecessor(name_or_path) if is_predecessor(name_or_path) else load_recipe(name_or_path)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from moodreel.bundle import Bundle
 from moodreel.errors import BundleError
-from moodreel.inference import run_network
+from moodreel.inference import output_width, run_network
 from moodreel.voice.speech import TOKEN_S, Speech, pool_windows, trim_silence
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 FACE, VOICE = "face", "voice"
 """What the two networks are called in `bundle.json`."""
+OUTPUTS = {FACE: "features", VOICE: "statistics"}
+"""The output of each that other networks build on."""
 _FACES_AT_ONCE = 16
 
 
@@ -56,21 +59,19 @@ class Encoders:
         """
         names = [name for name, wanted in ((FACE, face), (VOICE, voice)) if wanted]
         sessions = {name: bundle.session(name, threads) for name in names}
-        for name, output in ((FACE, "features"), (VOICE, "statistics")):
-            if name in sessions:
-                _width(sessions[name], output, bundle)
+        _check_outputs(sessions, bundle.path)
         checksums = {name: str(bundle.networks[name]["sha256"]) for name in names}
         return Encoders(sessions.get(FACE), sessions.get(VOICE), checksums)
 
     @property
     def face_width(self) -> int:
         """Features of a face; 0 without that encoder."""
-        return 0 if self.face is None else _width(self.face, "features")
+        return 0 if self.face is None else output_width(self.face, OUTPUTS[FACE])
 
     @property
     def voice_width(self) -> int:
         """Statistics of speech; 0 without that encoder."""
-        return 0 if self.voice is None else _width(self.voice, "statistics")
+        return 0 if self.voice is None else output_width(self.voice, OUTPUTS[VOICE])
 
     def describe_faces(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Describe aligned faces.
@@ -113,11 +114,18 @@ class Encoders:
         return statistics.reshape(-1)
 
 
-def _width(session: onnxruntime.InferenceSession, output: str, bundle: Bundle | None = None) -> int:
-    """Return the size of an output's last dimension."""
-    shapes: dict[str, list[Any]] = {given.name: given.shape for given in session.get_outputs()}
-    width = shapes.get(output, [None])[-1]
-    if not isinstance(width, int):
-        where = f"{bundle.path}: " if bundle else ""
-        raise BundleError(f"{where}a network gives no {output!r} to build on; take the bundle of this version")
-    return width
+def _check_outputs(sessions: Mapping[str, onnxruntime.InferenceSession], path: Path) -> None:
+    """Refuse networks that do not say what they rest on.
+
+    Args:
+        sessions: opened networks by `FACE` and `VOICE`.
+        path: of their bundle, to name in an error.
+
+    Raises:
+        BundleError: one gives no features.
+    """
+    try:
+        for name, session in sessions.items():
+            output_width(session, OUTPUTS[name])
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None

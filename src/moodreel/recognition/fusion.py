@@ -21,6 +21,7 @@ from moodreel.labels import N_EMOTIONS
 
 FloatArray = npt.NDArray[np.float64]
 
+BIASES = ("face_bias", "voice_bias")
 _LEAST_TEMPERATURE = 1e-3
 _MOST_WEIGHT = 1e3
 
@@ -58,6 +59,7 @@ class Fusion:
         abstain_below: the answer is marked as abstained where its top probability is below this, 0-1.
         face_bias: added to the face's logits, seven values in the order of `EMOTIONS`: a part of the class prior, since
             a network with none of it sees rare emotions everywhere.
+        voice_bias: added to the voice's logits likewise.
     """
 
     face_temperature: float
@@ -68,6 +70,7 @@ class Fusion:
     voice_trust: tuple[float, ...]
     abstain_below: float
     face_bias: tuple[float, ...] = (0.0,) * N_EMOTIONS
+    voice_bias: tuple[float, ...] = (0.0,) * N_EMOTIONS
 
     def face_log_probabilities(self, logits: npt.ArrayLike) -> FloatArray:
         """Calibrate the face network's logits, shape (…, 7), to log-probabilities of the same shape."""
@@ -75,7 +78,7 @@ class Fusion:
 
     def voice_log_probabilities(self, logits: npt.ArrayLike) -> FloatArray:
         """Calibrate the voice network's logits, shape (…, 7), to log-probabilities of the same shape."""
-        return log_softmax(np.asarray(logits, dtype=np.float64) / self.voice_temperature)
+        return log_softmax((np.asarray(logits, dtype=np.float64) + self.voice_bias) / self.voice_temperature)
 
     def face_answer(self, logits: ClipLogits) -> FloatArray | None:
         """Return what the face alone says of a clip: probabilities, shape (7,); `None` without a face."""
@@ -151,7 +154,7 @@ def read_fusion(section: Mapping[str, Any]) -> Fusion:
             voice_trust_db=tuple(float(value) for value in section["voice_trust_db"]),
             voice_trust=tuple(float(value) for value in section["voice_trust"]),
             abstain_below=float(section["abstain_below"]),
-            face_bias=tuple(float(value) for value in section.get("face_bias", (0.0,) * N_EMOTIONS)),
+            **{name: tuple(float(value) for value in section.get(name, (0.0,) * N_EMOTIONS)) for name in BIASES},
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BundleError(f"bundle.json: fusion: missing or malformed {error}; export the bundle anew") from None
@@ -164,8 +167,8 @@ def _check(fusion: Fusion) -> None:
     numbers = [fusion.face_temperature, fusion.voice_temperature, fusion.face_weight, fusion.voice_weight]
     temperatures, weights = numbers[:2], numbers[2:]
     is_sound = (
-        bool(np.isfinite([*numbers, fusion.abstain_below, *knots, *trust, *fusion.face_bias]).all())
-        and len(fusion.face_bias) == N_EMOTIONS
+        bool(np.isfinite([*numbers, fusion.abstain_below, *knots, *trust, *fusion.face_bias, *fusion.voice_bias]).all())
+        and len(fusion.face_bias) == len(fusion.voice_bias) == N_EMOTIONS
         and all(_LEAST_TEMPERATURE <= value <= 1 / _LEAST_TEMPERATURE for value in temperatures)
         and all(0 <= value <= _MOST_WEIGHT for value in weights)
         and weights[0] > 0  # else a face beside a voice that is not trusted would leave nothing to answer with
@@ -177,7 +180,7 @@ def _check(fusion: Fusion) -> None:
         raise BundleError(
             f"bundle.json: fusion: expected temperatures of {_LEAST_TEMPERATURE:g}-{1 / _LEAST_TEMPERATURE:g}, weights "
             f"of 0-{_MOST_WEIGHT:g}, rising voice_trust_db with a voice_trust of 0-1 each, abstain_below of 0-1, seven "
-            "finite values of face_bias"
+            "finite values of face_bias and of voice_bias"
         )
 
 

@@ -73,6 +73,21 @@ class Scene:
     warnings: Sequence[str]
 
 
+@dataclass(frozen=True, eq=False)
+class Description:
+    """What one clip is to the networks of a late bundle, pooled over time as its answer is, for training.
+
+    Attributes:
+        logits: what they say before it is calibrated.
+        face: mean of the features of the person's faces, float64, shape (d,); `None` without a face.
+        voice: mean of the statistics of the speech, float64, shape (d,); `None` without speech.
+    """
+
+    logits: ClipLogits
+    face: FloatArray | None
+    voice: FloatArray | None
+
+
 @dataclass(frozen=True)
 class LateNetworks:
     """The opened networks of a late bundle, and what adds their answers.
@@ -195,10 +210,22 @@ class LateReader:
         """
         return _Answerer(self._gather(clip, clip.name, None), self._networks).logits()
 
-    def _gather(self, clip: Clip, name: str, progress: Callable[[float], None] | None) -> Scene:
+    def describe(self, clip: Clip) -> Description:
+        """Tell what the networks say of an opened clip, and what that rests on.
+
+        Raises:
+            BundleError: a network does not give its features.
+            MediaError: nothing in the clip can be decoded.
+        """
+        return _Answerer(self._gather(clip, clip.name, None, describes=True), self._networks).describe()
+
+    def _gather(
+        self, clip: Clip, name: str, progress: Callable[[float], None] | None, *, describes: bool = False
+    ) -> Scene:
         networks = self._networks
         tracker = FaceTracker(networks.detector, networks.tracking)
-        reader, listener = ExpressionReader(networks.face), VoiceListener(networks.voice)
+        reader = ExpressionReader(networks.face, describes)
+        listener = VoiceListener(networks.voice, describes)
         stream = clip.stream(longest_side_px=ANALYSIS_LONG_SIDE_PX, frames_rate_hz=ANALYSIS_RATE_HZ)
         with read_ahead(stream) as items:
             reported = report_progress(items, clip.duration_s, progress)
@@ -320,6 +347,16 @@ class _Answerer:
             voice=np.average([window.logits for window in spoken], axis=0, weights=speech_s) if spoken else None,
             snr_db=float(np.average([window.snr_db for window in spoken], weights=speech_s)) if spoken else None,
             speaker_share=self._speaker_share,
+        )
+
+    def describe(self) -> Description:
+        """Pool what `logits` pools, and the features in the same way."""
+        spoken, people = self._spoken(self._scene.voice.utterances), self._scene.people
+        speech_s = [window.speech_s for window in spoken]
+        return Description(
+            logits=self.logits(),
+            face=people[0].expressions.features.mean(axis=0, dtype=np.float64) if people else None,
+            voice=np.average([window.statistics for window in spoken], axis=0, weights=speech_s) if spoken else None,
         )
 
     def window(self, index: int) -> Answer:

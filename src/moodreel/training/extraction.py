@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache as remember, partial
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from moodreel.voice.functionals import N_FUNCTIONALS
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 FunctionalsSource = Literal["opensmile", "corpus"]
 MOST_UNREADABLE = 0.05
 """Share of unreadable clips above which training stops, unless allowed."""
@@ -111,13 +112,51 @@ def extract_corpus(
     """
     open_encoders(encoders, spec)
     read = partial(_read_one, spec=spec, cache=cache, bundle=encoders)
-    kept: list[tuple[Sample, ClipKeys]] = []
+    done = read_each(read, samples, workers, allow_unreadable=allow_unreadable)
+    clips, keys = zip(*done.kept, strict=True)
+    return Extraction(clips, keys, cache, functionals_source, done.unreadable, done.n_new)
+
+
+@dataclass(frozen=True)
+class ReadClips(Generic[T]):
+    """What came of reading many clips.
+
+    Attributes:
+        kept: the clips that could be read, in the order given, and what was read of each.
+        unreadable: the others.
+        n_new: how many clips were really read; the rest stood in the cache.
+    """
+
+    kept: tuple[tuple[Sample, T], ...]
+    unreadable: tuple[Unreadable, ...]
+    n_new: int
+
+
+def read_each(
+    read: Callable[[Sample], tuple[T | Unreadable, bool]],
+    samples: Sequence[Sample],
+    workers: int,
+    *,
+    allow_unreadable: bool,
+) -> ReadClips[T]:
+    """Read every clip, in several processes, and leave out those that cannot be read.
+
+    Args:
+        read: reads one clip: what was read or why nothing could be, and whether the clip was really read.
+        samples: the clips.
+        workers: processes that read clips.
+        allow_unreadable: go on whatever share of the clips cannot be read.
+
+    Raises:
+        CorpusError: more than 5 % of the clips cannot be read, or none can.
+    """
+    kept: list[tuple[Sample, T]] = []
     unreadable: list[Unreadable] = []
-    n_extracted = 0
+    n_new = 0
     with phase("reading clips", len(samples)) as show:
         outcomes = map_clips(read, samples, workers, _leave_out)
         for done, (sample, (outcome, is_new)) in enumerate(zip(samples, outcomes, strict=True), 1):
-            n_extracted += is_new
+            n_new += is_new
             if isinstance(outcome, Unreadable):
                 unreadable.append(outcome)
                 logger.warning("left out %s: %s", outcome.clip_id, outcome.reason)
@@ -125,15 +164,10 @@ def extract_corpus(
                 kept.append((sample, outcome))
             show(done)
     _check_share(unreadable, len(samples), allow_unreadable)
-    clips, keys = zip(*kept, strict=True)
-    return Extraction(clips, keys, cache, functionals_source, tuple(unreadable), n_extracted)
+    return ReadClips(tuple(kept), tuple(unreadable), n_new)
 
 
-Outcome = tuple[ClipKeys | Unreadable, bool]
-"""Where a clip's features are or why there are none, and whether the clip was really read."""
-
-
-def _leave_out(sample: Sample) -> Outcome:
+def _leave_out(sample: Sample) -> tuple[Unreadable, bool]:
     return Unreadable(sample.clip_id, CRASHED), False
 
 
@@ -153,7 +187,7 @@ def open_encoders(bundle: str, spec: InputSpec) -> Encoders:
     return Encoders.open(load_bundle(bundle), face=spec.expressions, voice=spec.speech, threads=1)
 
 
-def _read_one(sample: Sample, spec: InputSpec, cache: Cache, bundle: str) -> Outcome:
+def _read_one(sample: Sample, spec: InputSpec, cache: Cache, bundle: str) -> tuple[ClipKeys | Unreadable, bool]:
     """Read one clip; runs in the worker."""
     encoders = open_encoders(bundle, spec)
     try:

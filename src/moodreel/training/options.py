@@ -195,6 +195,7 @@ def format_scores(scores: dict[str, Any], out: Path) -> str:
     """Return what a run came to, for people."""
     lines = [f"split: {scores['split']}; speaker-independent: {'yes' if scores['speaker_independent'] else 'NO'}"]
     lines += [f"warning: {warning}" for warning in scores["warnings"]]
+    lines += scores.get("notes", [])
     lines.append(", ".join(f"{side} {count}" for side, count in scores["n_clips"].items()) + " clips")
     for side in ("valid", "test"):
         if side in scores:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from moodreel.inference import run_network
+from moodreel.inference import output_width, run_network
 from moodreel.labels import N_EMOTIONS
 from moodreel.media.sounds import Sound
 from moodreel.timeline import HOP_S, TAIL_S, WINDOW_S
@@ -43,6 +43,7 @@ class VoiceWindow:
         speech_s: seconds of speech that the answer rests on, above 0.
         logits: float32, shape (7,), uncalibrated, in the order of `EMOTIONS`.
         snr_db: speech-to-background ratio in dB that the network estimates.
+        statistics: float32, shape (d,), what other networks build on; d is 0 unless they were asked for.
     """
 
     start_s: float
@@ -50,6 +51,7 @@ class VoiceWindow:
     speech_s: float
     logits: npt.NDArray[np.float32]
     snr_db: float
+    statistics: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,11 @@ class VoiceListener:
 
     Attributes:
         session: the opened voice network: `mel`, `pooling` -> `logits`, `snr_db`.
+        describes: whether the statistics are kept too, as training wants them.
     """
 
     session: onnxruntime.InferenceSession
+    describes: bool = False
     _buffer: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32), init=False)
     _chunk_start_s: float = field(default=0.0, init=False)
     _started: bool = field(default=False, init=False)
@@ -140,7 +144,11 @@ class VoiceListener:
     def _run(self, speech: Speech, times: list[tuple[float, float]]) -> list[VoiceWindow]:
         pooling = pool_windows(speech.active, times)
         mel, weights = trim_silence(speech, pooling)
-        logits, snr_db = read_voice(self.session, mel[0], weights)
+        if self.describes:
+            logits, snr_db, statistics = describe_voice(self.session, mel[0], weights)
+        else:
+            logits, snr_db = read_voice(self.session, mel[0], weights)
+            statistics = np.zeros((len(times), 0), np.float32)
         return [
             VoiceWindow(
                 start_s=self._chunk_start_s + start_s,
@@ -148,6 +156,7 @@ class VoiceListener:
                 speech_s=float(pooling.speech_share[row]) * (end_s - start_s),
                 logits=logits[row],
                 snr_db=float(snr_db[row]),
+                statistics=statistics[row],
             )
             for row, (start_s, end_s) in enumerate(times)
         ]
@@ -172,3 +181,14 @@ def read_voice(
     shapes = {"logits": (len(pooling), N_EMOTIONS), "snr_db": (len(pooling),)}
     logits, snr_db = run_network(session, {"mel": mel[None], "pooling": pooling}, shapes)
     return logits, snr_db
+
+
+def describe_voice(
+    session: onnxruntime.InferenceSession, mel: npt.NDArray[np.float32], pooling: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Run the voice network as `read_voice` does, and return each window's statistics too, shape (n_windows, d)."""
+    n_windows = len(pooling)
+    width = output_width(session, "statistics")
+    shapes = {"logits": (n_windows, N_EMOTIONS), "snr_db": (n_windows,), "statistics": (n_windows, width)}
+    logits, snr_db, statistics = run_network(session, {"mel": mel[None], "pooling": pooling}, shapes)
+    return logits, snr_db, statistics

@@ -216,10 +216,10 @@ def test_a_search_does_not_go_on_with_another_corpus(corpus, options, tmp_path, 
         tune(other, "audio", tmp_path / "out", options(2))
 
 
-@pytest.mark.parametrize("recipe", ["emonets", "yao2015"])
-def test_predecessors_cannot_be_tuned_and_that_is_said(corpus, options, tmp_path, recipe):
+@pytest.mark.parametrize("recipe", ["emonets", "yao2015", "tuned"])
+def test_what_is_no_joint_network_cannot_be_searched_and_that_is_said(corpus, options, tmp_path, recipe):
     with pytest.raises(
-        RecipeError, match=f"{recipe}: is made of parts, which tune cannot search; expected one of audio"
+        RecipeError, match=f"{recipe}: is no joint network, which tune searches; expected one of audio, best"
     ):
         tune(corpus, recipe, tmp_path, options(1))
 

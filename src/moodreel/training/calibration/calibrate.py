@@ -23,7 +23,7 @@ from moodreel.media.defence import name_clip
 from moodreel.metrics import Interval, to_plain
 from moodreel.recognition import Recognizer
 from moodreel.recognition.adaptation import NO_ADAPTER, Adapter
-from moodreel.recognition.fusion import Fusion
+from moodreel.recognition.fusion import BIASES, Fusion
 from moodreel.storage.cache import Cache, default_cache
 from moodreel.storage.whole_files import whole_folder
 from moodreel.text import printable
@@ -281,7 +281,7 @@ def _change_rows(change: Change) -> list[str]:
 def _value_rows(choice: Choice) -> list[str]:
     before, after = asdict(choice.present), asdict(choice.chosen)
     return [
-        f"  {name:<18}{_show(value)} -> {_show(after[name])}" for name, value in before.items() if name != "face_bias"
+        f"  {name:<18}{_show(value)} -> {_show(after[name])}" for name, value in before.items() if name not in BIASES
     ]
 
 

@@ -72,7 +72,7 @@ def fit_fusion(faces: HeldOut, voices: HeldOut, pairs: Pairs, present: Fusion, p
         faces: answers of the face network alone; may be empty.
         voices: answers of the voice network alone; may be empty.
         pairs: answers of both to the same clips; may be empty.
-        present: the values to start from; what no answer tells of stays as it is, and so does the face's bias.
+        present: the values to start from; what no answer tells of stays as it is, and so do the biases.
         prior_clips: as many clips speak for the present values: each costs a nat where 1 / temperature moved by as much
             as it is, or a weight by 1.
 
@@ -84,7 +84,9 @@ def fit_fusion(faces: HeldOut, voices: HeldOut, pairs: Pairs, present: Fusion, p
         face_temperature=_refit_temperature(
             replace(faces, logits=faces.logits + present.face_bias), present.face_temperature, prior_clips
         ),
-        voice_temperature=_refit_temperature(voices, present.voice_temperature, prior_clips),
+        voice_temperature=_refit_temperature(
+            replace(voices, logits=voices.logits + present.voice_bias), present.voice_temperature, prior_clips
+        ),
     )
     fusion = fit_weights(pairs, fusion, prior_clips)
     tops = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,18 +119,31 @@ def measure_adapter(clips: Sequence[AskedClip], calibration: Calibration) -> Ada
     teachers = [one for one in np.unique(people) if _shows_enough(clips, people == one)]
     if len(teachers) < 2:
         return None
-    before, after = [], []
-    everybody = learn_adapter(clips, calibration)
-    for person in np.unique(people):
-        adapter = everybody  # who shows too little has taught it nothing
-        if person in teachers:
-            adapter = learn_adapter([clip for clip in clips if clip.sample.speaker != person], calibration)
-        answers = [_answer(clip, calibration) for clip in clips if clip.sample.speaker == person]
+    everybody = learn_adapter(clips, calibration)  # who shows too little has taught it nothing
+    others = {
+        person: learn_adapter([clip for clip in clips if clip.sample.speaker != person], calibration)
+        for person in teachers
+    }
+    return _adapt_people(clips, calibration, lambda person: others.get(person, everybody), len(teachers))
+
+
+def measure_given(clips: Sequence[AskedClip], calibration: Calibration, adapter: Adapter) -> Adapted:
+    """Adapt to each person with an adapter that was learnt elsewhere, by all clips of that person together."""
+    return _adapt_people(clips, calibration, lambda _: adapter, len({clip.sample.speaker for clip in clips}))
+
+
+def _adapt_people(
+    clips: Sequence[AskedClip], calibration: Calibration, adapter_of: Callable[[str], Adapter], n_people: int
+) -> Adapted:
+    before, after, ordered = [], [], []
+    for person in sorted({clip.sample.speaker for clip in clips}):
+        own, adapter = [clip for clip in clips if clip.sample.speaker == person], adapter_of(person)
+        answers = [_answer(clip, calibration) for clip in own]
         offsets = Offsets(_offset(adapter.face, answers, "face"), _offset(adapter.voice, answers, "voice"))
         before += [one.fused for one in answers]
         after += [shift(one, offsets).fused for one in answers]
-    ordered = [clip for person in np.unique(people) for clip in clips if clip.sample.speaker == person]
-    return Adapted(len(ordered), len(teachers), *_compare(ordered, np.array(before), np.array(after)))
+        ordered += own
+    return Adapted(len(ordered), n_people, *_compare(ordered, np.array(before), np.array(after)))
 
 
 def _compare(

@@ -244,8 +244,8 @@ class Recipe:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Return the names of the networks' recipes that ship with the package, sorted."""
-    return tuple(name for name in shipped_names() if not is_predecessor(name))
+    """Return the names of the joint networks' recipes that ship with the package, sorted."""
+    return tuple(name for name in shipped_names() if not (is_predecessor(name) or is_tuned(name)))
 
 
 def shipped_names() -> tuple[str, ...]:
@@ -260,8 +260,21 @@ def is_predecessor(name_or_path: str) -> bool:
     Raises:
         RecipeError: no such recipe, or it is no YAML.
     """
+    return _has_key(name_or_path, "parts")
+
+
+def is_tuned(name_or_path: str) -> bool:
+    """Say whether a recipe tunes a late bundle, as those of `moodreel.training.tuned` do.
+
+    Raises:
+        RecipeError: no such recipe, or it is no YAML.
+    """
+    return _has_key(name_or_path, "level")
+
+
+def _has_key(name_or_path: str, name: str) -> bool:
     node, _ = compose_recipe(name_or_path)
-    return isinstance(node, yaml.MappingNode) and any(key.value == "parts" for key, _ in node.value)
+    return isinstance(node, yaml.MappingNode) and any(key.value == name for key, _ in node.value)
 
 
 def load_recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:

@@ -38,7 +38,7 @@ from moodreel.storage.cache import make_key
 from moodreel.storage.whole_files import write_text
 from moodreel.training import machine
 from moodreel.training.joint.material import Material
-from moodreel.training.joint.recipe import Recipe, is_predecessor, load_recipe, recipe_names
+from moodreel.training.joint.recipe import Recipe, is_predecessor, is_tuned, load_recipe, recipe_names
 from moodreel.training.joint.train import fit_once, prepare_material, train_and_score
 from moodreel.training.options import TrainOptions, make_run_split, open_corpus
 from moodreel.training.progress import hide_bars, phase
@@ -110,9 +110,9 @@ def tune(corpus_path: Path, recipe_name: str, out: Path, options: TuneOptions) -
         OutputError: the folder cannot be written, or its database is locked.
         MoodreelError: every trial failed.
     """
-    if is_predecessor(recipe_name):
+    if is_predecessor(recipe_name) or is_tuned(recipe_name):
         names = ", ".join(recipe_names())
-        raise RecipeError(f"{recipe_name}: is made of parts, which tune cannot search; expected one of {names}")
+        raise RecipeError(f"{recipe_name}: is no joint network, which tune searches; expected one of {names}")
     recipe = load_recipe(recipe_name, options.train.changes)
     space = load_space(options.space, recipe)
     split = make_run_split(open_corpus(corpus_path, recipe, options.train), recipe, options.train)
