@@ -50,22 +50,26 @@ def pretrain_faces(
     typer.echo(face.pretrain_faces(data, out, origin=origin))
 
 
-@app.command("head")
-def pretrain_head(
+@app.command("heads")
+def pretrain_heads(
     ferplus: FerplusOption,
     out: OutOption,
-    corpus: Annotated[list[Path], typer.Option(help="Folder or manifest of clips or pictures. May be repeated.")],
+    corpus: Annotated[
+        list[Path], typer.Option(help="Folder or manifest of clips, recordings or pictures. May be repeated.")
+    ],
     model: ModelOption = "default",
     cache: CacheOption = None,
     threads: ThreadsOption = 2,
 ) -> None:
-    """Fit the face network's last layer on further clips and pictures, such as people who talk; calibrate it next."""
+    """Fit the last layers of face and voice on many corpora, and calibrate on answers that were held out."""
     from moodreel.storage.cache import Cache, default_cache
     from moodreel.training import machine
-    from moodreel.training.face.head import refit_head
+    from moodreel.training.heads.judge import format_refitted
+    from moodreel.training.heads.refit import refit_heads
 
     machine.start(threads)
-    typer.echo(refit_head(model, ferplus, corpus, out, Cache(cache) if cache else default_cache()))
+    refitted = refit_heads(model, ferplus, corpus, out, Cache(cache) if cache else default_cache())
+    typer.echo(format_refitted(refitted) + f"bundle: {out / 'bundle'}")
 
 
 @app.command("voice")

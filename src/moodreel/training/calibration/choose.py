@@ -119,8 +119,11 @@ def choose_calibration(
         folds_name: what the folds are, in words.
         present: the bundle's calibration; logits are of its networks.
     """
-    changes = _measure_changes(clips, _answer_left_out(clips, fold_of, present), present)
     samples = [clip.sample for clip in clips]
+    left_out = _answer_left_out(clips, fold_of, present)
+    before = [(present, clip.logits) for clip in clips]
+    after = [(own, clip.logits) for own, clip in zip(left_out, clips, strict=True)]
+    changes = measure_changes(samples, before, after)
     return Choice(
         corpus=samples[0].corpus,
         n_clips=len(clips),
@@ -199,17 +202,26 @@ def _answer_left_out(clips: Sequence[AskedClip], fold_of: Mapping[str, int], pre
     return [chosen[fold] for fold in folds]
 
 
-def _measure_changes(
-    clips: Sequence[AskedClip], left_out: Sequence[Calibration], present: Calibration
+Answered = tuple[Calibration, ClipLogits]
+"""A clip's logits and what makes an answer of them."""
+
+
+def measure_changes(
+    samples: Sequence[Sample], before: Sequence[Answered], after: Sequence[Answered]
 ) -> tuple[Change, ...]:
-    """Measure each kind of answers that occurs; the last is that of both together."""
+    """Measure each kind of answers that occurs; the last is that of both together.
+
+    Args:
+        samples: labelled clips.
+        before: how each is answered now.
+        after: how each would be answered.
+    """
     changes = []
     for kind in KINDS:
-        before = [_answer(kind, present, clip.logits) for clip in clips]
-        after = [_answer(kind, own, clip.logits) for own, clip in zip(left_out, clips, strict=True)]
-        if there := [index for index, answer in enumerate(before) if answer is not None]:
-            samples = [clips[index].sample for index in there]
-            changes.append(_compare(kind, *(_outcomes(samples, [rows[i] for i in there]) for rows in (before, after))))
+        rows = [[_answer(kind, *one) for one in ways] for ways in (before, after)]
+        if there := [index for index, answer in enumerate(rows[0]) if answer is not None]:
+            shown = [samples[index] for index in there]
+            changes.append(_compare(kind, *(_outcomes(shown, [one[index] for index in there]) for one in rows)))
     return tuple(changes)
 
 

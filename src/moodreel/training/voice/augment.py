@@ -22,6 +22,9 @@ from moodreel.voice.speech import RATE_HZ, Float32, extract_speech, measure_toke
 SPEED_RANGE = (0.87, 1.15)
 REVERBERATION_S = (0.1, 0.7)
 PHONE_BAND_HZ = (250.0, 3_500.0)
+NARROW_BAND_HZ = (300.0, 3_400.0)
+"""Of a telephone line, ITU-T G.712."""
+_MU = 255.0
 CODEC_TOPS_HZ = (3_800.0, 5_500.0, 7_200.0)
 TEMPO_RANGE = (0.85, 1.2)
 TILT_DB = 9.0
@@ -57,6 +60,15 @@ def limit_band(sound: Float32, low_hz: float, high_hz: float) -> Float32:
     frequencies_hz = np.fft.rfftfreq(len(sound), 1 / RATE_HZ)
     spectrum[(frequencies_hz < low_hz) | (frequencies_hz > high_hz)] = 0
     return np.asarray(np.fft.irfft(spectrum, len(sound)), dtype=np.float32)
+
+
+def call_by_telephone(sound: Float32) -> Float32:
+    """Send a voice over a telephone line: its narrow band, and 8 bits a sample by the mu-law (ITU-T G.711)."""
+    narrow = limit_band(sound, *NARROW_BAND_HZ)
+    peak = max(float(np.abs(narrow).max(initial=0.0)), 1e-9)
+    bent = np.sign(narrow) * np.log1p(_MU * np.abs(narrow) / peak) / np.log1p(_MU)
+    stepped = np.rint(bent * 127) / 127
+    return np.asarray(np.sign(stepped) * np.expm1(np.abs(stepped) * np.log1p(_MU)) / _MU * peak, dtype=np.float32)
 
 
 def drop_quiet_bins(sound: Float32, depth_db: float) -> Float32:

@@ -1,0 +1,129 @@
+"""The last layers fitted on many corpora, and answers that were held out of them.
+
+A network's answer to what it learned from is too sure. So a face is answered by a map that saw nobody's faces of that
+fold of people, a voice by a map that heard nothing of that corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import GroupKFold
+
+from moodreel.bundle import Bundle, read_network
+from moodreel.labels import EMOTIONS
+from moodreel.metrics import make_outcomes, score, to_plain
+from moodreel.recognition.fusion import FloatArray, log_softmax
+from moodreel.storage.cache import Cache
+from moodreel.training.calibration.choose import AskedClip
+from moodreel.training.face.ferplus import Faces
+from moodreel.training.heads.corpora import HeadsCorpus, SeenCorpus, put_together
+from moodreel.training.heads.faces import LabelledFeatures, LinearHead, correct_head, find_head, fit_head, read_faces
+from moodreel.training.heads.recipe import HeadsRecipe
+from moodreel.training.heads.voice_head import fit_voice_head
+from moodreel.training.heads.voices import HeardCorpus
+from moodreel.training.progress import phase
+from moodreel.training.tuned.heads import Correction
+
+FACE_FOLDS = 5
+
+Clips = Mapping[str, tuple[AskedClip, ...]]
+"""Held-out answers by corpus."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """New last layers and the answers that were held out of them.
+
+    Attributes:
+        corrections: what is added to each network's logits, by network.
+        before: answers of the bundle as it was, by corpus.
+        after: answers of maps that did not learn from the person, or the corpus.
+    """
+
+    corrections: Mapping[str, Correction]
+    before: Clips
+    after: Clips
+
+
+def fit_heads(
+    bundle: Bundle, read: Sequence[HeadsCorpus], train: Faces, valid: Faces, recipe: HeadsRecipe, cache: Cache
+) -> tuple[Fitted, dict[str, Any]]:
+    """Fit both maps, and hold out answers.
+
+    Returns:
+        The maps and answers, and figures of the face on FER2013's and FER+'s valid faces.
+    """
+    graph = read_network(bundle.path, bundle.networks["face"])
+    side_px = int(bundle.number("face", "side_px", 96, 16, 512))
+    with phase("reading FER2013"):
+        base = read_faces(graph, train, side_px, recipe.face, recipe.seed, cache)
+        tests = read_faces(graph, valid, side_px, recipe.face, recipe.seed, cache)
+    head = find_head(graph, base[0].features.shape[1], side_px)
+    seen = [corpus.seen for corpus in read if corpus.seen is not None]
+    heard = [corpus.heard for corpus in read if corpus.heard is not None]
+    with phase("fitting the face's last layer"):
+        face = fit_head([*base, *_label(seen, recipe)], head, recipe.face)
+        faces = _hold_out_people(base, seen, head, recipe)
+    with phase("fitting the voice's last layer"):
+        voice = fit_voice_head(heard, recipe.voice)
+        voices = {one.name: _hold_out_corpus(one, heard, recipe) for one in heard}
+    asis = ({one.name: one.logits for one in seen}, {one.name: one.logits[:, 0].astype(np.float64) for one in heard})
+    before, after = (
+        {corpus.name: put_together(corpus, ways[0].get(corpus.name), ways[1].get(corpus.name)) for corpus in read}
+        for ways in (asis, (faces, voices))
+    )
+    corrections = {"face": correct_head(face, head), "voice": voice}
+    return Fitted(corrections, before, after), _score_faces(tests, head, face)
+
+
+def _label(seen: Sequence[SeenCorpus], recipe: HeadsRecipe) -> list[LabelledFeatures]:
+    return [LabelledFeatures(one.features.astype(np.float32), one.labels, recipe.face.corpus) for one in seen]
+
+
+def _hold_out_people(
+    base: Sequence[LabelledFeatures], seen: Sequence[SeenCorpus], head: LinearHead, recipe: HeadsRecipe
+) -> dict[str, FloatArray]:
+    """Answer each face by a map that learned from no face of that person."""
+    answers = {one.name: np.zeros(one.logits.shape) for one in seen}
+    folds = {one.name: _deal_people(one) for one in seen}
+    for fold in range(FACE_FOLDS):
+        rest = [
+            LabelledFeatures(given.features[kept], given.labels[kept], given.weight)
+            for one, given in zip(seen, _label(seen, recipe), strict=True)
+            if (kept := folds[one.name] != fold).any()
+        ]
+        found = fit_head([*base, *rest], head, recipe.face)
+        for one in seen:
+            left_out = folds[one.name] == fold
+            answers[one.name][left_out] = correct_head(found, head).apply(one.logits[left_out], one.features[left_out])
+    return answers
+
+
+def _deal_people(one: SeenCorpus) -> FloatArray:
+    folds = np.zeros(len(one.samples))
+    n_folds = min(FACE_FOLDS, len(np.unique(one.people)))
+    if n_folds > 1:
+        for number, (_, test) in enumerate(GroupKFold(n_folds).split(one.features, one.labels, one.people)):
+            folds[test] = number
+    return folds
+
+
+def _hold_out_corpus(one: HeardCorpus, heard: Sequence[HeardCorpus], recipe: HeadsRecipe) -> FloatArray:
+    """Answer each recording of a corpus by a map that heard nothing of it."""
+    found = fit_voice_head([other for other in heard if other.name != one.name], recipe.voice)
+    return found.apply(one.logits[:, 0].astype(np.float64), one.statistics[:, 0].astype(np.float64))
+
+
+def _score_faces(tests: Sequence[LabelledFeatures], before: LinearHead, after: LinearHead) -> dict[str, Any]:
+    rows = {}
+    for name, test in zip(("FER2013", "FER+"), tests, strict=True):
+        names, emotions = [str(index) for index in range(len(test.labels))], [EMOTIONS[k] for k in test.labels]
+        for when, head in (("before", before), ("after", after)):
+            answers = np.exp(log_softmax(test.features @ head.weights + head.bias))
+            found = score(make_outcomes(names, names, emotions, answers))
+            rows[f"{name}, {when}"] = to_plain({"n": len(names), "uar": found.uar, "war": found.war})
+    return rows

@@ -1,0 +1,140 @@
+"""The fusion chosen on held-out answers, and each corpus judged with what the others choose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from moodreel.labels import EMOTIONS
+from moodreel.metrics import balance_classes, to_plain
+from moodreel.recognition.fusion import Fusion
+from moodreel.training.calibration.choose import PRIOR_CLIPS, AskedClip, Change, measure_changes
+from moodreel.training.calibration.fit import HeldOut, Pairs, fit_fusion, no_answers
+from moodreel.training.calibration.offsets import Adapted, measure_adapter
+from moodreel.training.heads.held_out import FACE_FOLDS, Clips, Fitted
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """What fitting last layers anew came to.
+
+    Attributes:
+        fusion: how answers are calibrated and added, chosen on all held-out answers.
+        changes: of each corpus, with a fusion chosen on the others.
+        adapted: what adapting to a person is worth.
+        faces: figures on the cleaned valid split of FER2013 and FER+, before and after.
+        known: corpora that the bundle was trained on before, on whose voices nothing is chosen or measured.
+    """
+
+    fusion: Fusion
+    changes: Mapping[str, tuple[Change, ...]]
+    adapted: Adapted | None
+    faces: Mapping[str, Any]
+    known: tuple[str, ...]
+
+
+def judge(fitted: Fitted, present: Fusion, faces: Mapping[str, Any], known: Sequence[str]) -> Refitted:
+    """Choose the fusion on held-out answers, and measure each corpus with what the others choose.
+
+    Args:
+        fitted: held-out answers.
+        present: the bundle's fusion.
+        faces: see `Refitted`.
+        known: see `Refitted`.
+    """
+    after = without_known(fitted.after, known)
+    before = without_known(fitted.before, known)
+    changes = {}
+    for name, clips in after.items():
+        others = choose_fusion([rows for other, rows in after.items() if other != name], present)
+        samples = [clip.sample for clip in clips]
+        changes[name] = measure_changes(
+            samples,
+            [(present, clip.logits) for clip in before[name]],
+            [(others, clip.logits) for clip in clips],
+        )
+    fusion = choose_fusion(list(after.values()), present)
+    adapted = measure_adapter([clip for clips in after.values() for clip in clips], fusion)
+    return Refitted(fusion, changes, adapted, faces, tuple(known))
+
+
+def without_known(clips: Clips, known: Sequence[str]) -> Clips:
+    """Leave out corpora that the bundle was trained on before: to those it answers too surely."""
+    return {name: rows for name, rows in clips.items() if name not in known and rows}
+
+
+def choose_fusion(corpora: Sequence[Sequence[AskedClip]], present: Fusion) -> Fusion:
+    """Choose a fusion on held-out answers; corpora count alike, and so do the emotions of each.
+
+    Args:
+        corpora: the clips of each corpus.
+        present: what is pulled to.
+    """
+    held = [_join([_hold(clips, name) for clips in corpora]) for name in ("face", "voice")]
+    both = [
+        [clip for clip in clips if clip.logits.face is not None and clip.logits.voice is not None] for clips in corpora
+    ]
+    face, voice = (_join([_hold(clips, name) for clips in both]) for name in ("face", "voice"))
+    share = np.array([clip.logits.speaker_share for clips in both for clip in clips], np.float64)
+    pairs = Pairs(face.logits, voice.logits, voice.snr_db, share, face.label, face.weight)
+    return fit_fusion(held[0], held[1], pairs, present, PRIOR_CLIPS)
+
+
+def _hold(clips: Sequence[AskedClip], name: str) -> HeldOut:
+    there = [clip for clip in clips if getattr(clip.logits, name) is not None]
+    if not there:
+        return no_answers()
+    label = np.array([EMOTIONS.index(clip.sample.label) for clip in there], np.int64)
+    snr_db = np.array([0.0 if clip.logits.snr_db is None else clip.logits.snr_db for clip in there])
+    logits = np.array([getattr(clip.logits, name) for clip in there], np.float64)
+    return HeldOut(logits, label, snr_db, balance_classes(label))
+
+
+def _join(parts: Sequence[HeldOut]) -> HeldOut:
+    there = [part for part in parts if len(part.label)]
+    if not there:
+        return no_answers()
+    weight = np.concatenate([part.weight for part in there]) / len(there)
+    logits, label, snr_db = (
+        np.concatenate([getattr(part, name) for part in there]) for name in ("logits", "label", "snr_db")
+    )
+    return HeldOut(logits, label, snr_db, weight)
+
+
+def describe_refitted(refitted: Refitted) -> dict[str, Any]:
+    """Say what fitting came to, as JSON types."""
+    return {
+        "protocol": PROTOCOL,
+        "corpora": to_plain(refitted.changes),
+        "faces": dict(refitted.faces),
+        "trained_on_before": list(refitted.known),
+    }
+
+
+PROTOCOL = (
+    f"faces: by maps that learned from nobody of their fold, {FACE_FOLDS} folds of people; voices: by maps that heard "
+    "nothing of their corpus; fusion: chosen on the other corpora. 95 % intervals by bootstrap over speakers"
+)
+
+
+def format_refitted(refitted: Refitted) -> str:
+    """Write what fitting came to as plain text, ending in a newline."""
+    lines = [PROTOCOL, ""]
+    for name, changes in refitted.changes.items():
+        for change in changes:
+            lines.append(
+                f"{name + ', ' + change.kind:<24}{change.n_clips:>6} clips  UAR {change.before.uar} -> "
+                f"{change.after.uar}  NLL {change.before.nll.value:.2f} -> {change.after.nll.value:.2f}  "
+                f"ECE {change.before.ece:.3f} -> {change.after.ece:.3f}"
+            )
+    for name, row in refitted.faces.items():
+        lines.append(f"{name:<24}{row['n']:>6} faces  UAR {row['uar']['value']:.3f}  WAR {row['war']['value']:.3f}")
+    if (one := refitted.adapted) is not None:
+        lines.append(
+            f"adapting to each of {one.n_people} people by all of their clips: "
+            f"UAR {one.uar_before} -> {one.uar_after}, NLL {one.nll_before:.2f} -> {one.nll_after:.2f}"
+        )
+    return "\n".join(lines) + "\n"
