@@ -17,12 +17,15 @@ from moodreel.labels import EMOTIONS
 from moodreel.media.find import PICTURE_SUFFIXES
 from moodreel.recognition.fusion import ClipLogits, FloatArray
 from moodreel.storage.cache import Cache
+from moodreel.text import printable
 from moodreel.training.calibration.choose import AskedClip
 from moodreel.training.heads.voices import HeardCorpus, hear_corpus
 from moodreel.training.tuned.clips import read_described
 
 _COMMON_NAMES = ("labels", "manifest")
 """File names of manifests that say nothing of the corpus; its folder's name does."""
+_LICENCE_FILES = ("LICENCE.txt", "LICENSE.txt", "LICENCE", "LICENSE", "LICENSE.md")
+_MOST_LICENCE = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +64,19 @@ class HeadsCorpus:
         samples: its clips.
         seen: its faces; `None` where none was looked for or found.
         heard: its voices; `None` likewise.
+        licence: what the licence file beside the clips says first, at most 300 characters; `not stated` without one.
     """
 
     name: str
     samples: tuple[Sample, ...]
     seen: SeenCorpus | None
     heard: HeardCorpus | None
+    licence: str
+
+    @property
+    def networks(self) -> str:
+        """What it teaches, in words."""
+        return " and ".join(name for name, one in (("face", self.seen), ("voice", self.heard)) if one is not None)
 
 
 def read_heads_corpus(path: Path, bundle: Bundle, model: str, cache: Cache, most_clips: int, seed: int) -> HeadsCorpus:
@@ -96,7 +106,17 @@ def read_heads_corpus(path: Path, bundle: Bundle, model: str, cache: Cache, most
         heard = hear_corpus(name, read_network(bundle.path, entry), str(entry["sha256"]), audible, cache)
     if seen is None and (heard is None or not heard.samples):
         raise CorpusError(f"{path}: no clip shows a face or holds speech; nothing can be learnt from it")
-    return HeadsCorpus(name, samples, seen, heard if heard is not None and heard.samples else None)
+    licence = _read_licence(path if path.is_dir() else path.absolute().parent)
+    return HeadsCorpus(name, samples, seen, heard if heard is not None and heard.samples else None, licence)
+
+
+def _read_licence(folder: Path) -> str:
+    for name in _LICENCE_FILES:
+        file = folder / name
+        if file.is_file():
+            text = file.read_text(encoding="utf-8", errors="replace")[:_MOST_LICENCE]
+            return printable(" ".join(text.split()))
+    return "not stated"
 
 
 def _draw(samples: Sequence[Sample], most: int, seed: int) -> list[Sample]:

@@ -90,6 +90,7 @@ def _write(
 ) -> None:
     manifest: dict[str, Any] = json.loads(json.dumps(dict(bundle.manifest)))
     manifest["heads"] = {**json.loads(json.dumps(asdict(recipe))), "corpora": [corpus.name for corpus in read]}
+    manifest["training_data"] = [*manifest.get("training_data", []), *map(_describe_data, read)]
     manifest["scores"] = {**manifest.get("scores", {}), "heads": describe_refitted(refitted)}
     clips = [clip for rows in without_known(fitted.after, refitted.known).values() for clip in rows]
     adapter = learn_adapter(clips, refitted.fusion) if refitted.adapted else NO_ADAPTER
@@ -118,6 +119,18 @@ def _write(
         }
         write_text(made / "bundle.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
         write_arrays(folder / HELD_OUT_FILE, _to_arrays(fitted))
+
+
+def _describe_data(corpus: HeadsCorpus) -> dict[str, Any]:
+    """What the model card says of a corpus."""
+    people = len({sample.speaker for sample in corpus.samples})
+    return {
+        "network": f"last layer of {corpus.networks}",
+        "name": corpus.name,
+        "clips": len(corpus.samples),
+        "people": people,
+        "licence": corpus.licence,
+    }
 
 
 def _to_arrays(fitted: Fitted) -> dict[str, np.ndarray[Any, Any]]:
