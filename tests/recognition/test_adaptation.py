@@ -1,6 +1,7 @@
 """Adaptation: what a person looks and sounds like at rest goes, what the person shows stays."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from tiny_bundle import OFFSETS as SECTION, write_tiny_bundle
 
 N = 7
 MOVES = 1.5 * (np.eye(N) - 1 / N)
-MODEL = OffsetModel(MOVES, 0.8 * np.eye(N), 0.3 * np.eye(N))
+MODEL = OffsetModel(MOVES, 0.8 * np.eye(N), 0.25 * np.eye(N))
 
 
 def draw(rng, emotions, offset, spread=0.5):
@@ -61,16 +62,26 @@ def test_who_shows_one_emotion_most_of_the_time_keeps_it(emotion):
 def test_one_stretch_changes_nothing_and_more_change_more():
     rng = np.random.default_rng(1)
     offset = np.array([1.5, 0, 0, 0, 0, 0, -1.5])
-    answers = draw(rng, rng.integers(N, size=60), offset)
+    answers = draw(rng, rng.permutation(np.arange(60) % N), offset)
     sizes = [np.abs(MODEL.estimate(answers[:n])).max() for n in (1, 2, 6, 60)]
     assert sizes[0] == 0 and sizes[1] < sizes[2] < sizes[3]
-    assert MODEL.estimate(answers) == pytest.approx(offset, abs=0.4)
+    estimated = MODEL.estimate(answers)
+    assert np.corrcoef(estimated, offset)[0, 1] > 0.95
+    assert 0.5 < estimated @ offset / (offset @ offset) < 1.05
+
+
+def test_answers_that_hardly_vary_are_left_as_they_are():
+    """Nobody can tell then whether that is the person or what the person shows."""
+    rng = np.random.default_rng(5)
+    answers = draw(rng, np.full(40, 3), np.zeros(N))
+    assert np.abs(MODEL.estimate(answers)).max() < 0.05
+    assert MODEL.trust_variety(answers) < 0.05 < 0.5 < MODEL.trust_variety(draw(rng, np.arange(42) % N, np.zeros(N)))
 
 
 def test_a_person_at_rest_is_neutral_from_one_picture():
     offset = np.array([0, 0, 1.0, 0, -1.0, 0, 0])
     estimated = MODEL.estimate(draw(np.random.default_rng(2), np.array([4]), offset, spread=0.0), known=4)
-    assert estimated == pytest.approx(offset * 0.8 / (0.8 + 2 * 0.3), abs=1e-6)
+    assert estimated == pytest.approx(offset * 0.8 / (0.8 + 2 * 0.25), abs=1e-6)
 
 
 def test_the_fit_finds_what_was_planted():
@@ -112,10 +123,17 @@ def test_a_bundle_without_the_section_adapts_nothing(tiny_bundle, face_clip):
     assert recognizer.predict(face_clip).adaptation is None
 
 
+def show(evidence, emotion):
+    """The same clip, as if the person showed an emotion in it."""
+    shown = np.exp(draw(np.random.default_rng(emotion), np.array([emotion]), np.array([1.0, 0, 0, 0, 0, 0, -1.0]))[0])
+    return replace(evidence, whole=replace(evidence.whole, face=shown, voice=shown))
+
+
 def test_more_clips_of_a_person_move_the_answer(adapting_bundle, face_clip):
     recognizer = Recognizer.load(adapting_bundle)
     evidence = recognizer.observe(face_clip)
-    alone, among = recognizer.conclude(evidence, [evidence]), recognizer.conclude(evidence, [evidence] * 20)
+    others = [show(evidence, place % N) for place in range(19)]
+    alone, among = recognizer.conclude(evidence, [evidence]), recognizer.conclude(evidence, [evidence, *others])
     plain = recognizer.conclude(evidence)
     assert (alone.adaptation.to, among.adaptation.to) == ("clip", "folder")
     assert among.adaptation.face_stretches == among.adaptation.voice_stretches == 20
@@ -136,13 +154,20 @@ def test_a_baseline_is_all_that_is_adapted_to(adapting_bundle, face_clip):
     assert answer.probabilities[neutral] > recognizer.conclude(evidence).probabilities[neutral]
 
 
-def test_a_stream_adapts_as_it_goes_on_and_can_be_reset(adapting_bundle, portrait_frames):
-    reader = Recognizer.load(adapting_bundle).start_live()
+def test_a_stream_adapts_as_it_goes_on_and_can_be_reset(tmp_path, portrait_frames):
+    """What counts as varied is little here, for a tiny network's answers hardly vary."""
+    little = {
+        "expressions": (MOVES / 1e3).tolist(),
+        "within": (MODEL.within / 1e6).tolist(),
+        "person": SECTION["person"],
+    }
+    bundle = write_tiny_bundle(tmp_path / "live", adaptation={"face": little, "voice": little})
+    reader = Recognizer.load(bundle).start_live()
     sound = np.asarray(chirp(np.arange(32_000) / 16_000), np.float32)
     moved = []
     for second in range(2, 42, 2):
-        reader.watch(Frame(second - 0.5, portrait_frames[0], 1.0))
-        reader.listen(sound, float(second))
+        reader.watch(Frame(second - 0.5, portrait_frames[0] // (1 + second % 3), 1.0))
+        reader.listen(sound * (1 + second % 3) / 3, float(second))
         moved.append(reader.read(float(second)).prediction.adaptation.moved)
     assert moved[0] == 0 and moved[-1] > moved[2] > 0
     reader.forget(42.5)

@@ -3,10 +3,10 @@
     log p(emotion | stretch, person) = what the networks say - the person's offset + constant
 
 What the networks say of a stranger is shifted by whose face, voice and recording it is. The offset is a random effect
-(Laird & Ware 1982): drawn once for a person from a normal prior. Nobody shows all emotions alike, so it is estimated
-under a mixture: each stretch shows one emotion, which moves the answer as that emotion moves it on people known; the
-offset is what remains common to all stretches. Somebody who smiles throughout stays happy, for that the prior explains
-better than so large an offset. Found by expectation maximisation (Dempster et al. 1977), for face and voice apart.
+(Laird & Ware 1982): drawn once for a person from a normal prior, and estimated by what is common to all stretches, for
+face and voice apart. Yet what is common may be what the person shows: somebody who smiles through the whole film must
+not come out neutral. So the offset is taken out only as far as the answers vary as they do when a person shows one
+emotion after another; answers that hardly vary are left as they are.
 """
 
 from __future__ import annotations
@@ -27,9 +27,12 @@ BLOCK_WINDOWS = 4
 """Windows of the timeline that make a stretch: some four seconds, as long as the clips that were learnt on."""
 _INDEPENDENT = 0.5
 """Part of a stretch that counts, for neighbours are alike; the first counts nothing: it may be all expression."""
-_BALANCE = 4.0
-"""As many stretches of each emotion are taken to have been seen before, so that few do not decide which are shown."""
-_ITERATIONS = 30
+VARIED = 0.9
+"""Answers that vary by this part of what people do who show all emotions alike are half taken for varied."""
+_EDGE = 0.1
+"""How sharp that edge is, in nats of the variance."""
+_ENOUGH = 8
+"""Further stretches from which on the variance of the answers is trusted."""
 _LEAST_PROBABILITY = 1e-6
 NEUTRAL = EMOTIONS.index("neutral")
 
@@ -59,22 +62,26 @@ class OffsetModel:
             The offset, shape (7,); its mean is 0.
         """
         centred = _centre(answers)
-        precision, prior = np.linalg.inv(self.within), np.linalg.inv(self.person)
-        offset, shares = np.zeros(N_EMOTIONS), np.full(N_EMOTIONS, 1 / N_EMOTIONS)
         n = (len(centred) if known is not None else len(centred) - 1) * _INDEPENDENT
         if not n:
-            return offset
-        weight = n / len(centred)
-        for _ in range(_ITERATIONS):
-            apart = (centred - offset)[:, None] - self.expressions
-            fit = -0.5 * np.einsum("nki,ij,nkj->nk", apart, precision, apart)
-            shown = np.exp(log_softmax(fit + np.log(shares)))
-            if known is not None:
-                shown = np.broadcast_to(np.eye(N_EMOTIONS)[known], shown.shape)
-            rest = (centred - shown @ self.expressions).sum(axis=0) * weight
-            offset = np.linalg.solve(n * precision + prior, precision @ rest)
-            shares = (shown.sum(axis=0) * weight + _BALANCE) / (n + N_EMOTIONS * _BALANCE)
-        return _centre(offset)
+            return np.zeros(N_EMOTIONS)
+        precision, prior = np.linalg.inv(self.within), np.linalg.inv(self.person)
+        expected = self.expressions.mean(axis=0) if known is None else self.expressions[known]
+        offset = np.linalg.solve(n * precision + prior, n * precision @ (centred.mean(axis=0) - expected))
+        return _centre(offset) * (1.0 if known is not None else self.trust_variety(answers))
+
+    def trust_variety(self, answers: FloatArray) -> float:
+        """Tell how surely stretches show one emotion after another, 0-1; what is common to them is then no emotion.
+
+        Args:
+            answers: log-probabilities, shape (n, 7).
+        """
+        if len(answers) < 2:
+            return 0.0
+        between = float((self.expressions**2).sum() / N_EMOTIONS)
+        varied = float(_centre(answers).var(axis=0, ddof=1).sum() / (between + np.trace(self.within)))
+        surely = float(1 / (1 + (VARIED / max(varied, _LEAST_PROBABILITY)) ** (1 / _EDGE)))
+        return surely * min(1.0, (len(answers) - 1) / _ENOUGH)
 
 
 @dataclass(frozen=True)

@@ -144,10 +144,17 @@ def _read_features(graph: bytes, images: npt.NDArray[np.uint8], side_px: int, ca
     key = make_key("face features", sha256(graph).hexdigest(), sha256(images.tobytes()).hexdigest(), side_px)
     if (kept := cache.read(key)) is not None and "features" in kept:
         return kept["features"]
-    large = enlarge(torch.from_numpy(images)[:, None].float(), side_px).numpy()
-    features, _ = _run(graph, np.repeat(large, 3, axis=1))
+    features, _ = _run(graph, np.repeat(_enlarge(images, side_px)[:, None], 3, axis=1))
     cache.write(key, {"features": features})
     return features
+
+
+def _enlarge(images: npt.NDArray[np.uint8], side_px: int) -> Float32:
+    """Pictures of the network's size; whole multiples are repeated, for the network averages them back unblurred."""
+    times, rest = divmod(side_px, images.shape[1])
+    if times and not rest and images.shape[1] == images.shape[2]:
+        return images.repeat(times, axis=1).repeat(times, axis=2).astype(np.float32)
+    return enlarge(torch.from_numpy(images)[:, None].float(), side_px).numpy()[:, 0]
 
 
 def _run(graph: bytes, pictures: Float32) -> tuple[Float32, Float32]:
