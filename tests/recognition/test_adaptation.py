@@ -67,7 +67,7 @@ def test_one_stretch_changes_nothing_and_more_change_more():
     assert sizes[0] == 0 and sizes[1] < sizes[2] < sizes[3]
     estimated = MODEL.estimate(answers)
     assert np.corrcoef(estimated, offset)[0, 1] > 0.95
-    assert 0.5 < estimated @ offset / (offset @ offset) < 1.05
+    assert 0.3 < estimated @ offset / (offset @ offset) < 1.05
 
 
 def test_answers_that_hardly_vary_are_left_as_they_are():
