@@ -141,7 +141,7 @@ def read_faces(
 
 def _read_features(graph: bytes, images: npt.NDArray[np.uint8], side_px: int, cache: Cache) -> Float32:
     """Features of grey pictures, shape (n, height, width)."""
-    key = make_key("face features", sha256(graph).hexdigest(), sha256(images.tobytes()).hexdigest(), side_px)
+    key = make_key("face features", 2, sha256(graph).hexdigest(), sha256(images.tobytes()).hexdigest(), side_px)
     if (kept := cache.read(key)) is not None and "features" in kept:
         return kept["features"]
     features, _ = _run(graph, np.repeat(_enlarge(images, side_px)[:, None], 3, axis=1))
