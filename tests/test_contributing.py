@@ -76,7 +76,7 @@ def test_the_command_runs(examples, moodreel, tiny_bundle, sound):
 
 def test_the_format_is_written_and_listed(examples, moodreel, tiny_bundle, sound, tmp_path):
     done = moodreel("predict", sound, "--model", tiny_bundle, "--format", "srt")
-    assert done.returncode == 0 and done.stdout.startswith("1\n00:00:00,000 --> 00:00:02,000\nsurprise\n"), done.stderr
+    assert done.returncode == 0 and done.stdout.startswith("1\n00:00:00,000 --> 00:00:03,000\nsurprise\n"), done.stderr
     assert moodreel("predict", sound, "-m", tiny_bundle, "-f", "srt", "-o", tmp_path / "cues").returncode == 0
     assert (tmp_path / "cues" / "a.srt").read_text() == done.stdout
     assert "srt" in moodreel("predict", "--help").stdout
