@@ -269,7 +269,8 @@ def test_sound_alone(page, tmp_path):
 def test_live_mode(page, tmp_path):
     page.find("#camera").click()
     page.wait(lambda: "ms behind" in page.find("#live-text").text)
-    assert len(page.find_all("#live-bars li")) == 7 and "No face was seen." in page.find("#live-notes").text
+    page.wait(lambda: "No face was seen." in page.find("#live-notes").text)  # the first window may hold sound alone
+    assert len(page.find_all("#live-bars li")) == 7
     page.find("#reset").click()
     shown = page.find("#live-text").text
     page.wait(lambda: page.find("#live-text").text != shown)
@@ -285,7 +286,8 @@ def test_live_mode(page, tmp_path):
     assert told["model"] == "tiny 1" and len(told["windows"]) >= 2
     rows = list(csv.DictReader(io.StringIO(files[".csv"], newline="")))
     assert [float(row["end_s"]) for row in rows] == [window["end_s"] for window in told["windows"]]
-    assert rows[-1]["face_state"] == "no_face" and rows[-1]["face_angry"] == "" and len(rows[-1]) == 29
+    row = next(row for row in rows if row["face_state"] == "no_face")
+    assert row["face_angry"] == "" and float(row["voice_surprise"]) > 0.5 and len(row) == 29
     page.find("#camera").click()
     page.wait(lambda: page.find("#live-text").text == "Listening and watching")
     assert not page.driver.find_element(By.ID, "history").is_displayed(), "another session's windows are mixed in"
