@@ -44,7 +44,7 @@ from moodreel.training.tuned.tune import (
 
 logger = logging.getLogger(__name__)
 
-LEAST_CLIPS = 24
+LEAST_CLIPS = 12
 LEAST_SPEAKERS = 2
 """From so many clips and speakers on `auto` tunes the last layers too."""
 
