@@ -2,8 +2,8 @@
 
 What moves a stranger's answer most is whose voice and which recording it is. Two maps that look away from that are
 added to what the network says: a discriminant analysis of differences within a speaker (Fisher 1936; the within-speaker
-scatter is what Hatch et al. 2006 normalise by), and a logistic regression under a heavy penalty, which leaves it little
-but the directions that all corpora agree on.
+scatter is what Hatch et al. 2006 normalise by), of recordings as they are, and a logistic regression of all variants under
+a heavy penalty, which leaves it little but the directions that all corpora agree on.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _RULED_OUT = -1e4
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """A corpus's recordings in all variants, in one scale; a variant counts as a speaker of its own.
+    """A corpus's recordings in some variants, in one scale.
 
     Attributes:
         features: float64, shape (n, d), scaled.
         labels: int64, shape (n,).
-        groups: who speaks in which variant, shape (n,).
+        groups: who speaks, shape (n,).
     """
 
     features: FloatArray
@@ -59,7 +59,8 @@ def fit_voice_head(corpora: Sequence[HeardCorpus], recipe: VoiceHeadRecipe) -> C
     """
     centre, spread = _measure_scale(corpora)
     rows = [_gather(corpus, centre, spread) for corpus in corpora]
-    maps = [_discriminate(rows, recipe.shrinkage), _regress(rows, recipe)]
+    clean = [_gather(corpus.take_variants(1), centre, spread) for corpus in corpora]
+    maps = [_discriminate(clean, recipe.shrinkage), _regress(rows, recipe)]
     own = float(np.mean([_spread_of(corpus.logits.reshape(-1, N_EMOTIONS).astype(np.float64)) for corpus in corpora]))
     features = np.concatenate([one.features for one in rows])
     total = Correction(np.zeros(N_EMOTIONS), np.zeros((len(centre), N_EMOTIONS)))
@@ -86,8 +87,7 @@ def _measure_scale(corpora: Sequence[HeardCorpus]) -> tuple[FloatArray, FloatArr
 def _gather(corpus: HeardCorpus, centre: FloatArray, spread: FloatArray) -> _Rows:
     n_variants = corpus.statistics.shape[1]
     features = [(corpus.statistics[:, variant] - centre) / spread for variant in range(n_variants)]
-    groups = [np.array([f"{speaker} {variant}" for speaker in corpus.speakers]) for variant in range(n_variants)]
-    return _Rows(np.concatenate(features), np.tile(corpus.labels, n_variants), np.concatenate(groups))
+    return _Rows(np.concatenate(features), np.tile(corpus.labels, n_variants), np.tile(corpus.speakers, n_variants))
 
 
 def _spread_of(logits: FloatArray) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,10 @@ class HeardCorpus:
     def speakers(self) -> npt.NDArray[np.str_]:
         """Who speaks, shape (n,)."""
         return np.array([sample.speaker for sample in self.samples])
+
+    def take_variants(self, n: int) -> HeardCorpus:
+        """Return the same recordings in the first `n` variants."""
+        return replace(self, statistics=self.statistics[:, :n], logits=self.logits[:, :n], snr_db=self.snr_db[:, :n])
 
 
 def hear_corpus(name: str, graph: bytes, checksum: str, samples: Sequence[Sample], cache: Cache) -> HeardCorpus:
