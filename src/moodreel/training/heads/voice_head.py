@@ -2,8 +2,8 @@
 
 What moves a stranger's answer most is whose voice and which recording it is. Two maps that look away from that are
 added to what the network says: a discriminant analysis of differences within a speaker (Fisher 1936; the within-speaker
-scatter is what Hatch et al. 2006 normalise by), of recordings as they are, and a logistic regression of all variants under
-a heavy penalty, which leaves it little but the directions that all corpora agree on.
+scatter is what Hatch et al. 2006 normalise by), of recordings as they are, and a logistic regression of all variants
+under a heavy penalty, which leaves it little but the directions that all corpora agree on.
 """
 
 from __future__ import annotations
