@@ -22,6 +22,7 @@ from moodreel.training.calibration.choose import AskedClip
 from moodreel.training.face.ferplus import Faces
 from moodreel.training.heads.corpora import HeadsCorpus, SeenCorpus, put_together
 from moodreel.training.heads.faces import LabelledFeatures, LinearHead, correct_head, find_head, fit_head, read_faces
+from moodreel.training.heads.gate import GatedCorrection, fit_gate
 from moodreel.training.heads.recipe import HeadsRecipe
 from moodreel.training.heads.voice_head import fit_voice_head
 from moodreel.training.heads.voices import HeardCorpus
@@ -39,18 +40,26 @@ class Fitted:
     """New last layers and the answers that were held out of them.
 
     Attributes:
-        corrections: what is added to each network's logits, by network.
+        face: what is added to the face's logits.
+        voice: what is added to the voice's, and where.
         before: answers of the bundle as it was, by corpus.
         after: answers of maps that did not learn from the person, or the corpus.
     """
 
-    corrections: Mapping[str, Correction]
+    face: Correction
+    voice: GatedCorrection
     before: Clips
     after: Clips
 
 
 def fit_heads(
-    bundle: Bundle, read: Sequence[HeadsCorpus], train: Faces, valid: Faces, recipe: HeadsRecipe, cache: Cache
+    bundle: Bundle,
+    read: Sequence[HeadsCorpus],
+    known: Sequence[str],
+    train: Faces,
+    valid: Faces,
+    recipe: HeadsRecipe,
+    cache: Cache,
 ) -> tuple[Fitted, dict[str, Any]]:
     """Fit both maps, and hold out answers.
 
@@ -69,15 +78,14 @@ def fit_heads(
         face = fit_head([*base, *_label(seen, recipe)], head, recipe.face)
         faces = _hold_out_people(base, seen, head, recipe)
     with phase("fitting the voice's last layer"):
-        voice = fit_voice_head(heard, recipe.voice)
-        voices = {one.name: _hold_out_corpus(one, heard, recipe) for one in heard}
+        voice = _fit_voice(heard, known, recipe)
+        voices = {one.name: _hold_out_corpus(one, heard, known, recipe) for one in heard}
     asis = ({one.name: one.logits for one in seen}, {one.name: one.logits[:, 0].astype(np.float64) for one in heard})
     before, after = (
         {corpus.name: put_together(corpus, ways[0].get(corpus.name), ways[1].get(corpus.name)) for corpus in read}
         for ways in (asis, (faces, voices))
     )
-    corrections = {"face": correct_head(face, head), "voice": voice}
-    return Fitted(corrections, before, after), _score_faces(tests, head, face)
+    return Fitted(correct_head(face, head), voice, before, after), _score_faces(tests, head, face)
 
 
 def _label(seen: Sequence[SeenCorpus], recipe: HeadsRecipe) -> list[LabelledFeatures]:
@@ -112,9 +120,15 @@ def _deal_people(one: SeenCorpus) -> FloatArray:
     return folds
 
 
-def _hold_out_corpus(one: HeardCorpus, heard: Sequence[HeardCorpus], recipe: HeadsRecipe) -> FloatArray:
-    """Answer each recording of a corpus by a map that heard nothing of it."""
-    found = fit_voice_head([other for other in heard if other.name != one.name], recipe.voice)
+def _fit_voice(heard: Sequence[HeardCorpus], known: Sequence[str], recipe: HeadsRecipe) -> GatedCorrection:
+    return GatedCorrection(fit_voice_head(heard, recipe.voice), fit_gate(heard, known, recipe.voice))
+
+
+def _hold_out_corpus(
+    one: HeardCorpus, heard: Sequence[HeardCorpus], known: Sequence[str], recipe: HeadsRecipe
+) -> FloatArray:
+    """Answer each recording of a corpus by a map and a gate that heard nothing of it."""
+    found = _fit_voice([other for other in heard if other.name != one.name], known, recipe)
     return found.apply(one.logits[:, 0].astype(np.float64), one.statistics[:, 0].astype(np.float64))
 
 

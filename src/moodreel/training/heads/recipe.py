@@ -35,12 +35,16 @@ class VoiceHeadRecipe:
             variances.
         penalty: of the logistic regression.
         own_share: size of the network's own logits beside that of each of the two maps.
+        gate_strength: inverse penalty of the gate, see `fit_gate`.
+        gate_doubt: nats by which a recording must be likelier one that the network knows, before the map counts half.
         steps: steps of the optimiser at most.
     """
 
     shrinkage: float = 0.3
     penalty: float = 3.0
     own_share: float = 0.8
+    gate_strength: float = 10.0
+    gate_doubt: float = 2.0
     steps: int = 80
 
 

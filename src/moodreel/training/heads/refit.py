@@ -26,6 +26,7 @@ from moodreel.training.calibration.calibrate import describe_adapter
 from moodreel.training.calibration.offsets import learn_adapter
 from moodreel.training.face.ferplus import clean_faces, read_ferplus
 from moodreel.training.heads.corpora import HeadsCorpus, read_heads_corpus
+from moodreel.training.heads.gate import add_gated
 from moodreel.training.heads.held_out import Fitted, fit_heads
 from moodreel.training.heads.judge import Refitted, describe_refitted, judge, without_known
 from moodreel.training.heads.recipe import HeadsRecipe
@@ -65,7 +66,7 @@ def refit_heads(
     if sum(corpus.heard is not None for corpus in read) < LEAST_CORPORA:
         raise CorpusError(f"expected voices of {LEAST_CORPORA} corpora or more, to leave one out at a time")
     train, valid = clean_faces(*(read_ferplus(ferplus / f"{side}.npz") for side in ("train", "valid")))
-    fitted, faces = fit_heads(bundle, read, train, valid, recipe, cache)
+    fitted, faces = fit_heads(bundle, read, known, train, valid, recipe, cache)
     present = read_fusion(bundle.section("fusion"))
     refitted = judge(fitted, present, faces, known)
     _write(bundle, fitted, refitted, read, out, cache, recipe)
@@ -105,9 +106,11 @@ def _write(
         made.mkdir()
         for name, entry in bundle.networks.items():
             graph = read_network(bundle.path, entry)
-            if name in fitted.corrections:
-                graph = add_correction(graph, OUTPUTS[name], fitted.corrections[name])
-                manifest["networks"][name]["sha256"] = sha256(graph).hexdigest()
+            if name == "face":
+                graph = add_correction(graph, OUTPUTS[name], fitted.face)
+            elif name == "voice":
+                graph = add_gated(graph, OUTPUTS[name], fitted.voice)
+            manifest["networks"][name]["sha256"] = sha256(graph).hexdigest()
             (made / str(entry["file"])).write_bytes(graph)
         trained = read_training_clips(bundle)
         if trained is not None:
