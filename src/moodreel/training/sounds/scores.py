@@ -54,20 +54,22 @@ def choose_threshold(examples: Examples, held_out: HeldOut, recipe: SoundRecipe)
     """Choose the least probability of speech at which a window counts as speech.
 
     Returns:
-        The highest value that keeps the wanted share of speech on average over the corpora left out, and of people
-        left out under backgrounds too.
+        The highest value that keeps the wanted share of speech of each corpus left out, and under each kind of
+        background of people left out.
     """
-    corpora = [_main_source(one) for one in examples.origins]
-    is_clean = examples.mark([one.how == CLEAN for one in examples.origins])
     speech = examples.kinds == _SPEECH
-    names = np.array(corpora)[examples.scenes]
-    groups = [held_out.sources[speech & is_clean & (names == name), _SPEECH] for name in sorted(set(corpora))]
-    groups.append(held_out.people[speech, _SPEECH])
-    groups = [values for values in groups if len(values)]
-    steps = np.arange(0.01, 0.99, 0.01)
-    kept = np.array([np.mean([(values >= step).mean() for values in groups[:-1]]) for step in steps])
-    kept = np.minimum(kept, [(groups[-1] >= step).mean() for step in steps])
+    clean = speech & examples.mark([one.how == CLEAN for one in examples.origins])
+    corpora = _group(held_out.sources[clean, _SPEECH], examples, clean, _main_source)
+    groups = corpora + _group(held_out.people[speech, _SPEECH], examples, speech, _how)
+    steps = np.arange(0.01, 1.0, 0.01)
+    kept = np.min([(values[:, None] >= steps).mean(axis=0) for values in groups], axis=0)
     return round(float(steps[kept >= recipe.kept].max(initial=steps[0])), 2)
+
+
+def _group(values: Floats, examples: Examples, rows: NDArray[np.bool_], name: Callable[[Origin], str]) -> list[Floats]:
+    """Part the values of some windows by the names of their scenes."""
+    names = np.array([name(one) for one in examples.origins])[examples.scenes[rows]]
+    return [values[names == one] for one in np.unique(names)]
 
 
 def tabulate(examples: Examples, held_out: HeldOut, threshold: float) -> dict[str, Any]:
