@@ -9,13 +9,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from media_files import write_clip
 from moodreel.cli.demo_clip import pan_portrait
-from tiny_bundle import write_tiny_bundle, write_tiny_joint_bundle
+from tiny_bundle import write_hearing_bundle, write_tiny_bundle, write_tiny_joint_bundle
 
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory):
     """A bundle whose answers can be foreseen."""
     return write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def hearing_bundle(tmp_path_factory):
+    """The same with a sound network, which takes high sound for laughter."""
+    return write_hearing_bundle(tmp_path_factory.mktemp("bundles") / "hearing")
 
 
 @pytest.fixture(scope="session")

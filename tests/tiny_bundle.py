@@ -51,6 +51,17 @@ def write_tiny_bundle(folder: Path, **changes) -> Path:
     return folder
 
 
+def write_hearing_bundle(folder: Path, **changes) -> Path:
+    """Write the same with a sound network: where high bands are the louder ones, it is laughter, else speech."""
+    write_tiny_bundle(folder)
+    onnx.save(_sound_graph(), str(folder / "sounds.onnx"))
+    manifest = json.loads((folder / "bundle.json").read_text())
+    entry = {**_entry(folder / "sounds.onnx"), "classes": ["speech", "laughter", "music"], "speech_above": 0.3}
+    manifest["networks"]["sounds"] = {key: value for key, value in {**entry, **changes}.items() if value is not None}
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    return folder
+
+
 JOINT_INPUTS = {
     "frames": {"framing": "face", "side_px": 32, "rate_hz": 7.5, "face_threshold": 0.3},
     "expressions": False,
@@ -127,13 +138,16 @@ def _voice_graph() -> onnx.ModelProto:
         helper.make_node("ReduceSum", ["pooling", "last"], ["one"], keepdims=0),
         helper.make_node("Mul", ["one", "ratio"], ["clean"]),
         helper.make_node("Add", ["clean", "nothing"], ["snr_db"]),
-        helper.make_node("ReduceMean", ["mel", "last_axis"], ["spectrum"], keepdims=0),
-        helper.make_node("MatMul", ["ones", "spectrum"], ["statistics"]),
+        helper.make_node("Reshape", ["mel", "pairs"], ["frames"]),
+        helper.make_node("ReduceMean", ["frames", "last_axis"], ["bands"], keepdims=0),
+        helper.make_node("Transpose", ["bands"], ["tokens"], perm=[1, 0]),
+        helper.make_node("MatMul", ["pooling", "tokens"], ["statistics"]),
     ]
     values = {
         "axes": np.array([1, 2]),
         "last": np.array([1]),
         "last_axis": np.array([2]),
+        "pairs": np.array([80, -1, 2]),
         "surprise": surprise,
         "zero": np.zeros(1, np.float32),
         "ratio": np.array([20.0], np.float32),
@@ -141,6 +155,17 @@ def _voice_graph() -> onnx.ModelProto:
     inputs = {"mel": [1, 80, "frames"], "pooling": ["windows", "tokens"]}
     outputs = {"logits": ["windows", 7], "snr_db": ["windows"], "statistics": ["windows", 80]}
     return _model(nodes, values, inputs, outputs)
+
+
+def _sound_graph() -> onnx.ModelProto:
+    """Read 80 bands; 50 and up lie above 2.3 kHz."""
+    weights = np.zeros((80, 3), np.float32)
+    weights[:50, 0], weights[50:, 1] = 10 / 50, 10 / 30
+    nodes = [
+        helper.make_node("MatMul", ["statistics", "weights"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["probabilities"], axis=-1),
+    ]
+    return _model(nodes, {"weights": weights}, {"statistics": ["n", 80]}, {"probabilities": ["n", 3]})
 
 
 def _model(nodes, values, inputs, outputs) -> onnx.ModelProto:

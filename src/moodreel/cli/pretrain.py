@@ -83,6 +83,22 @@ def pretrain_voice(ravdess: RavdessOption, nemo: NemoOption, out: OutOption, thr
     typer.echo(out / "voice.onnx")
 
 
+@app.command("sounds")
+def pretrain_sounds(
+    speech: Annotated[list[Path], typer.Option(help="Folder with a corpus of speech. May be repeated.")],
+    nonspeech: Annotated[Path, typer.Option(help="Folder of other sounds: labels.tsv with path, sound and source.")],
+    out: OutOption,
+    model: ModelOption = "default",
+    threads: ThreadsOption = 2,
+) -> None:
+    """Train what tells speech from laughter, crying, music and the like, for a bundle with a voice network."""
+    from moodreel.training import machine
+    from moodreel.training.sounds import pretrain as sounds
+
+    machine.start(threads)
+    typer.echo(sounds.pretrain_sounds(model, speech, nonspeech, out, threads))
+
+
 @app.command("default")
 def pretrain_default(
     ferplus: FerplusOption,

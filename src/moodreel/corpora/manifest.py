@@ -98,7 +98,7 @@ def _read_row(row: Row, manifest: Path, where: str, allow_outside: bool) -> Samp
         raise CorpusError(f"{where}: end_s {end_s:g} must be later than start_s {start_s:g}")
     features = row.get("features", "")
     return Sample(
-        path=_locate(row["path"], manifest, where, allow_outside),
+        path=locate_clip(row["path"], manifest, where, allow_outside),
         label=row["label"],
         speaker=row.get("speaker") or UNKNOWN_SPEAKER,
         clip_id=row.get("clip_id") or _name_clip(row["path"], start_s, end_s),
@@ -106,14 +106,25 @@ def _read_row(row: Row, manifest: Path, where: str, allow_outside: bool) -> Samp
         corpus=_name_corpus(manifest),
         start_s=start_s,
         end_s=end_s,
-        features_path=_locate(features, manifest, where, allow_outside) if features else None,
+        features_path=locate_clip(features, manifest, where, allow_outside) if features else None,
         gender=read_gender(row.get("gender", "")),
         age=read_age(row.get("age", "")),
         label_place=where,
     )
 
 
-def _locate(text: str, manifest: Path, where: str, allow_outside: bool) -> Path:
+def locate_clip(text: str, manifest: Path, where: str, allow_outside: bool) -> Path:
+    """Return the file that a row of a table names.
+
+    Args:
+        text: the row's path, relative to the table's folder.
+        manifest: the table.
+        where: the row, for messages.
+        allow_outside: whether the file may lie outside the table's folder.
+
+    Raises:
+        CorpusError: there is no path in the row, or it leaves the folder.
+    """
     if not text or "\0" in text:
         raise CorpusError(f"{where}: {'a path with a NUL character' if text else 'the path is empty'}")
     folder = os.path.abspath(manifest.parent)  # noqa: PTH100  # lexical on purpose: links in the folder are its owner's

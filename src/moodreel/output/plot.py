@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from moodreel.labels import EMOTIONS
 from moodreel.output.canvas import MARGINS_PX, SHORT_PX, Canvas, measure_width_px, open_canvas
 from moodreel.output.clock import name_tick, ticks_s
 from moodreel.output.drawing import COLOURS, font, title
+from moodreel.output.summary import describe_others
 from moodreel.recognition.prediction import Prediction, Window, shift_prediction
 from moodreel.recognition.segments import Stretch, join_segments, view_modalities
 
@@ -66,20 +67,33 @@ def _rows(prediction: Prediction) -> list[_Row]:
     face, voice = (join_segments(one, weak) for one in view_modalities(prediction.segments))
     rows = [
         _Row("face", face, prediction.face.state, _absences(prediction)),
-        _Row("voice", voice, prediction.voice.state),
+        _voice_row(prediction, voice),
     ]
     people = sorted(prediction.people[:MAX_LANES], key=lambda one: one.id) if len(prediction.people) > 1 else []
     return rows + [_Row(f"person {one.id}", join_segments(prediction.lanes[one.id], weak)) for one in people]
 
 
+def _voice_row(prediction: Prediction, stretches: Sequence[Stretch]) -> _Row:
+    """Return the voice's lane, with the laughter, music and the like that sound where nobody speaks."""
+    state = prediction.voice.state
+    if state == "ok":
+        others = ((one, one.other_sound) for one in prediction.segments)
+        return _Row("voice", stretches, gaps=_join_gaps((one, name) for one, name in others if name))
+    return _Row("voice", stretches, state + describe_others(prediction))
+
+
 def _absences(prediction: Prediction) -> list[tuple[float, float, str]]:
     """Return when the person spoken for is absent while others are on screen, as start, end and words."""
-    text, found = f"person {prediction.person} not seen", list[tuple[float, float, str]]()
-    for segment in prediction.segments:
-        if prediction.states(segment)[0] != "not_seen":
-            continue
-        start_s = found.pop()[0] if found and found[-1][1] == segment.start_s else segment.start_s
-        found.append((start_s, segment.end_s, text))
+    text = f"person {prediction.person} not seen"
+    return _join_gaps((one, text) for one in prediction.segments if prediction.states(one)[0] == "not_seen")
+
+
+def _join_gaps(told: Iterable[tuple[Window, str]]) -> list[tuple[float, float, str]]:
+    """Join neighbouring segments of which the same is told."""
+    found = list[tuple[float, float, str]]()
+    for segment, text in told:
+        goes_on = found and found[-1][1:] == (segment.start_s, text)
+        found.append((found.pop()[0] if goes_on else segment.start_s, segment.end_s, text))
     return found
 
 

@@ -36,3 +36,11 @@ def describe_source(prediction: Prediction, segment: Window) -> str:
         return person + ("face and voice" if segment.voice is not None else "face")
     absent = prediction.states(segment)[0] == "not_seen"
     return f"voice; person {prediction.person} not seen" if absent else "voice"
+
+
+def describe_others(prediction: Prediction) -> str:
+    """Say what is heard in a clip without speech, to stand behind those words: `: laughter, music`; or nothing."""
+    if prediction.voice.state != "no_speech":
+        return ""
+    names = dict.fromkeys(one.other_sound for one in prediction.segments if one.other_sound)
+    return f": {', '.join(names)}" if names else ""

@@ -34,6 +34,7 @@ class Answer:
         fused: by both.
         weights: weight of the face and of the voice in `fused`, from 0.
         person: id of the person whose face it is; `None` without a face.
+        sounds: probability by name of what sounds; `None` in silence, and where the bundle does not tell sounds apart.
     """
 
     face: FloatArray | None = None
@@ -41,6 +42,7 @@ class Answer:
     fused: FloatArray | None = None
     weights: tuple[float, float] = (0.0, 0.0)
     person: int | None = None
+    sounds: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ def _window(index: int, answer: Answer, evidence: Evidence) -> Window:
         person=answer.person,
         weights=_shares(answer),
         abstained=is_weak(_top(answer.fused), evidence.abstain_below),
+        sounds=answer.sounds,
     )
 
 

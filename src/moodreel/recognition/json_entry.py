@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _WIDEST_PX = 1e9
 _MOST = 10**9
+_MOST_SOUNDS = 64
 _SUM_TOLERANCE = 0.01
 """Seven values rounded to four places may miss 1 by a thirtieth of this."""
 
@@ -96,6 +97,14 @@ class Entry:
         entry = self.entry(key)
         values = tuple(entry.number(emotion, most=1.0) for emotion in EMOTIONS)
         return values if abs(sum(values) - 1) <= _SUM_TOLERANCE else self.fail(key, "seven values that sum to 1")
+
+    def sounds(self, key: str = "sounds") -> Mapping[str, float]:
+        """Return probabilities by the name of a sound, which sum to 1 up to rounding."""
+        entry = self.entry(key)
+        if not 0 < len(entry.held) <= _MOST_SOUNDS or not all(isinstance(name, str) for name in entry.held):
+            self.fail(key, f"1 to {_MOST_SOUNDS} named sounds")
+        values = {name: entry.number(name, most=1.0) for name in entry.held}
+        return values if abs(sum(values.values()) - 1) <= _SUM_TOLERANCE else self.fail(key, "values that sum to 1")
 
     def numbers(self, key: str, count: int) -> tuple[float, ...]:
         """Return a list of so many numbers."""

@@ -18,6 +18,7 @@ from moodreel.face.detector import FaceDetector
 from moodreel.face.expression import ExpressionReader, Expressions, join_expressions, read_faces
 from moodreel.face.people import TrackedPerson, group_people
 from moodreel.face.tracking import ANALYSIS_LONG_SIDE_PX, ANALYSIS_RATE_HZ, FaceTracker, TrackingOptions
+from moodreel.inference import output_width
 from moodreel.media.clip import Clip
 from moodreel.media.frames import Frame
 from moodreel.media.read_ahead import read_ahead, report_progress
@@ -27,6 +28,7 @@ from moodreel.recognition.fusion import ClipLogits, FloatArray, Fusion, read_fus
 from moodreel.recognition.prediction import Box
 from moodreel.timeline import count_windows, window_times, windows_between
 from moodreel.voice.listener import Voice, VoiceListener, VoiceWindow, read_voice
+from moodreel.voice.sounds import SoundNetwork
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -97,6 +99,7 @@ class LateNetworks:
         fusion: how the answers are calibrated and added.
         face: the face network.
         voice: the voice network.
+        sounds: what tells speech from other sounds; `None` where the bundle has no such network.
         detector: what finds the faces.
         tracking: how faces are followed and cut out.
         no_speech_below_db: below this estimated speech-to-background ratio nobody is taken to speak.
@@ -106,6 +109,7 @@ class LateNetworks:
     fusion: Fusion
     face: onnxruntime.InferenceSession
     voice: onnxruntime.InferenceSession
+    sounds: SoundNetwork | None
     detector: FaceDetector
     tracking: TrackingOptions
     no_speech_below_db: float
@@ -127,6 +131,7 @@ class LateNetworks:
             fusion=read_fusion(bundle.section("fusion")),
             face=bundle.session("face", threads),
             voice=bundle.session("voice", threads),
+            sounds=SoundNetwork.open(bundle, threads),
             detector=FaceDetector(),
             tracking=TrackingOptions(detect_every_s=DETECT_EVERY_S, side_px=side_px),
             no_speech_below_db=bundle.number("voice", "no_speech_below_db", -200, -200, 200),
@@ -165,6 +170,8 @@ class LateNetworks:
         try:
             read_faces(self.face, np.zeros((1, 3, side_px, side_px), np.float32))
             read_voice(self.voice, np.zeros((80, 50), np.float32), np.full((1, 25), 1 / 25, np.float32))
+            if self.sounds is not None:
+                self.sounds.read(np.zeros((1, output_width(self.voice, "statistics")), np.float32))
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from None
 
@@ -225,7 +232,7 @@ class LateReader:
         networks = self._networks
         tracker = FaceTracker(networks.detector, networks.tracking)
         reader = ExpressionReader(networks.face, describes)
-        listener = VoiceListener(networks.voice, describes)
+        listener = VoiceListener(networks.voice, networks.sounds, describes)
         stream = clip.stream(longest_side_px=ANALYSIS_LONG_SIDE_PX, frames_rate_hz=ANALYSIS_RATE_HZ)
         with read_ahead(stream) as items:
             reported = report_progress(items, clip.duration_s, progress)
@@ -277,7 +284,7 @@ class LateLive:
     def read(self, start_s: float, end_s: float, sound: npt.NDArray[np.float32]) -> tuple[Evidence, Box | None]:
         """Tell what the frames since `start_s` and the sound show, and where the face stood last."""
         self._forget(start_s)
-        listener = VoiceListener(self._networks.voice)
+        listener = VoiceListener(self._networks.voice, self._networks.sounds)
         if len(sound):
             listener.listen(Sound(0.0, sound))
         scene = Scene(
@@ -326,6 +333,7 @@ class _Answerer:
         self._least_snr_db = networks.no_speech_below_db
         self._faces = [self._fusion.face_log_probabilities(one.expressions.logits) for one in scene.people]
         self._windows = {round(window.start_s, 3): window for window in self._spoken(scene.voice.windows)}
+        self._sounds = {round(one.start_s, 3): one.sounds for one in scene.voice.sounds}
         shares = [one.tracked.share_on_screen for one in scene.people]
         # How likely the voice is the most present person's: that person's part of all faces' time on screen.
         self._speaker_share = shares[0] / sum(shares) if shares else 1.0
@@ -340,23 +348,23 @@ class _Answerer:
     def logits(self) -> ClipLogits:
         """Pool what `whole` pools before it is calibrated: the order of the two makes no difference."""
         spoken = self._spoken(self._scene.voice.utterances)
-        speech_s = [window.speech_s for window in spoken]
+        weights = [window.weight for window in spoken]
         people = self._scene.people
         return ClipLogits(
             face=people[0].expressions.logits.mean(axis=0, dtype=np.float64) if people else None,
-            voice=np.average([window.logits for window in spoken], axis=0, weights=speech_s) if spoken else None,
-            snr_db=float(np.average([window.snr_db for window in spoken], weights=speech_s)) if spoken else None,
+            voice=np.average([window.logits for window in spoken], axis=0, weights=weights) if spoken else None,
+            snr_db=float(np.average([window.snr_db for window in spoken], weights=weights)) if spoken else None,
             speaker_share=self._speaker_share,
         )
 
     def describe(self) -> Description:
         """Pool what `logits` pools, and the features in the same way."""
         spoken, people = self._spoken(self._scene.voice.utterances), self._scene.people
-        speech_s = [window.speech_s for window in spoken]
+        weights = [window.weight for window in spoken]
         return Description(
             logits=self.logits(),
             face=people[0].expressions.features.mean(axis=0, dtype=np.float64) if people else None,
-            voice=np.average([window.statistics for window in spoken], axis=0, weights=speech_s) if spoken else None,
+            voice=np.average([window.statistics for window in spoken], axis=0, weights=weights) if spoken else None,
         )
 
     def window(self, index: int) -> Answer:
@@ -366,6 +374,7 @@ class _Answerer:
         face = self._pool_face(which, start_s, end_s) if self._faces else None
         spoken = self._windows.get(round(start_s, 3))
         answer = self._fuse(face, self._pool_voice([] if spoken is None else [spoken]), share)
+        answer = replace(answer, sounds=self._sounds.get(round(start_s, 3)))
         return answer if face is None else replace(answer, person=self._scene.people[which].tracked.id)
 
     def _most_seen(self, start_s: float, end_s: float) -> tuple[int, float]:
@@ -390,10 +399,10 @@ class _Answerer:
     def _pool_voice(self, windows: Sequence[VoiceWindow]) -> _Spoken | None:
         if not windows:
             return None
-        speech_s = [window.speech_s for window in windows]
+        weights = [window.weight for window in windows]
         frames = self._fusion.voice_log_probabilities(np.stack([window.logits for window in windows]))
-        snr_db = float(np.average([window.snr_db for window in windows], weights=speech_s))
-        return _Spoken(pool_log_probabilities(frames, speech_s), snr_db)
+        snr_db = float(np.average([window.snr_db for window in windows], weights=weights))
+        return _Spoken(pool_log_probabilities(frames, weights), snr_db)
 
     def _pool_face(self, which: int, start_s: float, end_s: float) -> FloatArray | None:
         faces = self._faces[which][_span(self._scene.people[which].expressions.times_s, start_s, end_s)]

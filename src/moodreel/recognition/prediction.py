@@ -36,7 +36,9 @@ from moodreel.recognition.segments import (
     Window,
     cut_segments,
     join_segments,
+    mix_sounds,
     round_shares,
+    round_sounds,
     share_time,
     view_modalities,
 )
@@ -112,6 +114,11 @@ class Prediction:
     def shares(self) -> tuple[float, ...]:
         """For how much of the time each emotion is the answer, in the order of `EMOTIONS`; the rest is unsure."""
         return share_time(self.segments)
+
+    @property
+    def sounds(self) -> Mapping[str, float] | None:
+        """Probability by name of what sounds over the clip, silence left out; `None` where nothing is known to."""
+        return mix_sounds(self.segments)
 
     @property
     def is_leaning(self) -> bool:
@@ -217,6 +224,7 @@ class Prediction:
             "person": self.person,
             "modalities": {"face": write_modality(self.face), "voice": write_modality(self.voice)},
             "people": [self._write_person(person) for person in self.people],
+            "sounds": round_sounds(self.sounds),
             "segments": [write_segment(segment, self.states(segment)) for segment in self.segments],
             "stretches": {
                 "answer": write_stretches(self.stretches),
@@ -232,6 +240,7 @@ class Prediction:
         lane = self.lanes[person.id]
         return {
             **write_person(person),
+            "sounds": round_sounds(self.sounds),
             "segments": [write_window(one) for one in lane],
             "stretches": write_stretches(join_segments(lane, self.abstain_below)),
         }

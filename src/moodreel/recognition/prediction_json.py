@@ -24,7 +24,7 @@ from moodreel.recognition.prediction_parts import (
     Modality,
     Person,
 )
-from moodreel.recognition.segments import Stretch, Window, round_shares
+from moodreel.recognition.segments import Stretch, Window, round_shares, round_sounds
 
 SCHEMA_VERSION = 2
 
@@ -72,6 +72,7 @@ def write_segment(segment: Window, states: tuple[str, str]) -> dict[str, Any]:
         "person": segment.person,
         "states": _write_pair(states),
         "weights": _write_pair(segment.weights),
+        "sounds": round_sounds(segment.sounds),
     }
 
 
@@ -224,6 +225,7 @@ def _join(window: Window, segment: Entry) -> Window:
         person=segment.known("person", segment.identity),
         weights=(weights.number("face", most=1.0), weights.number("voice", most=1.0)),
         abstained=segment.flag("abstained"),
+        sounds=segment.known("sounds", segment.sounds),
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from moodreel.labels import EMOTIONS
 from moodreel.recognition.abstention import is_weak
+from moodreel.voice.sounds import SPEECH
 
 _SAME_S = 1e-6
 """Instants no further apart than this are one."""
@@ -27,6 +28,8 @@ class Window:
         person: whose face `face` is; `None` without a face.
         weights: shares of the face and of the voice in the answer, 0-1; they sum to 1 where there is one.
         abstained: whether the evidence is too weak to rely on the label.
+        sounds: probability by name of what sounds, such as `speech` or `laughter`, summing to 1; `None` in silence, in
+            windows of people, and where the bundle does not tell sounds apart.
     """
 
     start_s: float
@@ -38,6 +41,7 @@ class Window:
     person: int | None = None
     weights: tuple[float, float] = (0.0, 0.0)
     abstained: bool = False
+    sounds: Mapping[str, float] | None = field(default=None, hash=False)
 
     def rounded(self) -> Window:
         """Return it as JSON states it: times to milliseconds, shares to four places."""
@@ -49,7 +53,16 @@ class Window:
             face=round_known(self.face),
             voice=round_known(self.voice),
             weights=(round(self.weights[0], 4), round(self.weights[1], 4)),
+            sounds=round_sounds(self.sounds),
         )
+
+    @property
+    def other_sound(self) -> str | None:
+        """What sounds where nobody is heard to speak; `None` where nothing is known to."""
+        if self.voice is not None or not self.sounds:
+            return None
+        likeliest = max(self.sounds, key=self.sounds.__getitem__)
+        return None if likeliest == SPEECH else likeliest
 
     @property
     def middle_s(self) -> float:
@@ -89,6 +102,20 @@ def round_shares(values: Sequence[float]) -> tuple[float, ...]:
 def round_known(values: Sequence[float] | None) -> tuple[float, ...] | None:
     """Round values of 0-1 where there are any."""
     return None if values is None else round_shares(values)
+
+
+def round_sounds(sounds: Mapping[str, float] | None) -> dict[str, float] | None:
+    """Round probabilities by name, where there are any, as JSON states them."""
+    return None if sounds is None else {name: round(float(value), 4) for name, value in sounds.items()}
+
+
+def mix_sounds(segments: Sequence[Window]) -> dict[str, float] | None:
+    """Return what sounds over segments: the mean of those in which anything does, each weighted by its length."""
+    heard = [(one.length_s or 1.0, one.sounds) for one in segments if one.sounds is not None]
+    if not heard:
+        return None
+    total_s = sum(length_s for length_s, _ in heard)
+    return {name: sum(length_s * sounds[name] for length_s, sounds in heard) / total_s for name in heard[0][1]}
 
 
 def cut_segments(timeline: Sequence[Window]) -> tuple[Window, ...]:

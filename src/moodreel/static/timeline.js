@@ -4,7 +4,7 @@
 import { COLOURS, EMOTIONS, inkOn } from "./emotions.js";
 import { draw, make } from "./dom.js";
 import { segmentAt } from "./player.js";
-import { clock, describeWindow, percent } from "./words.js";
+import { clock, describeWindow, otherSound, percent } from "./words.js";
 
 /** Shows one answer over time. `onSeek` is called with the seconds that a person goes to. */
 export class Timeline {
@@ -24,7 +24,7 @@ export class Timeline {
       row("", this.axis()),
       row("face", this.lane(prediction.stretches.face, this.segments.filter(({ face }) => !face).map(unseen(prediction)))),
       row("voice", this.lane(prediction.stretches.voice,
-        this.segments.filter(({ voice }) => !voice).map((one) => ({ ...one, label: null, text: "no speech" })))),
+        this.segments.filter(({ voice }) => !voice).map((one) => ({ ...one, label: null, text: otherSound(one) ?? "no speech" })))),
       ...prediction.people.map((person) => this.personRow(person)),
       this.slider,
     );

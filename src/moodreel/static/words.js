@@ -78,6 +78,7 @@ export function notes(prediction) {
     ...gaps(prediction.segments, "face", "not_seen").map((gap) => `Person ${prediction.person} not seen ${gap}.`),
     ...(isCrowd && voice.state === "ok" ? [] : [modality("Voice", voice, VOICE_STATES)]),
     ...(voice.state === "ok" ? gaps(prediction.segments, "voice", "no_speech").map((gap) => `No speech ${gap}.`) : []),
+    ...otherSounds(prediction.segments).map((name) => sentence(`${name} was heard where nobody speaks`)),
   ].map((text) => ({ text, isWarning: false }));
   return [...said, ...prediction.warnings.map((text) => ({ text: sentence(text), isWarning: true }))];
 }
@@ -88,6 +89,15 @@ function modality(name, { state, probabilities, weight }, states) {
   const label = likeliest(probabilities);
   return `${name}: ${label} ${percent(probabilities[label])}; counts for ${percent(weight)} of the answer.`;
 }
+
+/** What sounds in a segment where nobody is heard to speak: "laughter"; `null` where nothing is known to. */
+export function otherSound({ voice, sounds }) {
+  if (voice || !sounds) return null;
+  const [name] = Object.keys(sounds).sort((one, other) => sounds[other] - sounds[one]);
+  return name === "speech" ? null : name;
+}
+
+const otherSounds = (segments) => [...new Set(segments.map(otherSound).filter(Boolean))];
 
 /** Where neighbouring segments hold no answer of a modality for one reason: "from 0:03 to 0:07". */
 export function gaps(segments, name, state) {

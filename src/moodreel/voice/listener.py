@@ -2,13 +2,14 @@
 
 Sound is taken in chunks of at most 8 s that overlap by 2 s, so that any length of sound needs the memory of one chunk.
 The network runs once per chunk; its tokens are pooled for every window of the timeline and for the chunk's own part
-("utterance"), over speech alone. Loud sound that is plainly no speech is not given to the network, which would name an
-emotion for a hum.
+("utterance"), over speech alone. Loud sound that is plainly no speech gets no answer from the network, which would name
+an emotion for a hum; nor does what the bundle's sound network, if it has one, takes for laughter, music and the like.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,9 @@ from moodreel.inference import output_width, run_network
 from moodreel.labels import N_EMOTIONS
 from moodreel.media.sounds import Sound
 from moodreel.timeline import HOP_S, TAIL_S, WINDOW_S
-from moodreel.voice.speech import CHUNK_S, RATE_HZ, Speech, extract_speech, pool_windows, trim_silence
-from moodreel.voice.speech_signs import holds_speech, measure_signs
+from moodreel.voice.sounds import SoundNetwork
+from moodreel.voice.speech import CHUNK_S, RATE_HZ, Pooling, Speech, extract_speech, pool_windows, trim_silence
+from moodreel.voice.speech_signs import Signs, holds_speech, measure_signs
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -29,8 +31,13 @@ ADVANCE_S = 6.0
 """Seconds between the starts of two chunks: chunk length less one window."""
 MIN_CHUNK_S = 0.1
 """Sound shorter than this holds no syllable."""
+LEAST_HEARD_S = 0.2
+"""Windows with less sound than this are too short for the sound network to refuse them."""
 
 assert ADVANCE_S + WINDOW_S <= CHUNK_S and ADVANCE_S % HOP_S == 0, "every window must lie inside one chunk"
+
+Span = tuple[float, float]
+_INNER_WINDOWS_S = [(index * HOP_S, index * HOP_S + WINDOW_S) for index in range(int(ADVANCE_S / HOP_S))]
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class VoiceWindow:
         logits: float32, shape (7,), uncalibrated, in the order of `EMOTIONS`.
         snr_db: speech-to-background ratio in dB that the network estimates.
         statistics: float32, shape (d,), what other networks build on; d is 0 unless they were asked for.
+        speech: how likely it is speech that sounds there, above 0, at most 1.
     """
 
     start_s: float
@@ -52,6 +60,25 @@ class VoiceWindow:
     logits: npt.NDArray[np.float32]
     snr_db: float
     statistics: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    speech: float = 1.0
+
+    @property
+    def weight(self) -> float:
+        """What the window counts for beside others: its seconds of speech, as far as they are speech."""
+        return self.speech_s * self.speech
+
+
+@dataclass(frozen=True)
+class SoundWindow:
+    """What sounds in a window of the timeline.
+
+    Attributes:
+        start_s: start in seconds from the clip's beginning.
+        sounds: probability by name of the sound, summing to 1.
+    """
+
+    start_s: float
+    sounds: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -63,12 +90,14 @@ class Voice:
         is_silent: whether nothing was loud enough to be speech.
         utterances: consecutive parts of the sound that hold speech; they do not overlap.
         windows: the windows of the timeline that hold speech, in order.
+        sounds: those in which anything sounds; none where the bundle has no sound network.
     """
 
     heard_s: float
     is_silent: bool
     utterances: tuple[VoiceWindow, ...]
     windows: tuple[VoiceWindow, ...]
+    sounds: tuple[SoundWindow, ...] = ()
 
 
 @dataclass
@@ -76,11 +105,13 @@ class VoiceListener:
     """Takes a clip's sound block by block.
 
     Attributes:
-        session: the opened voice network: `mel`, `pooling` -> `logits`, `snr_db`.
+        session: the opened voice network: `mel`, `pooling` -> `logits`, `snr_db`, `statistics`.
+        network: the opened sound network; `None` where the bundle has none.
         describes: whether the statistics are kept too, as training wants them.
     """
 
     session: onnxruntime.InferenceSession
+    network: SoundNetwork | None = None
     describes: bool = False
     _buffer: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32), init=False)
     _chunk_start_s: float = field(default=0.0, init=False)
@@ -88,6 +119,7 @@ class VoiceListener:
     _is_silent: bool = field(default=True, init=False)
     _utterances: list[VoiceWindow] = field(default_factory=list, init=False)
     _windows: list[VoiceWindow] = field(default_factory=list, init=False)
+    _sounds: list[SoundWindow] = field(default_factory=list, init=False)
 
     def listen(self, sound: Sound) -> None:
         """Take the next block.
@@ -106,7 +138,7 @@ class VoiceListener:
     def _append(self, samples: npt.NDArray[np.float32]) -> None:
         self._buffer = np.concatenate([self._buffer, samples])
         while len(self._buffer) > CHUNK_S * RATE_HZ:
-            self._read_chunk(self._buffer[: int(CHUNK_S * RATE_HZ)], n_windows=int(ADVANCE_S / HOP_S), own_s=ADVANCE_S)
+            self._read_chunk(self._buffer[: int(CHUNK_S * RATE_HZ)], _INNER_WINDOWS_S, own_s=ADVANCE_S)
             self._buffer = self._buffer[int(ADVANCE_S * RATE_HZ) :]
             self._chunk_start_s += ADVANCE_S
 
@@ -114,41 +146,61 @@ class VoiceListener:
         """Read what is left and return the whole voice."""
         left_s = len(self._buffer) / RATE_HZ
         if left_s >= MIN_CHUNK_S:
-            # The picture may go on after the sound: what is spoken in the last second starts a window of its own.
-            n_windows = max(1, math.ceil((left_s - TAIL_S) / HOP_S))
-            self._read_chunk(self._buffer, n_windows=n_windows, own_s=left_s)
+            self._read_chunk(self._buffer, place_windows(left_s), own_s=left_s)
         return Voice(
             heard_s=self._chunk_start_s + left_s,
             is_silent=self._is_silent,
             utterances=tuple(self._utterances),
             windows=tuple(self._windows),
+            sounds=tuple(self._sounds),
         )
 
-    def _read_chunk(self, samples: npt.NDArray[np.float32], n_windows: int, own_s: float) -> None:
-        length_s = len(samples) / RATE_HZ
-        starts_s = [index * HOP_S for index in range(n_windows)]
-        times = [(0.0, own_s), *((start_s, min(start_s + WINDOW_S, length_s)) for start_s in starts_s)]
+    def _read_chunk(self, samples: npt.NDArray[np.float32], windows_s: Sequence[Span], own_s: float) -> None:
         speech = extract_speech(samples)
         if not speech.active.any():
             return
         self._is_silent = False
+        times = [(0.0, own_s), *windows_s]
         whole, *signs = measure_signs(speech, times)
-        if not holds_speech(whole, signs):
+        may_speak = holds_speech(whole, signs)
+        if not may_speak and self.network is None:
             return
         utterance, *windows = self._run(speech, times)
-        self._utterances.extend(one for one in (utterance,) if one.speech_s > 0)
-        self._windows.extend(
-            one for one, sign in zip(windows, signs, strict=True) if one.speech_s > 0 and not sign.refuse
-        )
+        if may_speak:
+            spoken = [one for one, sign in zip(windows, signs, strict=True) if self._is_spoken(one, sign)]
+            self._windows.extend(spoken)
+            self._utterances.extend(self._find_utterances(utterance, windows, spoken))
 
-    def _run(self, speech: Speech, times: list[tuple[float, float]]) -> list[VoiceWindow]:
+    def _is_spoken(self, window: VoiceWindow, signs: Signs) -> bool:
+        if self.network is not None and window.speech_s >= LEAST_HEARD_S and window.speech < self.network.speech_above:
+            return False
+        return window.speech_s > 0 and not signs.refuse
+
+    def _find_utterances(
+        self, whole: VoiceWindow, windows: Sequence[VoiceWindow], spoken: Sequence[VoiceWindow]
+    ) -> list[VoiceWindow]:
+        """Return a chunk's own part; where something else sounds in it too, those of its windows that hold speech."""
+        if self.network is None or len(spoken) == sum(window.speech_s > 0 for window in windows):
+            return [whole] if whole.speech_s > 0 else []
+        apart: list[VoiceWindow] = []
+        for window in spoken:
+            if window.end_s <= whole.end_s and (not apart or window.start_s >= apart[-1].end_s):
+                apart.append(window)
+        return apart
+
+    def _run(self, speech: Speech, times: Sequence[Span]) -> list[VoiceWindow]:
         pooling = pool_windows(speech.active, times)
         mel, weights = trim_silence(speech, pooling)
-        if self.describes:
-            logits, snr_db, statistics = describe_voice(self.session, mel[0], weights)
-        else:
+        likely = np.ones(len(times), np.float32)
+        statistics = np.zeros((len(times), 0), np.float32)
+        if self.network is None and not self.describes:
             logits, snr_db = read_voice(self.session, mel[0], weights)
-            statistics = np.zeros((len(times), 0), np.float32)
+        else:
+            logits, snr_db, statistics = describe_voice(self.session, mel[0], weights)
+        if self.network is not None:
+            sounds = self.network.read(statistics)
+            likely = self.network.speech(sounds)
+            self._note_sounds(times, pooling, sounds)
         return [
             VoiceWindow(
                 start_s=self._chunk_start_s + start_s,
@@ -156,10 +208,39 @@ class VoiceListener:
                 speech_s=float(pooling.speech_share[row]) * (end_s - start_s),
                 logits=logits[row],
                 snr_db=float(snr_db[row]),
-                statistics=statistics[row],
+                statistics=statistics[row] if self.describes else np.zeros(0, np.float32),
+                speech=float(likely[row]),
             )
             for row, (start_s, end_s) in enumerate(times)
         ]
+
+    def _note_sounds(self, times: Sequence[Span], pooling: Pooling, sounds: npt.NDArray[np.float32]) -> None:
+        """Keep what sounds in the windows; the first row is the whole chunk's."""
+        names = self.network.classes if self.network else ()
+        for (start_s, _), share, row in list(zip(times, pooling.speech_share, sounds, strict=True))[1:]:
+            if share > 0:
+                named = {name: float(value) for name, value in zip(names, row, strict=True)}
+                self._sounds.append(SoundWindow(self._chunk_start_s + start_s, named))
+
+
+def place_windows(length_s: float) -> list[Span]:
+    """Return start and end in seconds of the windows of a last or only chunk.
+
+    The picture may go on after the sound: what is spoken in the last second starts a window of its own.
+    """
+    n_windows = max(1, math.ceil((length_s - TAIL_S) / HOP_S))
+    return [(index * HOP_S, min(index * HOP_S + WINDOW_S, length_s)) for index in range(n_windows)]
+
+
+def read_statistics(session: onnxruntime.InferenceSession, speech: Speech, pooling: Pooling) -> npt.NDArray[np.float32]:
+    """Run the voice network for what it pools over each window, shape (n_windows, n_statistics).
+
+    Raises:
+        BundleError: it gives no statistics.
+    """
+    mel, weights = trim_silence(speech, pooling)
+    shapes = {"statistics": (len(weights), output_width(session, "statistics"))}
+    return run_network(session, {"mel": mel, "pooling": weights}, shapes)[0]
 
 
 def read_voice(

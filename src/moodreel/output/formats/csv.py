@@ -24,6 +24,8 @@ COLUMNS = (
     Column("voice_weight", "share of the voice in the answer, 0-1"),
     Column("abstained", "true where this segment's evidence is too weak to rely on the label"),
     Column("on_screen", "true where the person's face was seen in this segment, not only in the second around it"),
+    Column("sound", "what sounds: speech, laughter, crying, scream, breath, babble, music, noise; empty in silence, "
+                    "of a person beside the one spoken for, and where the bundle does not tell"),
 )  # fmt: skip
 
 
@@ -43,11 +45,12 @@ def _rows(prediction: Prediction) -> Iterator[list[Cell]]:
     for segment in prediction.segments:
         spoken_for = people.get(segment.person) if segment.person is not None else None
         on_screen = spoken_for is not None and segment.end_s in lanes[spoken_for.id]
-        yield _row(prediction, segment, segment.person, prediction.states(segment), on_screen)
+        sound = max(segment.sounds, key=segment.sounds.__getitem__) if segment.sounds else ""
+        yield [*_row(prediction, segment, segment.person, prediction.states(segment), on_screen), sound]
         for number, lane in lanes.items():
             if number != segment.person and segment.end_s in lane:
                 beside = lane[segment.end_s]
-                yield _row(prediction, beside, number, ("ok", "not_attributed"), True)
+                yield [*_row(prediction, beside, number, ("ok", "not_attributed"), True), ""]
 
 
 def _row(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from moodreel.output.formats.format import Format
-from moodreel.output.summary import describe_stretch, headline
+from moodreel.output.summary import describe_others, describe_stretch, headline
 from moodreel.recognition.prediction import Modality, Person, Prediction, named_probabilities
 from moodreel.text import printable
 
@@ -53,7 +53,10 @@ def _whole(prediction: Prediction) -> list[str]:
     """Show what holds of the whole clip: one person's answer, or how much of the time a crowd shows what."""
     if prediction.scope == "crowd":
         return ["  of the time, what is seen and heard at each moment shows", "", *_bars(prediction.shares), ""]
-    modalities = [_modality("face", prediction.face), _modality("voice", prediction.voice)]
+    modalities = [
+        _modality("face", prediction.face),
+        _modality("voice", prediction.voice) + describe_others(prediction),
+    ]
     return [*_bars(prediction.probabilities), "", *modalities]
 
 
