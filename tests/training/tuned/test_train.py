@@ -163,6 +163,16 @@ def test_clips_are_read_once(run, corpus, monkeypatch):
     assert run(corpus, out="again")[0] == 0
 
 
+def test_clips_are_read_anew_for_other_networks_or_thresholds(run, corpus, tmp_path):
+    """What one of them takes for no speech another hears: neither may find the other's features in the cache."""
+    run(corpus)
+    networks = json.loads((tmp_path / "tiny" / "bundle.json").read_text())["networks"]
+    deaf = {**networks, "voice": {**networks["voice"], "no_speech_below_db": 100.0}}
+    write_tiny_bundle(tmp_path / "deaf", networks=deaf)
+    status, _, err = run(corpus, "--set", f"model={tmp_path / 'deaf'}", out="other")
+    assert status == 2 and "fewer than two clips to learn from" in err
+
+
 def test_faces_are_tuned_too(run, tmp_path, portrait_frames):
     """One face, tinted: red, green or blue, whoever speaks."""
     frames = [np.asarray(frame) for frame in portrait_frames]

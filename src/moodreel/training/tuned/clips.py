@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache as remember, partial
+from typing import Any
 
 import numpy as np
 
@@ -83,11 +84,13 @@ def read_described(
 
 
 @remember
-def _open_reader(model: str) -> tuple[LateReader, tuple[object, ...]]:
-    """Open the networks once in every process; beside them what tells them from others."""
+def _open_reader(model: str) -> tuple[LateReader, Mapping[str, Any]]:
+    """Open the networks once in every process; beside them what tells them from others.
+
+    All of them: one that answers nothing itself may still decide what is heard of a clip.
+    """
     bundle = load_bundle(model)
-    least_db = bundle.number("voice", "no_speech_below_db", -200, -200, 200)
-    return LateReader(bundle, threads=1), (*(bundle.networks[name]["sha256"] for name in MODALITIES), least_db)
+    return LateReader(bundle, threads=1), {name: dict(entry) for name, entry in bundle.networks.items()}
 
 
 def _read_one(sample: Sample, model: str, cache: Cache) -> tuple[TunedClip | Unreadable, bool]:
