@@ -33,7 +33,7 @@ th, td { text-align: left; padding: .2rem .9rem .2rem 0; border-bottom: 1px soli
   overflow-wrap: normal }
 td:nth-child(2) { white-space: nowrap }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem }
-td img { display: block; width: 7rem; height: 5rem; object-fit: contain; object-position: left; margin: .2rem 0 }
+td img { display: block; width: 6.5rem; max-width: none; max-height: 7rem; object-fit: contain; margin: .2rem 0 }
 .figures svg, img { max-width: 100%; height: auto; color: var(--ink); fill: currentColor }
 .headline { font-size: 2rem; line-height: 1.2; font-weight: 600 } .small { color: var(--soft); font-size: .85rem }
 .warning { background: var(--warn); border-left: 4px solid #dd6b20; padding: .3rem .8rem; margin: .3rem 0 }

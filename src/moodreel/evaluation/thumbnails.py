@@ -21,8 +21,8 @@ MOST_BYTES = 8 * 2**10
 _SIDE_PX = 160
 _QUALITIES = (70, 45, 25)
 _SEARCHED_PX = 480
-_SEARCHED_HZ = 2.0
-_LONGEST_S = 20.0
+_SEARCHED_HZ = 1.0
+_LONGEST_S = 10.0
 """Of a longer clip only the beginning is searched, so that a film costs no more than a take."""
 
 

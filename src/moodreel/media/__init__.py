@@ -1,7 +1,8 @@
-"""Media in: a file becomes a `Clip`, whose frames and sound come as one stream."""
+"""Media in: a file, or arrays, become a `Clip`, whose frames and sound come as one stream."""
 
 from __future__ import annotations
 
+from moodreel.media.arrays import Arrays
 from moodreel.media.clip import Clip, open_clip
 from moodreel.media.find import find_media
 from moodreel.media.frames import Frame
@@ -11,6 +12,7 @@ from moodreel.media.streams import SoundTrack, VideoTrack
 from moodreel.media.stretches import Stretch, read_stretch
 
 __all__ = [
+    "Arrays",
     "Clip",
     "Frame",
     "Part",
