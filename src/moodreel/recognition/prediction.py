@@ -240,7 +240,6 @@ class Prediction:
         lane = self.lanes[person.id]
         return {
             **write_person(person),
-            "sounds": round_sounds(self.sounds),
             "segments": [write_window(one) for one in lane],
             "stretches": write_stretches(join_segments(lane, self.abstain_below)),
         }
