@@ -27,7 +27,10 @@ WIDTH_PX, HEIGHT_PX = 640, 480
 
 VOWEL_FORMANTS_HZ = {"a": (850, 1220, 2810), "e": (610, 2330, 2990), "i": (310, 2790, 3310), "o": (590, 920, 2710)}
 FORMANT_WIDTHS_HZ = (90, 110, 170)
-SYLLABLES = "aeoiaeaio"
+SYLLABLES_HZ = 5
+SYLLABLES = "aeoiaeaioeaoieaoieao"
+CONSONANT_SHARE = 0.35
+"""Part of a syllable before its vowel; vowels alone are a wail."""
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -57,23 +60,50 @@ def write_demo_clip(path: Path) -> Path:
 
 
 def synthesise_voice() -> npt.NDArray[np.float32]:
-    """Synthesise lively syllables: pitch high and moving, as of somebody glad.
+    """Synthesise lively syllables: pitch high and moving, consonants between vowels.
 
     Returns:
         Mono float32 at 16 kHz, shape (64000,), -1 to 1.
     """
+    rng = np.random.default_rng(0)
     time_s = np.arange(SECONDS * RATE_HZ) / RATE_HZ
-    pitch_hz = 220 + 50 * np.sin(2 * np.pi * 0.9 * time_s) + 18 * np.sin(2 * np.pi * 2.6 * time_s)
+    pitch_hz = (260 + 80 * np.sin(2 * np.pi * 1.6 * time_s) + 8 * np.sin(2 * np.pi * 2.3 * time_s)) * (
+        1 - 0.03 * time_s
+    )
     pulses = np.diff(np.floor(np.cumsum(pitch_hz) / RATE_HZ), prepend=0.0)
-    length = len(time_s) // len(SYLLABLES)
-    parts = [_speak(pulses[i * length : (i + 1) * length], vowel) for i, vowel in enumerate(SYLLABLES)]
-    voice = np.concatenate([*parts, np.zeros(len(time_s) - length * len(SYLLABLES))])
-    breath = np.random.default_rng(0).normal(0, 0.002, len(voice))
-    return np.asarray(0.5 * voice / np.abs(voice).max() + breath, dtype=np.float32)
+    length = RATE_HZ // SYLLABLES_HZ
+    parts = [
+        _speak(pulses[place * length :][:length], SYLLABLES[place : place + 2], place, rng)
+        for place in range(len(SYLLABLES) - 1)
+    ]
+    voice = np.concatenate([*parts, np.zeros(len(time_s) - length * len(parts))])
+    voice += rng.normal(0, 0.004, len(voice))  # breath
+    return np.asarray(0.9 * voice / np.abs(voice).max(), dtype=np.float32)
 
 
-def _speak(pulses: FloatArray, vowel: str) -> FloatArray:
-    """Filter glottal pulses through a vowel's resonances, in the frequency domain, and shape the syllable."""
+def _speak(pulses: FloatArray, vowels: str, place: int, rng: np.random.Generator) -> FloatArray:
+    """Speak a syllable: a consonant, and a vowel that moves half of the way to the next."""
+    first, then = (_voice(pulses, vowel) for vowel in (vowels[0], vowels[-1]))
+    moved = 0.5 * np.linspace(0, 1, len(pulses))
+    syllable = (1 - moved) * first + moved * then
+    n_before = int(CONSONANT_SHARE * len(pulses))
+    syllable[:n_before] = _make_consonant(n_before, place, rng)
+    return syllable
+
+
+def _make_consonant(n_samples: int, place: int, rng: np.random.Generator) -> FloatArray:
+    """A hiss, a stop that bursts, or a breath, in turns."""
+    noise = rng.normal(size=n_samples)
+    if place % 3 == 0:
+        return np.asarray(0.25 * np.diff(noise, prepend=0.0) * np.hanning(n_samples))
+    if place % 3 == 1:
+        n_burst = n_samples // 4
+        return np.concatenate([np.zeros(n_samples - n_burst), 0.35 * noise[:n_burst] * np.linspace(1, 0, n_burst)])
+    return np.asarray(0.15 * np.convolve(noise, np.ones(4) / 4, "same") * np.hanning(n_samples))
+
+
+def _voice(pulses: FloatArray, vowel: str) -> FloatArray:
+    """Filter glottal pulses through a vowel's resonances, in the frequency domain, and let the vowel swell and fall."""
     bins_hz = np.fft.rfftfreq(2 * len(pulses), 1 / RATE_HZ)
     response = np.ones(len(bins_hz), dtype=complex) / (1 + (bins_hz / 300) ** 2)  # the glottis: -12 dB an octave
     for centre_hz, width_hz in zip(VOWEL_FORMANTS_HZ[vowel], FORMANT_WIDTHS_HZ, strict=True):
