@@ -96,6 +96,8 @@ def _hold_out_people(
     base: Sequence[LabelledFeatures], seen: Sequence[SeenCorpus], head: LinearHead, recipe: HeadsRecipe
 ) -> dict[str, FloatArray]:
     """Answer each face by a map that learned from no face of that person."""
+    if not seen:
+        return {}
     answers = {one.name: np.zeros(one.logits.shape) for one in seen}
     folds = {one.name: _deal_people(one) for one in seen}
     for fold in range(FACE_FOLDS):

@@ -113,7 +113,7 @@ def _discriminate(corpora: Sequence[_Rows], shrinkage: float) -> tuple[FloatArra
     weight = np.array(known, np.float64)
     means = np.einsum("ckd,ck->kd", np.array(moves), weight) / np.maximum(weight.sum(axis=0), 1)[:, None]
     scatter = np.mean(scatters, axis=0)
-    scatter += shrinkage * np.trace(scatter) / len(scatter) * np.eye(len(scatter))
+    scatter += (shrinkage * np.trace(scatter) / len(scatter) + _LEAST_SPREAD) * np.eye(len(scatter))
     weights = np.linalg.solve(scatter, means.T)
     return weights, -0.5 * (means * weights.T).sum(axis=1)
 
