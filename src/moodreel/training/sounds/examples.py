@@ -26,7 +26,8 @@ from moodreel.voice.sounds import SPEECH
 if TYPE_CHECKING:
     import onnxruntime
 
-_SONGS_FOR_ONE = 4
+_MANY = {"song": 4, "talk": 4}
+"""Sounds of which many scenes are made for one of the others: there are few recordings like them."""
 _VARIED, _BABBLE, _MADE, _COLOUR = 1, 2, 3, 4
 """What the generators of the parts are told apart by."""
 
@@ -114,7 +115,7 @@ def _make_scenes(heard: Sequence[Heard], recipe: SoundRecipe) -> Iterator[tuple[
         voices = partners[index % recipe.n_folds][SPEECH]
         yield make_babble_scene(voices, np.random.default_rng([recipe.seed, _BABBLE, index])), index % recipe.n_folds
     for number, name in enumerate(SYNTHETIC):
-        for index in range(recipe.n_made * (_SONGS_FOR_ONE if name == "song" else 1)):
+        for index in range(recipe.n_made * _MANY.get(name, 1)):
             rng = np.random.default_rng([recipe.seed, _MADE, number, index])
             yield make_synthetic(name, rng), index % recipe.n_folds
 

@@ -13,7 +13,7 @@ class SoundRecipe:
         seed: decides all randomness.
         most_speech: clips of each corpus of speech, at most.
         n_babble: scenes of babble.
-        n_made: scenes of each sound that is made by rule; of songs, four times as many.
+        n_made: scenes of each sound that is made by rule; of songs and machines that talk, four times as many.
         n_folds: folds of people; scenes are made of recordings of one fold alone.
         n_hidden: width of the hidden layer.
         dropout: share of inputs and of hidden units dropped in training.

@@ -97,7 +97,7 @@ def tabulate(examples: Examples, held_out: HeldOut, threshold: float) -> dict[st
     kept = held_out.people[:, _SPEECH] >= threshold
     speech, made = examples.kinds == _SPEECH, examples.mark([one.recording is None for one in origins])
     tables["people left out"]["speech kept, by background"] = _split(examples, speech, kept, _how)
-    tables["people left out"]["made by rule refused"] = _split(examples, made, ~kept, _how)
+    tables["people left out"]["made by rule refused"] = _split(examples, made & ~speech, ~kept, _how)
     return tables
 
 

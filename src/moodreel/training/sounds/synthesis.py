@@ -1,4 +1,4 @@
-"""Sounds of which there are too few recordings, made by rule: sirens, produced music, applause, steady sound.
+"""Sounds of which there are too few recordings, made by rule: sirens, produced music, applause, machines that talk.
 
 All are mono float64 at 16 kHz, of shape (n_samples,) and any level; randomness comes from the generator passed in.
 """
@@ -12,6 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from moodreel.training.voice import augment
+from moodreel.voice.sounds import SPEECH
 from moodreel.voice.speech import RATE_HZ
 
 Float64 = NDArray[np.float64]
@@ -19,6 +20,24 @@ Float64 = NDArray[np.float64]
 _SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 3, 5, 7, 10))
 _PROGRESSIONS = ((0, 4, 5, 3), (0, 5, 3, 4), (0, 3, 4, 4), (5, 3, 0, 4))
 _SMALLEST_HZ = 50.0
+
+
+def make_talk(n_samples: int, rng: Generator) -> Float64:
+    """Make a machine's voice: syllables of pulses through three resonances, hisses and pauses between."""
+    talk = np.zeros(n_samples)
+    pitch_hz, size, rate_hz = rng.uniform(80, 300), rng.uniform(0.85, 1.2), rng.uniform(2.5, 6.5)
+    tilt_hz, has_hisses = rng.uniform(200, 600), rng.random() < 0.7
+    at = 0
+    while at < n_samples:
+        length = int(rng.uniform(0.6, 1.3) / rate_hz * RATE_HZ)
+        if rng.random() > 0.1:  # else a pause
+            formants_hz = size * rng.uniform((250, 700, 2_300), (900, 2_500, 3_200))
+            _add(talk, at, rng.uniform(0.5, 1) * _syllable(length, pitch_hz, formants_hz, tilt_hz, rng))
+        if has_hisses and rng.random() < 0.6:
+            hiss = rng.standard_normal(int(rng.uniform(0.02, 0.12) * RATE_HZ))
+            _add(talk, at, rng.uniform(0.05, 0.4) * _unit(_resonate(hiss * np.hanning(len(hiss)), 5_000, 2_000)))
+        at += length
+    return talk
 
 
 def make_siren(n_samples: int, rng: Generator) -> Float64:
@@ -101,6 +120,7 @@ def make_knocks(n_samples: int, rng: Generator) -> Float64:
 
 
 SYNTHETIC: Mapping[str, tuple[str, Callable[[int, Generator], NDArray[np.floating]]]] = {
+    "talk": (SPEECH, make_talk),
     "siren": ("noise", make_siren),
     "song": ("music", make_song),
     "chords": ("music", augment.make_music),
@@ -111,6 +131,20 @@ SYNTHETIC: Mapping[str, tuple[str, Callable[[int, Generator], NDArray[np.floatin
     "audience laughter": ("laughter", augment.make_laughter),
 }
 """By name the class of each made sound, see `moodreel.training.sounds.material`, and what makes it."""
+
+
+def _syllable(length: int, pitch_hz: float, formants_hz: Float64, tilt_hz: float, rng: Generator) -> Float64:
+    """Make one syllable: glottal pulses at a pitch that moves, through resonances that stay."""
+    times_s = np.arange(length) / RATE_HZ
+    moving_hz = pitch_hz * (1 + rng.uniform(-0.2, 0.3) + rng.uniform(-1, 1) * times_s)
+    pulses = np.diff(np.floor(np.cumsum(np.maximum(moving_hz, _SMALLEST_HZ)) / RATE_HZ), prepend=0.0)
+    bins_hz = np.fft.rfftfreq(2 * length, 1 / RATE_HZ)
+    response = np.ones(len(bins_hz), dtype=complex) / (1 + (bins_hz / tilt_hz) ** 2)
+    for centre_hz in formants_hz:
+        response *= centre_hz**2 / (centre_hz**2 - bins_hz**2 + 1j * bins_hz * (50 + 0.05 * centre_hz))
+    voiced = np.fft.irfft(np.fft.rfft(pulses, 2 * length) * response)[:length]
+    envelope = np.sin(np.pi * np.linspace(0, 1, length)) ** rng.uniform(0.4, 1.5)
+    return np.asarray(voiced * envelope / (np.abs(voiced).max() + 1e-9))
 
 
 def _add_drums(song: Float64, at: int, beat: int, beat_s: float, rng: Generator) -> None:
