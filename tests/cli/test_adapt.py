@@ -3,24 +3,29 @@
 import json
 import sys
 
-import numpy as np
 import pytest
 
+from conftest import chirp
+from media_files import write_clip
 from moodreel.cli import main as cli
-from tiny_bundle import write_tiny_bundle
-
-MOVES = 1.5 * (np.eye(7) - 1 / 7)
-MODEL = {"expressions": MOVES.tolist(), "person": (0.8 * np.eye(7)).tolist(), "within": (0.3 * np.eye(7)).tolist()}
+from tiny_bundle import NARROW_OFFSETS, write_tiny_bundle
 
 
 @pytest.fixture
-def run(tmp_path, face_clip, capsys, monkeypatch):
-    """Three clips of ann and one of bob; returns status, answers by clip and stderr."""
-    bundle = write_tiny_bundle(tmp_path / "bundle", adaptation={"face": MODEL, "voice": MODEL})
+def run(tmp_path, portrait_frames, capsys, monkeypatch):
+    """Three clips of ann and one of bob, no two alike; returns status, answers by clip and stderr."""
+    bundle = write_tiny_bundle(tmp_path / "bundle", adaptation={"face": NARROW_OFFSETS, "voice": NARROW_OFFSETS})
     folder = tmp_path / "clips"
     folder.mkdir()
-    for name in ("ann_1", "ann_2", "ann_3", "bob_1"):
-        (folder / f"{name}.mp4").write_bytes(face_clip.read_bytes())
+    for place, name in enumerate(("ann_1", "ann_2", "ann_3", "bob_1")):
+        frames = [frame // (1 + place % 3) for frame in portrait_frames]
+        write_clip(
+            folder / f"{name}.mp4",
+            3,
+            size=(320, 240),
+            frames=lambda index, shown=frames: shown[index % len(shown)],
+            sound=lambda time_s, share=1 + place % 3: chirp(time_s) / share,
+        )
     (folder / "ann_4.mp4").write_bytes(b"no film")
 
     def call(*arguments):
