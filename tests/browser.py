@@ -4,8 +4,13 @@ import shutil
 from contextlib import contextmanager
 
 import pytest
+from axe_core_python.selenium import Axe
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+WAIT_S = 120
 
 FLAGS = [
     "--headless=new",
@@ -47,3 +52,39 @@ def emulate(driver, *, scheme="light", width_px=1200, height_px=1000):
     )
     size = {"width": width_px, "height": height_px, "deviceScaleFactor": 1, "mobile": width_px < 600}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+class Page:
+    """What a person does with the page."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def find(self, css):
+        """Wait until an element is there and visible."""
+
+        def visible(driver):
+            return next((one for one in driver.find_elements(By.CSS_SELECTOR, css) if one.is_displayed()), None)
+
+        return WebDriverWait(self.driver, WAIT_S).until(visible, f"{css} never appeared")
+
+    def find_all(self, css):
+        return self.driver.find_elements(By.CSS_SELECTOR, css)
+
+    def wait(self, told):
+        return WebDriverWait(self.driver, WAIT_S).until(lambda _: told())
+
+    def run(self, script):
+        return self.driver.execute_script(f"return {script}")
+
+    def upload(self, path):
+        self.driver.find_element(By.ID, "file").send_keys(str(path))
+
+    def allow_downloads(self, folder):
+        behaviour = {"behavior": "allow", "downloadPath": str(folder)}
+        self.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+
+    def violations(self):
+        """What axe finds wrong, but for hints that need a person to judge."""
+        found = Axe().run(self.driver)["violations"]
+        return [(one["id"], [node["target"] for node in one["nodes"]]) for one in found]

@@ -112,7 +112,7 @@ def write_clip(
         audio_seconds: length of the sound; default the picture's.
         audio_start: seconds by which the sound starts late.
         audio_lag: seconds by which the sound lies later in the file than the picture of the same time.
-        sound: samples by time in seconds; default `tone()`.
+        sound: samples by time in seconds, shape (n,), or (n_channels, n) where channels differ; default `tone()`.
         audio_tracks: how many sound tracks, all alike.
         format: container format.
         options: container options.
@@ -180,7 +180,7 @@ def _encode_sound(
     resampler = av.AudioResampler(context.format.name, context.layout.name, rate)
     for first in range(0, total, size):
         time_s = np.arange(first, min(first + size, total)) / rate
-        samples = np.repeat(sound(time_s).astype(np.float32)[None, :], n_channels, axis=0)
+        samples = np.ascontiguousarray(np.broadcast_to(sound(time_s).astype(np.float32), (n_channels, len(time_s))))
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=context.layout.name)
         frame.sample_rate = rate
         frame.pts, frame.time_base = first + round(start * rate), Fraction(1, rate)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from media_files import tone, write_clip
+from media_files import syllables, tone, write_clip, write_sound
 from moodreel.labels import EMOTIONS
 from moodreel.voice.functionals import N_FUNCTIONALS
 
@@ -48,3 +48,18 @@ def stand_in_functionals(samples):
     """Stand in for openSMILE: 1582 numbers that depend on the sound."""
     spectrum = np.abs(np.fft.rfft(samples, 4096))[:N_FUNCTIONALS]
     return np.log1p(spectrum).astype(np.float32)
+
+
+CALLERS = ("ann", "bob", "cem", "dag")
+PITCHES_HZ = {"angry": 500, "disgust": 250, "fear": 120}
+
+
+def write_voices(folder, speakers=CALLERS, telling=True):
+    """Write two voices a speaker and emotion: the pitch tells the emotion, or only the speaker."""
+    for emotion, pitch_hz in PITCHES_HZ.items():
+        (folder / emotion).mkdir(parents=True, exist_ok=True)
+        for number, speaker in enumerate(speakers):
+            for take in range(2):
+                own_hz = (pitch_hz if telling else 150) + 6 * number + 3 * take
+                write_sound(folder / emotion / f"{speaker}_{take}.wav", 1.5 + 0.1 * take, sound=syllables(own_hz))
+    return folder

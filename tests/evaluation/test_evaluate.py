@@ -459,7 +459,15 @@ class TestReading:
         page = render_html(evaluate_answers(SUBJECT, make_answers(70), NO_LEAKS, resampling=FAST))
         assert "prefers-color-scheme: dark" in page and "width=device-width" in page
         assert "#000000" not in page, "what is black cannot be seen"
-        assert not re.search(r'id="patch_[0-9]+">\s*<path[^>]*fill: #ffffff', page), "a plot has a white ground"
+        assert not re.search(r'id="[^"]*patch_[0-9]+">\s*<path[^>]*fill: #ffffff', page), "a plot has a white ground"
+
+    def test_plots_share_no_id_and_all_is_reached_without_a_mouse(self):
+        """Each plot's marks had the names of the first plot's, and wide tables could not be scrolled by keyboard."""
+        page = render_html(evaluate_answers(SUBJECT, make_answers(70), NO_LEAKS, resampling=FAST))
+        ids = re.findall(r' id="([^"]*)"', page)
+        assert ids and len(set(ids)) == len(ids) and not any(" " in one for one in ids)
+        assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', page)) <= set(ids), "a mark is drawn of nothing"
+        assert page.count("<main>") == 1 and page.count('class="wide"') == page.count('class="wide" tabindex="0"')
 
     def test_suspicions_are_listed_and_left_in(self):
         alike = Leak("clip0", "tested", "clip9", "trained", "picture", 0.1, 2.0)

@@ -1,10 +1,12 @@
 """Which files of a folder are clips: by suffix, by content, without covers, and what was left out is told."""
 
+from pathlib import Path
+
 import pytest
 
 from media_files import write_clip, write_image, write_sound
 from moodreel.errors import MediaError
-from moodreel.media.find import Finder, find_media, tell_skipped
+from moodreel.media.find import COVERS, Finder, find_media, tell_skipped
 
 
 def touch(folder, *names):
@@ -51,6 +53,12 @@ def test_what_was_skipped_is_counted_by_kind(tmp_path):
     assert tell_skipped(finder.skipped) == (
         "skipped 6 files: 3 .srt, 2 .txt, 1 covers or thumbnails (--all reads them); --verbose lists them"
     )
+
+
+def test_the_way_to_read_covers_stands_beside_them():
+    """It stood behind the last kind, as if --all read notes too."""
+    skipped = {Path("a.jpg"): COVERS, Path("b.jpg"): COVERS, Path("notes.txt"): ".txt"}
+    assert tell_skipped(skipped).startswith("skipped 3 files: 2 covers or thumbnails (--all reads them), 1 .txt;")
 
 
 def test_a_file_named_itself_is_not_told_as_skipped(tmp_path):

@@ -1,11 +1,6 @@
 """Servers that tests share. That of the API keeps its jobs, writes an access log and may call a web hook."""
 
 import base64
-import json
-import queue
-import threading
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,53 +9,13 @@ from conftest import chirp
 from media_files import write_clip, write_sound
 from moodreel.serving.server.webhooks import WebhookRules
 from running_server import client_of, running_server
-
-SECRET = base64.b64encode(b"a secret of thirty-two bytes ...").decode()
-
-
-@dataclass
-class Receiver:
-    """A program elsewhere: keeps what it is told, and answers with the statuses it is given first.
-
-    Attributes:
-        url: beginning of what may be called.
-        told: (path, headers, body) of each call.
-        statuses: what to answer; 204 once they are spent.
-    """
-
-    url: str
-    told: queue.Queue = field(default_factory=queue.Queue)
-    statuses: list = field(default_factory=list)
-
-    def next(self):
-        """Wait for the next call; returns its headers, its body and what that says."""
-        path, headers, body = self.told.get(timeout=60)
-        assert path == "/hooks/done"
-        return headers, body, json.loads(body)
+from webhook_receiver import SECRET, receiving
 
 
 @pytest.fixture(scope="session")
 def receiver():
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            status = receiver.statuses.pop(0) if receiver.statuses else 204
-            self.send_response(status)
-            self.send_header("Location", "/hooks/elsewhere")
-            self.end_headers()
-            receiver.told.put((self.path, self.headers, body))
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    receiver = Receiver(f"http://127.0.0.1:{server.server_port}/hooks/")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield receiver
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with receiving() as receiver:
+        yield receiver
 
 
 @pytest.fixture(scope="session")

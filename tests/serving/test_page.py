@@ -9,19 +9,15 @@ import pytest
 
 pytest.importorskip("selenium")
 
-from axe_core_python.selenium import Axe
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
-from browser import chromium, emulate
+from browser import Page, chromium, emulate
 from conftest import chirp
 from media_files import silence, write_clip, write_sound
 from running_server import running_server
-
-WAIT_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -96,42 +92,6 @@ def requested_urls(driver):
         message = json.loads(entry["message"])["message"]
         if message["method"] in ("Network.requestWillBeSent", "Network.webSocketCreated"):
             yield message["params"].get("request", message["params"])["url"]
-
-
-class Page:
-    """What a person does with the page."""
-
-    def __init__(self, driver):
-        self.driver = driver
-
-    def find(self, css):
-        """Wait until an element is there and visible."""
-
-        def visible(driver):
-            return next((one for one in driver.find_elements(By.CSS_SELECTOR, css) if one.is_displayed()), None)
-
-        return WebDriverWait(self.driver, WAIT_S).until(visible, f"{css} never appeared")
-
-    def find_all(self, css):
-        return self.driver.find_elements(By.CSS_SELECTOR, css)
-
-    def wait(self, told):
-        return WebDriverWait(self.driver, WAIT_S).until(lambda _: told())
-
-    def run(self, script):
-        return self.driver.execute_script(f"return {script}")
-
-    def upload(self, path):
-        self.driver.find_element(By.ID, "file").send_keys(str(path))
-
-    def allow_downloads(self, folder):
-        behaviour = {"behavior": "allow", "downloadPath": str(folder)}
-        self.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
-
-    def violations(self):
-        """What axe finds wrong, but for hints that need a person to judge."""
-        found = Axe().run(self.driver)["violations"]
-        return [(one["id"], [node["target"] for node in one["nodes"]]) for one in found]
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 import asyncio
 import base64
-import re
-from pathlib import Path
 
 import pytest
 
@@ -15,22 +13,12 @@ from moodreel.serving.server import webhooks, worker_process
 from moodreel.serving.server.metrics import Metrics
 from moodreel.serving.server.webhooks import Event, WebhookRules, Webhooks, read_rules, sign
 from running_server import ASYNC, client_of, upload
-
-SECRET = "YSBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcyAuLi4="
-DOCS = Path(__file__).parents[2] / "docs" / "serve.md"
+from webhook_receiver import SECRET, read_verifier
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(webhooks, "RETRIES_S", (0.0, 0.0))
-
-
-def read_verifier():
-    """The function that the docs advise a receiver to use."""
-    (code,) = [one for one in re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL) if "def verify" in one]
-    names = {}
-    exec(compile(code, "serve.md", "exec"), names)
-    return names["verify"]
 
 
 def test_a_job_is_told_and_its_signature_holds(client, receiver, sound):

@@ -73,7 +73,7 @@ def wrap_page(title: str, body: str) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+        f"<title>{title}</title><style>{STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
     )
 
 
@@ -81,7 +81,7 @@ def render_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Write a table that scrolls where a screen is narrower; every cell is escaped."""
     cells = "".join(f"<th>{escape(name)}</th>" for name in head)
     lines = ("<tr>" + "".join(f"<td>{_render_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{cells}</tr>{"".join(lines)}</table></div>'
+    return f'<div class="wide" tabindex="0"><table><tr>{cells}</tr>{"".join(lines)}</table></div>'
 
 
 @dataclass(frozen=True)

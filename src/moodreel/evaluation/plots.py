@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -123,7 +124,7 @@ def _start(width_in: float, height_in: float) -> tuple[Figure, Axes]:
 def _finish(figure: Figure, name: str) -> str:
     """Write a figure as an `<svg>` element without ground, drawn in the colour of the text around it.
 
-    Ids are hashed with its name, so that several stand on one page.
+    Its name stands in every id, so that several stand on one page.
     """
     import matplotlib
 
@@ -131,4 +132,5 @@ def _finish(figure: Figure, name: str) -> str:
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
         figure.savefig(text, format="svg", transparent=True, metadata=unsaid)
     drawn = text.getvalue()
-    return drawn[drawn.index("<svg") :].replace(_INK, "currentColor")
+    own = re.sub(r'( id="|href="#|url\(#)', rf"\1{name.replace(' ', '-')}-", drawn[drawn.index("<svg") :])
+    return own.replace(_INK, "currentColor")

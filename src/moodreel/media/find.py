@@ -118,9 +118,8 @@ def find_media(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
 def tell_skipped(skipped: Mapping[Path, str]) -> str:
     """Say in one line what was left out of folders, most frequent first: "skipped 14 files: 9 .srt, 5 .txt"."""
     counts = sorted(Counter(skipped.values()).items(), key=lambda item: (-item[1], item[0]))
-    kinds = ", ".join(f"{count} {printable(kind)}" for kind, count in counts)
-    asked = " (--all reads them)" if any(kind == COVERS for kind, _ in counts) else ""
-    return f"skipped {len(skipped)} file{'s' * (len(skipped) != 1)}: {kinds}{asked}; --verbose lists them"
+    kinds = ", ".join(f"{count} {printable(kind)}{' (--all reads them)' * (kind == COVERS)}" for kind, count in counts)
+    return f"skipped {len(skipped)} file{'s' * (len(skipped) != 1)}: {kinds}; --verbose lists them"
 
 
 def is_folder(path: Path) -> bool:

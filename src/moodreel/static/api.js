@@ -23,7 +23,7 @@ export function setToken(text) {
 export const hasToken = () => token !== "";
 
 function headers() {
-  if (!/^[!-~]*$/.test(token)) throw new Problem(impossible); // no header can hold it
+  if (!/^[ -~]*$/.test(token)) throw new Problem(impossible); // no header can hold it
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("yaml")
 
-from media_files import syllables, write_clip, write_sound
+from media_files import write_clip
 from moodreel import Recognizer
 from moodreel.bundle import load_bundle
 from moodreel.cli import main as cli
@@ -22,22 +22,7 @@ from moodreel.training.tuned import train as training, tune as tuning
 from moodreel.training.tuned.bundle import add_correction
 from moodreel.training.tuned.heads import Correction
 from tiny_bundle import FUSION, write_tiny_bundle
-
-SPEAKERS = ("ann", "bob", "cem", "dag")
-SHOWN = EMOTIONS[:3]
-PITCHES_HZ = {"angry": 500, "disgust": 250, "fear": 120}
-
-
-def write_voices(folder, speakers=SPEAKERS, telling=True):
-    """Write two voices a speaker and emotion: the pitch tells the emotion, or only the speaker."""
-    for emotion in SHOWN:
-        (folder / emotion).mkdir(parents=True, exist_ok=True)
-        for number, speaker in enumerate(speakers):
-            for take in range(2):
-                pitch_hz = PITCHES_HZ[emotion] if telling else 150
-                path = folder / emotion / f"{speaker}_{take}.wav"
-                write_sound(path, 1.5 + 0.1 * take, sound=syllables(pitch_hz + 6 * number + 3 * take))
-    return folder
+from tiny_corpus import CALLERS, write_voices
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +97,7 @@ def test_what_the_bundle_was_trained_on_is_left_out(run, corpus, tmp_path):
     assert run(corpus, "--set", f"model={with_known_clips(tmp_path)}", out="first")[0] == 0
     status, _, err = run(corpus, "--set", f"model={tmp_path / 'first' / 'bundle'}", out="second")
     assert status == 2 and "was trained on every clip or speaker" in err
-    more = write_voices(tmp_path / "more" / corpus.name, (*SPEAKERS, "eva", "fay"))
+    more = write_voices(tmp_path / "more" / corpus.name, (*CALLERS, "eva", "fay"))
     status, _, err = run(more, "--set", f"model={tmp_path / 'first' / 'bundle'}", out="third")
     assert status == 0, err
     split = json.loads((tmp_path / "third" / "split.json").read_text())
