@@ -57,7 +57,7 @@ def test_the_example_runs(tmp_path, monkeypatch, capsys):
     from moodreel.cli.demo_clip import RATE_HZ, synthesise_voice
 
     monkeypatch.chdir(tmp_path)
-    write_wav(tmp_path / "a.wav", synthesise_voice()[: 2 * RATE_HZ]).rename(tmp_path / "clip.mp4")
+    write_wav(tmp_path / "a.wav", synthesise_voice()[: 2 * RATE_HZ, None]).rename(tmp_path / "clip.mp4")
     exec(compile(moodreel.__doc__.split("\n\n", 1)[1], "moodreel", "exec"), {})
     assert "0.0 2.0" in capsys.readouterr().out
 

@@ -87,21 +87,24 @@ def test_a_reset_is_passed_on_and_other_text_ends_the_stream(client):
             socket.receive_json()
 
 
-def test_a_reset_makes_the_stream_forget_who_was_there(adapting_bundle):
+def test_a_reset_makes_the_stream_forget_who_was_there(adapting_bundle, portrait_frames):
+    """The pictures differ, for what never varies is not adapted to."""
     handle, told = open_stream_handler(str(adapting_bundle), 10**6), []
     handle(Message({"start": {"format": "pcm16", "rate_hz": 16_000}}), told.append)
 
-    def hear(end_s, *kinds):
-        parts = [(kind, end_s - 0.1, len(SECOND) if kind == SOUND else 0) for kind in kinds]
-        second = (np.frombuffer(SECOND, "<i2") // (1 + end_s % 3)).astype("<i2").tobytes()  # answers that vary
-        handle(Message({"end_s": end_s, "parts": parts}, second * kinds.count(SOUND)), told.append)
+    def hear(end_s, *more):
+        shown = io.BytesIO()
+        Image.fromarray(portrait_frames[0] // (1 + end_s % 3)).save(shown, "JPEG")
+        contents = {SOUND: SECOND, PICTURE: shown.getvalue(), RESET: b""}
+        parts = [(kind, end_s - 0.1, len(contents[kind])) for kind in (SOUND, PICTURE, *more)]
+        handle(Message({"end_s": end_s, "parts": parts}, SECOND + shown.getvalue()), told.append)
         return told[-1].head["adaptation"]
 
-    learnt = [hear(end_s, SOUND) for end_s in range(1, 22)][-1]
+    learnt = [hear(end_s) for end_s in range(1, 22)][-1]
     assert learnt["voice_stretches"] >= 8 and learnt["moved"] > 0
-    after = hear(22, SOUND, RESET)
+    after = hear(22, RESET)
     assert (after["voice_stretches"], after["moved"]) == (1, 0), "what was learnt of somebody else is still taken out"
-    assert [hear(end_s, SOUND)["voice_stretches"] for end_s in range(23, 30)][-1] > 2, "it adapts to nobody any more"
+    assert [hear(end_s)["voice_stretches"] for end_s in range(23, 30)][-1] > 2, "it adapts to nobody any more"
 
 
 def test_a_joint_bundle_reads_streams_too(tmp_path, jpeg):
