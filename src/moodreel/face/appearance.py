@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.bundle import Bundle
-from moodreel.errors import BundleError
 from moodreel.face.alignment import align_face
 from moodreel.face.detector import Face, Pixels
 from moodreel.face.looks import Vector
-from moodreel.inference import run_network
+from moodreel.inference import output_width, run_network
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -59,9 +58,7 @@ class AppearanceReader:
             return None
         session = bundle.session(NETWORK, threads)
         side_px = int(bundle.number(NETWORK, "side_px", 96, 16, 512))
-        width = next((one.shape[-1] for one in session.get_outputs() if one.name == NETWORK), None)
-        if not isinstance(width, int):
-            raise BundleError(f"{bundle.path}: the network {NETWORK!r} gives no vectors of one length; export it anew")
+        width = output_width(session, NETWORK)
         reader = cls(session, side_px, width, same_person)
         reader.read(np.zeros((1, side_px, side_px, 3), np.uint8))
         return reader
