@@ -100,6 +100,23 @@ def write_tiny_joint_bundle(folder: Path, **changes) -> Path:
     return folder
 
 
+def add_tiny_appearance(folder: Path) -> Path:
+    """Give a bundle what tells people apart: by the tint of the face, whatever its light and framing."""
+    path = folder / "appearance.onnx"
+    nodes = [
+        helper.make_node("ReduceMean", ["faces", "axes"], ["colour"], keepdims=0),
+        helper.make_node("ReduceMean", ["colour", "channels"], ["grey"], keepdims=1),
+        helper.make_node("Sub", ["colour", "grey"], ["tint"]),
+        helper.make_node("LpNormalization", ["tint"], ["appearance"], axis=1, p=2),
+    ]
+    values = {"axes": np.array([2, 3]), "channels": np.array([1])}
+    onnx.save(_model(nodes, values, {"faces": ["n", 3, 32, 32]}, {"appearance": ["n", 3]}), str(path))
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["networks"]["appearance"] = {**_entry(path), "side_px": 32, "same_person": 0.8}
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    return folder
+
+
 def _joint_graph() -> onnx.ModelProto:
     red_green_blue, surprise = np.zeros((3, 7), np.float32), np.zeros((1, 7), np.float32)
     red_green_blue[:3, :3] = np.eye(3) / 100

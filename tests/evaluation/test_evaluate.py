@@ -120,12 +120,12 @@ class TestCommand:
         assert run("evaluate", tiny_bundle, folder, "--speakers", SPEAKER, "--out", out)[0] == 0
 
     def test_a_clip_that_sets_off_anything_is_a_failed_clip(self, run, tiny_bundle, corpus, tmp_path, monkeypatch):
-        predict = Recognizer.predict
+        observe = Recognizer.observe
 
         def stumble(self, media, **settings):
-            return 1 // 0 if "bob_sad" in str(media) else predict(self, media, **settings)
+            return 1 // 0 if "bob_sad" in str(media) else observe(self, media, **settings)
 
-        monkeypatch.setattr(Recognizer, "predict", stumble)
+        monkeypatch.setattr(Recognizer, "observe", stumble)
         status, _, _ = run("evaluate", tiny_bundle, corpus, "--speakers", SPEAKER, "--out", tmp_path)
         (failure,) = json.loads((tmp_path / "report.json").read_text())["failures"]
         assert status == 1 and "ZeroDivisionError" in failure["error"]
@@ -184,16 +184,16 @@ class TestCommand:
 
 
 def count_predictions(monkeypatch, stop_at=None):
-    asked, predict = [], getattr(Recognizer.predict, "whole", Recognizer.predict)
+    asked, observe = [], getattr(Recognizer.observe, "whole", Recognizer.observe)
 
     def counting(self, media, **rest):
         asked.append(media)
         if len(asked) == stop_at:
             raise KeyboardInterrupt
-        return predict(self, media, **rest)
+        return observe(self, media, **rest)
 
-    counting.whole = predict
-    monkeypatch.setattr(Recognizer, "predict", counting)
+    counting.whole = observe
+    monkeypatch.setattr(Recognizer, "observe", counting)
     return asked
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
@@ -16,7 +17,7 @@ from moodreel.face.alignment import FER_TEMPLATE
 from moodreel.face.assignment import assign_pairs
 from moodreel.face.detector import Face, FaceDetector
 from moodreel.face.looks import normalise
-from moodreel.face.people import GroupingOptions, TrackedPerson, group_people
+from moodreel.face.people import GroupingOptions, TrackedPerson, find_people, group_people
 from moodreel.face.shots import ShotDetector
 from moodreel.face.tracking import FaceTrack, FaceTracker, TrackedFace, TrackingOptions, blend_faces
 
@@ -289,16 +290,158 @@ def test_two_people_of_a_long_film_stay_two():
     assert [person.share_on_screen for person in people] == [0.5, 0.5]
 
 
-def test_embeddings_may_decide_instead():
-    """Other vectors, such as a network's, overrule the looks in both directions."""
+def shot(number: int, looks: np.ndarray, appearance: np.ndarray, start_s: float | None = None) -> FaceTrack:
+    """A track of a second in a shot of its own, at one place."""
+    times_s = (float(number) if start_s is None else start_s) + np.arange(5) / 5
+    boxes_px = np.tile(np.float32([10, 10, 60, 60]), (5, 1))
+    return FaceTrack(number + 1, number, times_s, boxes_px, 3, 0.9, looks, appearance, 3)
+
+
+def vector(*values: float) -> np.ndarray:
+    return normalise(np.array(values, np.float32))
+
+
+def test_appearance_overrules_looks_across_a_cut_both_ways():
+    red, blue = np.eye(2, dtype=np.float32)
+    anna, bert = vector(1, 0, 0.2), vector(0, 1, 0.2)
+    alike = [shot(0, red, anna), shot(1, red, bert)]
+    unlike = [shot(0, red, anna), shot(1, blue, anna)]
+    assert len(group_people(alike, 10, 6)) == 1, "by looks, where nothing else tells"
+    assert len(group_people(alike, 10, 6, same_person=0.6)) == 2
+    assert len(group_people(unlike, 10, 6)) == 2, "by looks, where nothing else tells"
+    assert len(group_people(unlike, 10, 6, options=GroupingOptions(similarity=-1.0, margin=0.0))) == 1
+    assert len(group_people(unlike, 10, 6, same_person=0.6)) == 1
+
+
+def test_two_who_alternate_in_another_framing_are_two():
+    rng = np.random.default_rng(3)
+    faces = np.eye(2, 12, dtype=np.float32)
+    tracks = [
+        shot(number, vector(*rng.normal(size=8)), normalise(faces[number % 2] + rng.normal(size=12) * 0.15))
+        for number in range(12)
+    ]
+    people = group_people(tracks, 60, 36, same_person=0.6)
+    assert [person.track_ids for person in people] == [(1, 3, 5, 7, 9, 11), (2, 4, 6, 8, 10, 12)]
+    assert [int(np.argmax(person.appearance)) for person in people] == [0, 1]
+
+
+def test_two_on_screen_at_one_time_are_never_one_however_alike():
+    face = vector(1, 0, 0)
+    tracks = [shot(0, vector(1, 0), face), shot(1, vector(0, 1), face, start_s=0.4)]
+    assert len(group_people(tracks, 10, 6, same_person=0.0)) == 2
+
+
+def test_of_twins_seen_together_neither_is_taken_for_who_comes_later():
+    anna, twin, later = vector(1, 0.05, 0), vector(1, -0.05, 0), vector(1, 0, 0)
+    tracks = [
+        shot(0, vector(1, 0, 0), anna),
+        shot(1, vector(0, 1, 0), twin, start_s=0.4),
+        shot(2, vector(0, 0, 1), later),
+    ]
+    assert len(group_people(tracks, 15, 9, same_person=0.6)) == 3
+
+
+def test_a_person_split_in_two_takes_who_comes_later_all_the_same():
+    """Front and profile were too unlike to be joined, and were never seen together: no twins, but one person."""
+    front, profile, between = vector(1, 0, 0), vector(0.55, 0.84, 0), vector(0.88, 0.47, 0)
+    tracks = [shot(number, vector(*np.eye(3)[number]), one) for number, one in enumerate((front, profile, between))]
+    assert len(group_people(tracks, 15, 9, same_person=0.6)) == 2
+
+
+def test_faces_of_which_nothing_is_known_are_joined_by_looks():
+    nothing = np.zeros(0, np.float32)
+    looks = np.eye(2, dtype=np.float32)
+    tracks = [shot(0, looks[0], vector(1, 0)), shot(1, looks[1], vector(0, 1)), shot(2, looks[0], nothing)]
+    people = group_people(tracks, 15, 9, same_person=0.6)
+    assert [person.track_ids for person in people] == [(1, 3), (2,)]
+    assert len(group_people([shot(0, looks[0], nothing)], 5, 3, same_person=0.6)[0].appearance) == 0
+
+
+def test_who_takes_a_place_just_left_is_somebody_else_if_the_face_is():
+    """One shot: the looks pass for the same at that place, the faces do not."""
+    looks = (vector(1, 0, 0), vector(0.8, 0.6, 0))
+    for second, expected in ((vector(0.1, 1, 0), 2), (vector(0.5, 0.86, 0), 1)):
+        first, later = shot(0, looks[0], vector(1, 0, 0)), replace(shot(1, looks[1], second, start_s=2.0), shot=0)
+        assert len(group_people([first, later], 15, 9, same_person=0.6)) == expected
+
+
+def test_a_film_of_two_thousand_strangers_is_grouped_in_seconds():
+    rng = np.random.default_rng(0)
+    tracks = [
+        shot(number, vector(*rng.normal(size=48)), normalise(rng.normal(size=64).astype(np.float32)))
+        for number in range(2000)
+    ]
+    began = time.process_time()
+    people = group_people(tracks, 10_000, 6000, same_person=0.9)
+    assert time.process_time() - began < 10
+    assert len(people) == 2000
+
+
+class Glances:
+    """Stands in for the network: tells who a face is, and counts how often it is asked."""
+
+    same_person = 0.6
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.asked: list[int] = []
+
+    def describe(self, pixels: np.ndarray, face: Face) -> np.ndarray:
+        number = int(pixels[0, 0, 0]) * 256 + int(pixels[0, 0, 1])
+        self.asked.append(number)
+        name = next(name for name, other in self.script.frames[number] if other is face)
+        return np.eye(3, dtype=np.float32)["AB".index(name)]
+
+
+def test_a_long_track_is_looked_at_a_few_times_only():
+    script = Script([[("A", draw_face(160, 90))]] * 400)
+    glances = Glances(script)
+    tracker = FaceTracker(script, TrackingOptions(side_px=16), describe=script.describe, appearance=glances)
+    list(tracker.track(script.pictures()))
+    (track,) = tracker.tracks()
+    assert track.detections == 201
+    assert len(glances.asked) == track.glances == 9  # 1, 2, 3, 4, 8, 16, 32, 64, 128
+    assert np.linalg.norm(track.appearance) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_cut_that_nobody_noticed_puts_nobody_in_anothers_track():
+    """The same wall, the same place, looks that pass for one person's: only the face tells."""
     frames = [[("AB"[number // 12], draw_face(160, 90))] for number in range(24)]
-    _, tracker = run(Script(frames), shots=(12,))
-    one, other = np.eye(2, dtype=np.float32)
-    args = (tracker.tracks(), tracker.frame_count, tracker.detection_count)
-    assert len(group_people(*args)) == 2
-    assert len(group_people(*args, looks={1: one, 2: one})) == 1
-    assert len(group_people(*args, looks={1: one, 2: other})) == 2
-    assert len(group_people(*args, options=GroupingOptions(similarity=-1.0, margin=0.0))) == 1
+    script = Script(frames)
+    alike = {"A": vector(1, 0), "B": vector(0.85, 0.53)}
+    looks = lambda pixels, face: alike["AB"[(int(pixels[0, 0, 0]) * 256 + int(pixels[0, 0, 1])) // 12]]  # noqa: E731
+    tracker = FaceTracker(script, TrackingOptions(side_px=16), describe=looks, appearance=Glances(script))
+    seen = list(tracker.track(script.pictures()))
+    assert all(len(names) == 1 for names in names_by_track(script, seen).values())
+    assert sorted(person.track_ids for person in find_people(tracker)) == [(1,), (2,)]
+
+
+def test_a_face_too_small_to_tell_goes_on_by_its_looks():
+    frames = [[("A", draw_face(160, 90))] for _ in range(24)]
+    script = Script(frames)
+    alike = (vector(1, 0), vector(0.85, 0.53))
+    looks = lambda pixels, face: alike[(int(pixels[0, 0, 0]) * 256 + int(pixels[0, 0, 1])) // 12]  # noqa: E731
+
+    class Nothing(Glances):
+        def describe(self, pixels, face):
+            return np.zeros(0, np.float32)
+
+    tracker = FaceTracker(script, TrackingOptions(side_px=16), describe=looks, appearance=Nothing(script))
+    list(tracker.track(script.pictures()))
+    assert [track.glances for track in tracker.tracks()] == [0]
+
+
+def test_a_face_in_another_framing_after_a_cut_is_the_same_person():
+    frames = [[("ABAB"[number // 12], draw_face(160, 90, 60 + 40 * (number >= 24)))] for number in range(48)]
+    script = Script(frames)
+    unlike = iter(np.eye(64, dtype=np.float32))
+    by_shot = {number: next(unlike) for number in range(4)}
+    looks = lambda pixels, face: by_shot[(int(pixels[0, 0, 0]) * 256 + int(pixels[0, 0, 1])) // 12]  # noqa: E731
+    tracker = FaceTracker(script, TrackingOptions(side_px=16), describe=looks, appearance=Glances(script))
+    list(tracker.track(script.pictures((12, 24, 36))))
+    assert [person.track_ids for person in find_people(tracker)] == [(1, 3), (2, 4)]
+    tracker.appearance = None
+    assert len(find_people(tracker)) == 4, "nothing is joined where nothing tells"
 
 
 @settings(max_examples=60, deadline=None)

@@ -107,6 +107,8 @@ def test_panel_names_its_source_and_never_somebody_absent():
     assert describe_source(prediction, window) == "voice; person 1 not seen"
     seen = dataclasses.replace(window, face=HAPPY, person=2)
     assert describe_source(prediction, seen) == "person 2: face and voice"
+    assert describe_source(prediction, seen, time_s=1.2) == "person 2: face and voice"
+    assert describe_source(prediction, seen, time_s=1.9) == "person 2, not on screen: face and voice"
 
 
 def test_segment_at_an_instant_is_the_one_that_holds_it():

@@ -11,7 +11,15 @@ from moodreel import Recognizer
 from moodreel.errors import BundleError
 from moodreel.face.people import TrackedPerson
 from moodreel.media.frames import Frame
-from moodreel.recognition.adaptation import Adapter, OffsetModel, apply_offsets, estimate_offsets, read_adapter, shift
+from moodreel.recognition.adaptation import (
+    Adapter,
+    OffsetModel,
+    apply_offsets,
+    cut_stretches,
+    estimate_offsets,
+    read_adapter,
+    shift,
+)
 from moodreel.recognition.evidence import Answer, Evidence, SeenPerson
 from moodreel.training.calibration.offsets import fit_offsets
 from tiny_bundle import OFFSETS as SECTION, write_tiny_bundle
@@ -201,8 +209,8 @@ def test_in_a_crowd_a_person_is_known_by_that_persons_windows_alone():
     alone = [Answer(face, person=1) for face in own[:12]] + [Answer()] * 12
     people = [make_seen(number, faces) for number, faces in ((1, own[:12]), (2, others[12:]))]
     crowd, lonely = (make_evidence(windows, people) for windows in (mixed, alone))
-    offsets = estimate_offsets(Adapter(face=MODEL), [crowd])
-    np.testing.assert_allclose(offsets.face, estimate_offsets(Adapter(face=MODEL), [lonely]).face)
+    offsets = estimate_offsets(Adapter(face=MODEL), [cut_stretches(crowd)])
+    np.testing.assert_allclose(offsets.face, estimate_offsets(Adapter(face=MODEL), [cut_stretches(lonely)]).face)
     adapted = apply_offsets(crowd, offsets, "clip", Adapter(face=MODEL))
     other = next(seen for seen in adapted.people if seen.tracked.id == 2)
     np.testing.assert_allclose(adapted.windows[12].face, other.windows[12], err_msg="a person has one offset")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from moodreel.cli.options import (
+    Adapt,
     AllowOutsideOption,
     CorpusArgument,
     IgnoreOption,
@@ -37,6 +39,9 @@ def evaluate(
     ),
     split: Annotated[Side | None, typer.Option(help="Default: test where the corpus has one, else all.")] = None,
     folds: Annotated[bool, typer.Option("--folds", help="Ask each fold's bundle about the clips it left out.")] = False,
+    adapt: Annotated[
+        Adapt, typer.Option(help="What to adapt answers to, without labels: one clip, all of a speaker's, or nothing.")
+    ] = Adapt.CLIP,
     layout: LayoutOption = None,
     speakers: SpeakersOption = None,
     speakers_csv: SpeakersCsvOption = None,
@@ -61,6 +66,6 @@ def evaluate(
     class_map = read_class_map(mapped or (), ignored or ())
     clips = read_corpus(corpus, layout, speakers, speakers_csv, allow_outside=allow_outside, class_map=class_map)
     plan = plan_folds(Path(bundle), clips) if folds else plan_split(bundle, clips, split.value if split else None)
-    evaluation = run(plan, out, threads, Cache(cache) if cache else None, pictures=pictures)
+    evaluation = run(replace(plan, adapt=adapt.value), out, threads, Cache(cache) if cache else None, pictures=pictures)
     typer.echo(format_summary(evaluation) + f"report: {out / HTML_FILE}")
     raise typer.Exit(1 if evaluation.failures or evaluation.not_covered else 0)

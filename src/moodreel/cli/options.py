@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Adapt(StrEnum):
+    """What a person's resting look and sound are learned from."""
+
+    NONE = "none"
+    CLIP = "clip"
+    FOLDER = "folder"
+
 
 CorpusArgument = Annotated[Path, typer.Argument(help="Folder or manifest of labelled clips.", show_default=False)]
 LayoutOption = Annotated[str | None, typer.Option("--layout", help="The corpus's layout; found out when not given.")]

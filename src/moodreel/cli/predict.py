@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from moodreel.cli.options import (
+    Adapt,
     ModelOption,
     QuietOption,
     SpeakersOption,
@@ -28,14 +28,6 @@ if TYPE_CHECKING:
     from moodreel.output.report import Report
     from moodreel.recognition.evidence import Evidence
     from moodreel.recognition.recognizer import Recognizer
-
-
-class Adapt(StrEnum):
-    """What a person's resting look and sound are learned from."""
-
-    NONE = "none"
-    CLIP = "clip"
-    FOLDER = "folder"
 
 
 def predict(
@@ -111,14 +103,18 @@ def predict(
     raise typer.Exit(predict_clips(report, wanted, model, threads))
 
 
+_MOST_NAMED = 20
+"""People that are named in the line that tells who was taken for one."""
+
+
 @dataclass(frozen=True)
 class Adapting:
     """How answers are adapted to a person.
 
     Attributes:
         to: what a person's resting look and sound are learned from.
-        speakers: pattern over paths whose group `speaker` names the person, for `folder`; `None` takes all clips of a
-            folder for one person's.
+        speakers: pattern over paths whose group `speaker` names the person, for `folder`; `None` tells people by their
+            faces, and takes clips without one for the person of their folder.
         baseline: the person at rest; `None` without.
     """
 
@@ -126,10 +122,23 @@ class Adapting:
     speakers: re.Pattern[str] | None = None
     baseline: Path | None = None
 
-    def name_person(self, part: Part) -> str:
-        """Say whom a clip shows, as far as its path tells."""
-        found = None if self.speakers is None else self.speakers.search(part.path.as_posix())
-        return found["speaker"] if found else str(part.path.parent)
+    def name_people(self, recognizer: Recognizer, observed: Mapping[Part, Evidence]) -> dict[Part, str]:
+        """Say whom each clip shows."""
+        if self.speakers is not None:
+            found = {part: self.speakers.search(part.path.as_posix()) for part in observed}
+            return {part: one["speaker"] if one else _name_folder(part) for part, one in found.items()}
+        numbers = recognizer.tell_people(list(observed.values()))
+        first: dict[int | None, Part] = {}
+        for part, number in zip(observed, numbers, strict=True):
+            first.setdefault(number, part)
+        return {
+            part: _name_folder(part) if number is None else f"the face in {first[number]}"
+            for part, number in zip(observed, numbers, strict=True)
+        }
+
+
+def _name_folder(part: Part) -> str:
+    return f"folder {part.path.parent}"
 
 
 @dataclass(frozen=True)
@@ -172,23 +181,34 @@ def predict_clips(report: Report, wanted: Wanted, model: str, threads: int) -> i
 
 def _predict_waiting(report: Report, recognizer: Recognizer, waiting: Sequence[Part], how: Adapting) -> None:
     at_rest = None if how.baseline is None else recognizer.observe(how.baseline)
-    people: dict[str, list[Evidence]] = {}
+    if not recognizer.adapts and (at_rest is not None or how.to == Adapt.FOLDER):
+        report.note(f"nothing is adapted to: {recognizer.bundle.title} was not taught how answers vary between people")
     observed: dict[Part, Evidence] = {}
     for part in waiting:
         with report.guard(part):
             evidence = _observe(report, recognizer, part)
-            if how.to == Adapt.FOLDER:  # nobody is known before all clips are read
-                observed[part] = evidence
-                people.setdefault(how.name_person(part), []).append(evidence)
+            if how.to == Adapt.FOLDER and at_rest is None and recognizer.adapts:
+                observed[part] = evidence  # nobody is known before all clips are read
             else:
-                person = [evidence] if how.to == Adapt.CLIP else []
+                person = [] if how.to == Adapt.NONE else [evidence]
                 report.add(part, recognizer.conclude(evidence, person, at_rest))
-    if people:
-        named = ", ".join(f"{name} ({len(clips)} clips)" for name, clips in people.items())
-        report.note(f"adapted to each person by all clips of that person: {named}")
+    if observed:
+        _conclude_people(report, recognizer, observed, how)
+
+
+def _conclude_people(report: Report, recognizer: Recognizer, observed: Mapping[Part, Evidence], how: Adapting) -> None:
+    """Answer clips, each adapted to all clips of its person."""
+    names = how.name_people(recognizer, observed)
+    people: dict[str, list[Evidence]] = {}
+    for part, evidence in observed.items():
+        people.setdefault(names[part], []).append(evidence)
+    named = [f"{name} ({len(clips)} clips)" for name, clips in people.items()]
+    more = [f"{len(named) - _MOST_NAMED} more"] if len(named) > _MOST_NAMED else []
+    told = ", ".join([*named[:_MOST_NAMED], *more])
+    report.note(f"adapted to each person by all clips of that person, {len(people)} people: {told}")
     for part, evidence in observed.items():
         with report.guard(part):
-            report.add(part, recognizer.conclude(evidence, people[how.name_person(part)], at_rest))
+            report.add(part, recognizer.conclude(evidence, people[names[part]]))
 
 
 def _observe(report: Report, recognizer: Recognizer, part: Part) -> Evidence:

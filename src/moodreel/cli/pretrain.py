@@ -72,6 +72,18 @@ def pretrain_heads(
     typer.echo(format_refitted(refitted) + f"bundle: {out / 'bundle'}")
 
 
+@app.command("appearance")
+def pretrain_appearance(
+    ferplus: FerplusOption, out: OutOption, model: ModelOption = "default", threads: ThreadsOption = 2
+) -> None:
+    """Make what tells people apart out of a bundle's face network, and write the bundle with it; needs no labels."""
+    from moodreel.training import machine
+    from moodreel.training.face.appearance import add_appearance
+
+    machine.start(threads)
+    typer.echo(add_appearance(model, ferplus, out))
+
+
 @app.command("voice")
 def pretrain_voice(ravdess: RavdessOption, nemo: NemoOption, out: OutOption, threads: ThreadsOption = 2) -> None:
     """Fine-tune the voice network on RAVDESS and nEMO."""

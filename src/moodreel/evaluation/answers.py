@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +26,10 @@ ANSWERS_VERSION = 1
 ANSWERS_FILE = "predictions.jsonl"
 
 
+Row = tuple[float, ...]
+"""Seven values in the order of `EMOTIONS`."""
+
+
 @dataclass(frozen=True)
 class ModalityAnswer:
     """What one modality alone answers to a clip.
@@ -37,6 +41,29 @@ class ModalityAnswer:
 
     state: str
     probabilities: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class Unadapted:
+    """What the networks said of a clip before it was adapted to its person.
+
+    Attributes:
+        fused: probabilities by both; `None` with nothing to go by.
+        face: by the face alone.
+        voice: by the voice alone.
+        weights: of face and voice in `fused`.
+        face_stretches: log-probabilities of each stretch by the face.
+        voice_stretches: the same by the voice.
+        abstain_below: the bundle's threshold.
+    """
+
+    fused: Row | None
+    face: Row | None
+    voice: Row | None
+    weights: tuple[float, float]
+    face_stretches: tuple[Row, ...]
+    voice_stretches: tuple[Row, ...]
+    abstain_below: float
 
 
 @dataclass(frozen=True)
@@ -55,6 +82,7 @@ class ClipAnswer:
         face: the answer of the face alone; `None` where the clip failed.
         voice: the answer of the voice alone; `None` where the clip failed.
         error: why the clip failed, in one line; `None` where it did not.
+        unadapted: the answer as it was; `None` where nothing was adapted.
     """
 
     clip: str
@@ -68,6 +96,7 @@ class ClipAnswer:
     face: ModalityAnswer | None = None
     voice: ModalityAnswer | None = None
     error: str | None = None
+    unadapted: Unadapted | None = None
 
     @property
     def modalities(self) -> str:
@@ -78,7 +107,7 @@ class ClipAnswer:
         )
 
 
-def make_answer(sample: Sample, prediction: Prediction) -> ClipAnswer:
+def make_answer(sample: Sample, prediction: Prediction, unadapted: Unadapted | None = None) -> ClipAnswer:
     """Put a prediction beside the truth."""
     return replace(
         make_failure(sample, ""),
@@ -88,6 +117,7 @@ def make_answer(sample: Sample, prediction: Prediction) -> ClipAnswer:
         face=_take_modality(prediction.face),
         voice=_take_modality(prediction.voice),
         error=None,
+        unadapted=unadapted,
     )
 
 
@@ -149,8 +179,21 @@ class AnswerFile:
         Raises:
             OutputError: the disk is full.
         """
-        _write_line(self._path, self._file, asdict(answer))
+        _write_line(self._path, self._file, _to_line(answer))
         self.answers[answer.clip] = answer
+
+    def rewrite(self, header: Mapping[str, Any], answers: Sequence[ClipAnswer]) -> None:
+        """Put other answers in the place of all that are there, at once.
+
+        Args:
+            header: as for `open_answers`.
+            answers: of the same clips.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        self._file.close()
+        self._file, self.answers = _begin_file(self._path, header, answers)
 
 
 def open_answers(path: Path, header: Mapping[str, Any]) -> AnswerFile:
@@ -166,22 +209,40 @@ def open_answers(path: Path, header: Mapping[str, Any]) -> AnswerFile:
         OutputError: the file cannot be written, or holds another evaluation.
         EvaluationError: the file is damaged.
     """
-    header = json.loads(json.dumps({"moodreel_answers": ANSWERS_VERSION, **header}))
-    found, answers = read_answers(path) if path.exists() else (header, ())
-    if found != header:
-        differing = ", ".join(key for key in header if found.get(key) != header[key])
+    wanted = _complete_header(header)
+    found, answers = read_answers(path) if path.exists() else (wanted, ())
+    if found != wanted:
+        differing = ", ".join(key for key in wanted if found.get(key) != wanted[key])
         raise OutputError(f"{path}: holds another evaluation ({differing} differs); name another folder with --out")
-    kept = [answer for answer in answers if answer.error is None]
+    return AnswerFile(path, *_begin_file(path, header, [answer for answer in answers if answer.error is None]))
+
+
+def _complete_header(header: Mapping[str, Any]) -> dict[str, Any]:
+    whole: dict[str, Any] = json.loads(json.dumps({"moodreel_answers": ANSWERS_VERSION, **header}))
+    return whole
+
+
+def _begin_file(
+    path: Path, header: Mapping[str, Any], answers: Sequence[ClipAnswer]
+) -> tuple[IO[str], dict[str, ClipAnswer]]:
+    """Write a file of answers in the place of another, and open it to go on with."""
     partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("w", encoding="utf-8") as file:
-            for line in (header, *map(asdict, kept)):
+            for line in (_complete_header(header), *map(_to_line, answers)):
                 _write_line(partial, file, line)
         partial.replace(path)
-        return AnswerFile(path, path.open("a", encoding="utf-8"), {answer.clip: answer for answer in kept})
+        return path.open("a", encoding="utf-8"), {answer.clip: answer for answer in answers}
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); name another --out") from None
+
+
+def _to_line(answer: ClipAnswer) -> dict[str, Any]:
+    line = asdict(answer)
+    if line["unadapted"] is None:
+        del line["unadapted"]
+    return line
 
 
 def _write_line(path: Path, file: IO[str], line: Mapping[str, Any]) -> None:
@@ -223,7 +284,11 @@ def _read_line(line: str, where: str) -> dict[str, Any]:
 def _read_answer(entry: dict[str, Any], where: str) -> ClipAnswer:
     try:
         modalities = {key: None if entry[key] is None else _read_modality(entry[key]) for key in ("face", "voice")}
-        answer = ClipAnswer(**{**entry, **modalities, "probabilities": _read_row(entry["probabilities"])})
+        rows = {
+            "probabilities": _read_row(entry["probabilities"]),
+            "unadapted": _read_unadapted(entry.get("unadapted")),
+        }
+        answer = ClipAnswer(**{**entry, **modalities, **rows})
     except (KeyError, TypeError, ValueError) as error:
         raise EvaluationError(f"{where}: damaged line ({error}); delete the file and evaluate anew") from None
     if answer.label not in EMOTIONS or not isinstance(answer.clip, str):
@@ -233,6 +298,21 @@ def _read_answer(entry: dict[str, Any], where: str) -> ClipAnswer:
 
 def _read_modality(entry: Mapping[str, Any]) -> ModalityAnswer:
     return ModalityAnswer(str(entry["state"]), _read_row(entry["probabilities"]))
+
+
+def _read_unadapted(entry: Mapping[str, Any] | None) -> Unadapted | None:
+    if entry is None:
+        return None
+    face_weight, voice_weight = map(float, entry["weights"])
+    return Unadapted(
+        fused=_read_row(entry["fused"]),
+        face=_read_row(entry["face"]),
+        voice=_read_row(entry["voice"]),
+        weights=(face_weight, voice_weight),
+        face_stretches=tuple(filter(None, map(_read_row, entry["face_stretches"]))),
+        voice_stretches=tuple(filter(None, map(_read_row, entry["voice_stretches"]))),
+        abstain_below=float(entry["abstain_below"]),
+    )
 
 
 def _read_row(values: Any) -> tuple[float, ...] | None:

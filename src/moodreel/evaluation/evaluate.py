@@ -56,7 +56,9 @@ def evaluate(
     leaks = join_reports([_check_part(part, corpus, prints, cache) for part in plan.parts])
     backgrounds_db = {sample.clip_id: _background_db(one) for sample, one in prints.items()}
     links = {sample.clip_id: link_clip(sample) for sample in plan.samples}
-    evaluation = evaluate_answers(subject, answers, leaks, backgrounds_db, not_covered=plan.not_covered, links=links)
+    evaluation = evaluate_answers(
+        subject, answers, leaks, backgrounds_db, not_covered=plan.not_covered, links=links, adapt=plan.adapt
+    )
     write_text(out / REPORT_FILE, format_json(evaluation))
     thumbnails = _picture_worst(evaluation, plan.samples) if pictures else {}
     write_text(out / HTML_FILE, render_html(evaluation, thumbnails))

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from moodreel.evaluation import plots
 from moodreel.evaluation.conditions import Condition
-from moodreel.evaluation.report import UAR_MEANS, Evaluation
+from moodreel.evaluation.report import UAR_MEANS, Evaluation, name_adapted
 from moodreel.leaks.guard import Leak
 from moodreel.metrics.intervals import Interval
 
@@ -59,7 +59,7 @@ def render_html(evaluation: Evaluation, thumbnails: Mapping[str, str] = MappingP
     Returns:
         HTML with its style and plots inside; names out of the corpus are escaped.
     """
-    sections = (_head, _leaks, _classes, _calibration, _modalities, _conditions)
+    sections = (_head, _adaptation, _leaks, _classes, _calibration, _modalities, _conditions)
     parts = [section(evaluation) for section in sections]
     body = "\n".join([*parts, _mistakes(evaluation, thumbnails), _failures(evaluation)])
     title = escape(f"{evaluation.subject.model} on {evaluation.subject.corpus}")
@@ -130,6 +130,21 @@ def _head(evaluation: Evaluation) -> str:
         f"{1 / len(scores.present):.3f}. {_explain_interval(scores.uar)}</p>"
         + render_warnings(evaluation.warnings)
         + render_table(["figure", "value", ""], rows)
+    )
+
+
+def _adaptation(evaluation: Evaluation) -> str:
+    adaptation = evaluation.adaptation
+    if adaptation is None:
+        return ""
+    rows = [
+        (name, figures.uar, figures.war, figures.nll)
+        for name, figures in (("as they are", adaptation.unadapted), (name_adapted(adaptation), adaptation.adapted))
+    ]
+    note = f"{adaptation.means}. UAR gained: {adaptation.uar_gain}. All other figures are of the adapted answers."
+    return (
+        f'<h2>With and without adaptation</h2><p class="small">{escape(note[0].upper() + note[1:])}</p>'
+        + render_table(["answers", "UAR", "WAR", "negative log-likelihood"], rows)
     )
 
 

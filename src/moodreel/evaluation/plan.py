@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from moodreel.bundle import load_bundle
 from moodreel.corpora import SPLITS, Corpus, Sample, natural_key
 from moodreel.errors import EvaluationError, MediaError
+from moodreel.evaluation.adapted import CLIP, NONE, adapt_answers, keep_unadapted
 from moodreel.evaluation.answers import ClipAnswer, make_answer, make_failure, open_answers
 from moodreel.evaluation.run_folders import find_folds, read_test_clips
 from moodreel.media.defence import name_clip
+from moodreel.recognition.adaptation import NO_ADAPTER, read_adapter
 from moodreel.recognition.recognizer import Recognizer
 
 ALL = "all"
@@ -41,6 +43,8 @@ class Plan:
         protocol: which clips of it, in words.
         parts: one for a bundle; one per fold for a folder of folds.
         not_covered: clips of the corpus that no fold left out, so that no bundle can be asked about them.
+        adapt: what answers are adapted to: `none`, `clip`, or `folder`: all clips of a speaker that a bundle is asked
+            about.
     """
 
     model: str
@@ -48,6 +52,7 @@ class Plan:
     protocol: str
     parts: tuple[PlanPart, ...]
     not_covered: tuple[str, ...] = ()
+    adapt: str = CLIP
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -141,13 +146,28 @@ def run_plan(
             recognizer = Recognizer.load(part.model, threads=threads) if left else None
             for sample in track(left):
                 assert recognizer is not None
-                file.add(_ask(recognizer, sample))
+                file.add(_ask(recognizer, sample, plan.adapt))
+        adapted = [one for part in plan.parts for one in _adapt_part(part, file.answers, plan.adapt)]
+        if any(one.unadapted for one in adapted):
+            file.rewrite(_describe(plan), adapted)
         return tuple(file.answers[sample.clip_id] for sample in plan.samples)
+
+
+def _adapt_part(part: PlanPart, answers: Mapping[str, ClipAnswer], to: str) -> tuple[ClipAnswer, ...]:
+    mine = [answers[sample.clip_id] for sample in part.samples]
+    adapter = read_adapter(load_bundle(part.model).manifest.get("adaptation"))
+    return tuple(mine) if to == NONE or adapter == NO_ADAPTER else adapt_answers(mine, adapter, to)
 
 
 def _describe(plan: Plan) -> dict[str, object]:
     networks = [[str(entry["sha256"]) for entry in load_bundle(part.model).networks.values()] for part in plan.parts]
-    return {"model": plan.model, "networks": networks, "corpus": plan.corpus.name, "protocol": plan.protocol}
+    return {
+        "model": plan.model,
+        "networks": networks,
+        "corpus": plan.corpus.name,
+        "protocol": plan.protocol,
+        "adapt": plan.adapt,
+    }
 
 
 def _check_same(answers: dict[str, ClipAnswer], samples: Sequence[Sample], path: Path) -> None:
@@ -159,10 +179,11 @@ def _check_same(answers: dict[str, ClipAnswer], samples: Sequence[Sample], path:
             )
 
 
-def _ask(recognizer: Recognizer, sample: Sample) -> ClipAnswer:
+def _ask(recognizer: Recognizer, sample: Sample, adapt: str) -> ClipAnswer:
     try:
         with name_clip(sample.path):
-            prediction = recognizer.predict(sample.path, start_s=sample.start_s, end_s=sample.end_s)
-        return make_answer(sample, prediction)
+            evidence = recognizer.observe(sample.path, start_s=sample.start_s, end_s=sample.end_s)
+        unadapted = keep_unadapted(evidence) if recognizer.adapts and adapt != NONE else None
+        return make_answer(sample, recognizer.conclude(evidence), unadapted)
     except MediaError as error:
         return make_failure(sample, str(error))

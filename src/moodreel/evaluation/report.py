@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from moodreel.errors import EvaluationError
+from moodreel.evaluation.adapted import FOLDER, NONE, AdaptedScores, score_adapted
 from moodreel.evaluation.answers import ClipAnswer, gather_outcomes
 from moodreel.evaluation.conditions import (
     Condition,
@@ -105,6 +106,7 @@ class Evaluation:
         contributions: what each modality adds.
         human: what people reach on this corpus, where published.
         mistakes: clips got wrong, the one whose truth was given the least probability first.
+        adaptation: the answers beside the same before they were adapted; `None` where nothing was adapted.
         warnings: what a reader of the figures must know, one line each.
     """
 
@@ -126,6 +128,7 @@ class Evaluation:
     contributions: tuple[Contribution, ...]
     human: tuple[HumanFigure, ...]
     mistakes: tuple[Mistake, ...]
+    adaptation: AdaptedScores | None
     warnings: tuple[str, ...]
 
 
@@ -137,6 +140,7 @@ def evaluate_answers(
     resampling: Resampling = DEFAULT_RESAMPLING,
     not_covered: Sequence[str] = (),
     links: Mapping[str, str] = MappingProxyType({}),
+    adapt: str = NONE,
 ) -> Evaluation:
     """Work out every figure of an evaluation.
 
@@ -148,6 +152,7 @@ def evaluate_answers(
         resampling: how intervals are drawn.
         not_covered: clips of the corpus that no fold left out, by name.
         links: addresses of the clips' files, by name, where known.
+        adapt: what the answers were to be adapted to: `none`, `clip` or `folder`.
 
     Raises:
         EvaluationError: every clip failed, or an answer is damaged; names the clip.
@@ -164,6 +169,7 @@ def evaluate_answers(
     scores = score(outcomes, resampling)
     conditions = score_conditions(kept, backgrounds_db or {}, resampling)
     contributions = score_contributions(kept, resampling)
+    adaptation = score_adapted(kept, adapt, resampling)
     return Evaluation(
         schema_version=SCHEMA_VERSION,
         subject=subject,
@@ -183,9 +189,11 @@ def evaluate_answers(
         contributions=contributions,
         human=HUMAN_FIGURES.get(subject.corpus, ()),
         mistakes=list_mistakes(outcomes, links),
+        adaptation=adaptation,
         warnings=(
             *_warn_of_leaks(leaks, honest, len(answered) - len(kept)),
             *_warn_of_not_covered(not_covered),
+            *_warn_of_adaptation(adapt, adaptation),
             *_warn(scores, outcomes, failures, contributions),
         ),
     )
@@ -221,6 +229,16 @@ def _warn_of_not_covered(clips: Sequence[str]) -> list[str]:
     return [
         f"{len(clips)} clips stand in no fold's test clips and count in no figure: a fold lacks or could not read them"
     ]
+
+
+def _warn_of_adaptation(adapt: str, adaptation: AdaptedScores | None) -> list[str]:
+    if adapt != FOLDER:
+        return []
+    if adaptation is None:
+        return ["nothing was adapted: the bundle was not taught how answers vary between people"]
+    if adaptation.n_people == adaptation.n_clips:
+        return ["no two clips of one speaker are known: each clip was adapted to itself alone"]
+    return []
 
 
 def _warn(
@@ -265,6 +283,7 @@ def format_summary(evaluation: Evaluation) -> str:
         *_leaky_rows(evaluation),
         f"  NLL       {evaluation.calibration.nll}   ECE {evaluation.calibration.ece:.3f}",
         *(_human_row(figure) for figure in evaluation.human),
+        *_adaptation_rows(evaluation.adaptation),
         "",
         *_class_rows(scores),
         "",
@@ -281,6 +300,21 @@ def format_summary(evaluation: Evaluation) -> str:
     if len(evaluation.not_covered) > _MOST_LISTED:
         lines.append(f"not covered: {len(evaluation.not_covered) - _MOST_LISTED} more, all listed in the report")
     return "\n".join(lines + _failure_rows(evaluation.failures)) + "\n"
+
+
+def _adaptation_rows(adaptation: AdaptedScores | None) -> list[str]:
+    if adaptation is None:
+        return []
+    rows = [
+        f"  {name:<16}UAR {figures.uar}   WAR {figures.war}   NLL {figures.nll}"
+        for name, figures in (("as they are", adaptation.unadapted), (name_adapted(adaptation), adaptation.adapted))
+    ]
+    return ["", *rows, f"  {'gain':<16}UAR {adaptation.uar_gain}", f"  ({adaptation.means})"]
+
+
+def name_adapted(adaptation: AdaptedScores) -> str:
+    """Say in a word or two what answers were adapted to."""
+    return f"{adaptation.n_people} speakers" if adaptation.to == FOLDER else "adapted by clip"
 
 
 def _count_missing(evaluation: Evaluation) -> str:

@@ -1,15 +1,21 @@
-"""Whose face is whose: tracks of several shots joined into people, only where their looks say so clearly."""
+"""Whose face is whose: tracks of several shots joined into people, only where it is clear.
+
+By a network's vectors (`appearance.py`) where there are any: they hold across framing and light. Else by looks, which
+tell people apart under one light only. Who comes back within a shot to the place just left is taken by looks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
+from moodreel.face.appearance import NO_APPEARANCE, UNKNOWN, AppearanceGroups
 from moodreel.face.detector import Floats
 from moodreel.face.looks import Vector, normalise
-from moodreel.face.tracking import FaceTrack
+from moodreel.face.tracking import FaceTrack, FaceTracker
 
 
 @dataclass(frozen=True)
@@ -17,9 +23,10 @@ class GroupingOptions:
     """When two tracks are one person. To join wrongly is worse than to count somebody twice.
 
     Attributes:
-        similarity: least cosine of the looks across shots.
-        margin: by how much the best person must beat the next.
-        near_similarity: least cosine within a shot, where the face comes back to the place it left.
+        similarity: least cosine of the looks across shots, where nothing else tells.
+        margin: by how much the best person must beat the next; of two by appearance, if they were seen at one time.
+        near_similarity: least cosine of the looks within a shot, where the face comes back to the place it left.
+        near_appearance: least average cosine of the appearance there, for a cut may have gone unnoticed.
         near_s: longest absence that counts as coming back, in seconds.
         long_clip_detections: detections run from which a clip is long enough to leave anybody out: some 2 s.
         brief_frames: somebody seen in no more frames than these is left out if detected once only, or with less than
@@ -31,6 +38,7 @@ class GroupingOptions:
     similarity: float = 0.85
     margin: float = 0.05
     near_similarity: float = 0.70
+    near_appearance: float = 0.50
     near_s: float = 5.0
     long_clip_detections: int = 6
     brief_frames: int = 3
@@ -49,6 +57,7 @@ class TrackedPerson:
         times_s: times of these frames, rising, shape (n,).
         boxes_px: boxes there in pixels of the source picture, shape (n, 4).
         score: mean confidence of the detections, 0-1.
+        appearance: whose face it is, of length one; empty where nothing tells.
     """
 
     id: int
@@ -57,6 +66,14 @@ class TrackedPerson:
     times_s: Floats
     boxes_px: Floats
     score: float
+    appearance: Vector = field(default_factory=lambda: NO_APPEARANCE)
+
+
+def find_people(tracker: FaceTracker) -> tuple[TrackedPerson, ...]:
+    """Join the tracks of a clip that was followed to its end, as `group_people` does."""
+    reader = tracker.appearance
+    same_person = None if reader is None else reader.same_person
+    return group_people(tracker.tracks(), tracker.frame_count, tracker.detection_count, same_person=same_person)
 
 
 def group_people(
@@ -64,7 +81,7 @@ def group_people(
     frame_count: int,
     detection_count: int,
     *,
-    looks: Mapping[int, Vector] | None = None,
+    same_person: float | None = None,
     options: GroupingOptions | None = None,
 ) -> tuple[TrackedPerson, ...]:
     """Join tracks into people and leave out what was hardly there.
@@ -73,18 +90,16 @@ def group_people(
         tracks: what `FaceTracker.tracks` returned.
         frame_count: frames analysed.
         detection_count: detections run.
-        looks: another vector of length one per track id, such as the mean of a network's embeddings; with it, give
-            `options` that fit. A track without one keeps its own looks only if none has one.
+        same_person: least average cosine of the appearance of one person; `None` where looks decide.
         options: when tracks are joined.
 
     Returns:
         The people, most present first.
     """
     options = options or GroupingOptions()
-    vectors = {track.id: track.looks if looks is None else looks.get(track.id, _NO_LOOKS) for track in tracks}
-    gathering = _Gathering(len(tracks), max((len(vector) for vector in vectors.values()), default=0))
+    gathering = _Gathering(len(tracks), max((len(track.looks) for track in tracks), default=0), same_person, options)
     for track in sorted(tracks, key=lambda track: (track.times_s[0], track.id)):
-        gathering.add(track, vectors[track.id], options)
+        gathering.add(track)
     groups = gathering.groups
     most = max((group.frame_count for group in groups), default=0)
     is_short = detection_count < options.long_clip_detections
@@ -93,64 +108,90 @@ def group_people(
     return tuple(sorted(people, key=lambda person: (-person.share_on_screen, person.id)))
 
 
-_NO_LOOKS: Vector = np.zeros(1, np.float32)
-
-
 class _Gathering:
     """People while tracks are being joined, in the order of their starts.
 
-    Looks and ends of all people stand in arrays, so that a track is compared with thousands of people at once.
+    Looks, appearance and ends of all people stand in arrays, so that a track is compared with thousands at once.
     """
 
-    def __init__(self, most: int, width: int) -> None:
+    def __init__(self, most: int, width: int, same_person: float | None, options: GroupingOptions) -> None:
         self.groups: list[_Group] = []
         self._looks = np.zeros((most, width), np.float32)
         self._ends_s = np.full(most, -np.inf)
+        self._appearances = AppearanceGroups()
+        self._same_person = same_person
+        self._options = options
 
-    def add(self, track: FaceTrack, vector: Vector, options: GroupingOptions) -> None:
+    def add(self, track: FaceTrack) -> None:
         """Join a track to the person it clearly is, or to a new one."""
-        number = self._find(track, vector, options)
+        number = self._find(track)
         if number is None:
             number = len(self.groups)
             self.groups.append(_Group())
         group = self.groups[number]
-        group.add(track, vector)
+        group.met.update(np.flatnonzero(self._ends_s[: len(self.groups)] >= track.times_s[0]).tolist())
+        group.add(track)
         self._looks[number, : len(group.looks)] = group.looks
         self._ends_s[number] = max(self._ends_s[number], track.times_s[-1])
+        self._appearances.add(number, track.appearance, track.glances)
 
-    def _find(self, track: FaceTrack, vector: Vector, options: GroupingOptions) -> int | None:
+    def _find(self, track: FaceTrack) -> int | None:
         n_groups = len(self.groups)
-        alike = self._looks[:n_groups, : len(vector)] @ vector
         # Nobody is in two places: who was last seen before this track starts may be its person.
         free = np.flatnonzero(self._ends_s[:n_groups] < track.times_s[0])
         if not free.size:
             return None
+        alike = self._appearances.compare(track.appearance, n_groups)
+        knows = alike > UNKNOWN if self._same_person is not None else np.zeros(n_groups, bool)
+        by_looks = self._find_by_looks(track, free, alike, knows)
+        return self._find_by_appearance(free, alike) if by_looks is None and knows.any() else by_looks
+
+    def _find_by_looks(
+        self, track: FaceTrack, free: npt.NDArray[np.intp], appearance: Vector, knows: npt.NDArray[np.bool_]
+    ) -> int | None:
+        """Find who left near by and looks alike; across shots only where nothing better than looks tells."""
+        options = self._options
+        alike = self._looks[: len(self.groups), : len(track.looks)] @ track.looks
         best = int(free[np.argmax(alike[free])])
         next_best = float(np.delete(alike, best).max(initial=-1.0))
-        is_clear = float(alike[best]) - next_best >= options.margin
-        near = self.groups[best].left_near(track, options.near_s)
-        enough = options.near_similarity if near else options.similarity
-        return best if is_clear and alike[best] >= enough else None
+        if float(alike[best]) - next_best < options.margin:
+            return None
+        if self.groups[best].left_near(track, options.near_s) and alike[best] >= options.near_similarity:
+            return best if not knows[best] or appearance[best] >= options.near_appearance else None
+        return best if not knows[best] and alike[best] >= options.similarity else None
+
+    def _find_by_appearance(self, free: npt.NDArray[np.intp], alike: Vector) -> int | None:
+        best = int(free[np.argmax(alike[free])])
+        if self._same_person is None or alike[best] < self._same_person:
+            return None
+        # Two that were seen at one time are two people: where either may be meant, neither is taken.
+        rivals = np.flatnonzero(alike > alike[best] - self._options.margin)
+        met = self.groups[best].met
+        is_unclear = any(one in met or best in self.groups[one].met for one in rivals.tolist() if one != best)
+        return None if is_unclear else best
 
 
 @dataclass(eq=False)
 class _Group:
-    """A person while tracks are being joined."""
+    """A person while tracks are being joined; `met` are the numbers of those seen at the same time."""
 
     tracks: list[FaceTrack] = field(default_factory=list)
     looks: Vector = field(default_factory=lambda: np.zeros(0, np.float32))
     weight: int = 0
+    met: set[int] = field(default_factory=set)
 
-    def add(self, track: FaceTrack, vector: Vector) -> None:
+    def add(self, track: FaceTrack) -> None:
         """Join a track; looks are averaged by the number of detections."""
-        mixed = vector * track.detections if not self.tracks else self.looks * self.weight + vector * track.detections
+        mixed = track.looks * track.detections
+        if self.tracks:
+            mixed = self.looks * self.weight + mixed
         self.tracks.append(track)
         self.looks = normalise(mixed)
         self.weight += track.detections
 
     def left_near(self, track: FaceTrack, near_s: float) -> bool:
         """Tell whether the person vanished in the same shot, lately, where the track begins."""
-        last = max(self.tracks, key=lambda other: other.times_s[-1])
+        last = self.tracks[-1]  # they follow one another
         if last.shot != track.shot or track.times_s[0] - last.times_s[-1] > near_s:
             return False
         old, new = last.boxes_px[-1], track.boxes_px[0]
@@ -179,4 +220,10 @@ class _Group:
         order = np.argsort(times_s, kind="stable")
         share = min(1.0, len(times_s) / max(frame_count, 1))
         ids = tuple(track.id for track in self.tracks)
-        return TrackedPerson(number, ids, share, times_s[order], boxes_px[order], self._score())
+        return TrackedPerson(
+            number, ids, share, times_s[order], boxes_px[order], self._score(), self._mean_appearance()
+        )
+
+    def _mean_appearance(self) -> Vector:
+        known = [track.appearance * np.float32(track.glances) for track in self.tracks if len(track.appearance)]
+        return normalise(np.sum(known, axis=0)) if known else NO_APPEARANCE

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.face.alignment import align_face
+from moodreel.face.appearance import NO_APPEARANCE, AppearanceReader
 from moodreel.face.assignment import assign_pairs
 from moodreel.face.detector import Face, Floats, Pixels
 from moodreel.face.looks import Vector, describe_face, normalise
@@ -57,6 +58,9 @@ class TrackingOptions:
         max_tracks: most faces followed at once, the largest.
         least_similarity: looks less alike than this (cosine) are never one track; more is asked of a face that is
             not where it was expected.
+        sure_similarity: looks more alike than this are one face without asking whose it is; below, a cut that was
+            not noticed may have put somebody else in the same place.
+        least_appearance: faces less alike than this (average cosine) are then two people.
     """
 
     detect_every_s: float = 1 / 3
@@ -65,6 +69,8 @@ class TrackingOptions:
     gap_s: float = 1.0
     max_tracks: int = 16
     least_similarity: float = 0.45
+    sure_similarity: float = 0.92
+    least_appearance: float = 0.45
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,8 @@ class FaceTrack:
         detections: how many of the frames the face was really detected in.
         score: mean confidence of these detections, 0-1.
         looks: what `describe` says of the face, mean over the detections, of length one.
+        appearance: whose face it is, mean over some detections, of length one; empty where nothing tells.
+        glances: how many detections that is a mean of.
     """
 
     id: int
@@ -109,6 +117,8 @@ class FaceTrack:
     detections: int
     score: float
     looks: Vector
+    appearance: Vector = field(default_factory=lambda: NO_APPEARANCE)
+    glances: int = 0
 
 
 class FaceTracker:
@@ -117,6 +127,7 @@ class FaceTracker:
     Attributes:
         frame_count: frames read so far.
         detection_count: detections run so far.
+        appearance: what tells whose face it is.
     """
 
     def __init__(
@@ -125,19 +136,22 @@ class FaceTracker:
         options: TrackingOptions | None = None,
         *,
         describe: Callable[[Pixels, Face], Vector] = describe_face,
+        appearance: AppearanceReader | None = None,
     ) -> None:
         """Prepare for one clip.
 
         Args:
             detector: finds the faces of a picture.
             options: how faces are followed.
-            describe: gives the looks of a face as a vector of length one; may be a network's identity embedding.
+            describe: gives the looks of a face as a vector of length one, to follow it by from frame to frame.
+            appearance: tells whose face it is, by which tracks are joined afterwards; `None` where nothing does.
         """
         self.options = options or TrackingOptions()
         self.frame_count = 0
         self.detection_count = 0
         self._detector = detector
         self._describe = describe
+        self.appearance = appearance
         self._shots = ShotDetector()
         self._shot = 0
         self._pending: list[Frame] = []
@@ -207,8 +221,11 @@ class FaceTracker:
         faces = self._detector.detect(frame.pixels)[: self.options.max_tracks]
         self.detection_count += 1
         looks = [self._describe(frame.pixels, face) for face in faces]
-        steps = self._carry_on(faces, looks, frame.time_s)
+        steps = self._carry_on(faces, looks, frame)
         self._detected_at_s = frame.time_s
+        for track, _, face in steps:
+            if self.appearance is not None and track.wants_a_glance():
+                track.glance(self.appearance.describe(frame.pixels, face))
         moving = [(track, before, face) for track, before, face in steps if before is not None]
         for earlier in between:
             for track, before, face in moving:
@@ -218,10 +235,15 @@ class FaceTracker:
             yield self._hand_out(track, face, frame)
 
     def _carry_on(
-        self, faces: Sequence[Face], looks: Sequence[Vector], time_s: float
+        self, faces: Sequence[Face], looks: Sequence[Vector], frame: Frame
     ) -> list[tuple[_Track, _Sighting | None, Face]]:
         """Give each face a track; return track, what it was at the detection before this one (if seen), and face."""
-        pairs = dict(self._match(faces, looks, time_s))
+        time_s = frame.time_s
+        pairs = {
+            row: column
+            for row, column in self._match(faces, looks, time_s)
+            if self._goes_on(self._active[column], faces[row], looks[row], frame.pixels)
+        }
         steps: list[tuple[_Track, _Sighting | None, Face]] = []
         for index, face in enumerate(faces):
             track = self._active[pairs[index]] if index in pairs else self._start_track()
@@ -239,6 +261,15 @@ class FaceTracker:
                 if alike >= self.options.least_similarity + _FAR_SIMILARITY * away:
                     costs[row, column] = away + (1 - alike) * _LOOKS_WEIGHT
         return assign_pairs(costs, _UNLIKELY)
+
+    def _goes_on(self, track: _Track, face: Face, looks: Vector, pixels: Pixels) -> bool:
+        """Tell whether a face that fits a track is still that person's."""
+        options = self.options
+        is_sure = track.glances < _FEWEST_GLANCES or float(np.dot(looks, track.looks)) >= options.sure_similarity
+        if self.appearance is None or is_sure:
+            return True
+        seen = self.appearance.describe(pixels, face)
+        return not len(seen) or float(np.dot(track.appearance, seen)) >= options.least_appearance * track.glances
 
     def _start_track(self) -> _Track:
         track = _Track(self._next_id, self._shot)
@@ -275,6 +306,8 @@ _REACH, _REACH_PER_S, _MOST_REACH = 0.5, 1.5, 1.75
 _MOST_GROWTH = 0.5
 _FAST_HEADS_PER_S = 1.0
 _CLOSE_HEADS = 1.5
+_FIRST_GLANCES = 4
+_FEWEST_GLANCES = 2  # the first may be of a face that fades in
 
 
 @dataclass(frozen=True)
@@ -298,6 +331,8 @@ class _Track:
     boxes_px: array[float] = field(default_factory=lambda: array("f"))
     detections: int = 0
     score_sum: float = 0.0
+    appearance: Vector = field(default_factory=lambda: NO_APPEARANCE)
+    glances: int = 0
 
     @property
     def last_s(self) -> float:
@@ -332,11 +367,31 @@ class _Track:
         self.detections += 1
         self.score_sum += face.score
 
+    def wants_a_glance(self) -> bool:
+        """Tell whether to look whose face it is: at the first four detections, and whenever their number doubles."""
+        return self.detections <= _FIRST_GLANCES or self.detections & (self.detections - 1) == 0
+
+    def glance(self, appearance: Vector) -> None:
+        """Take whose face it is at this detection; an empty vector says nothing."""
+        if len(appearance):
+            self.appearance = self.appearance + appearance if self.glances else appearance
+            self.glances += 1
+
     def freeze(self) -> FaceTrack:
         """Return what is known of the track."""
         boxes_px: npt.NDArray[np.float32] = np.array(self.boxes_px, dtype=np.float32).reshape(-1, 4)
         score = self.score_sum / max(self.detections, 1)
-        return FaceTrack(self.id, self.shot, np.array(self.times_s), boxes_px, self.detections, score, self.looks)
+        return FaceTrack(
+            id=self.id,
+            shot=self.shot,
+            times_s=np.array(self.times_s),
+            boxes_px=boxes_px,
+            detections=self.detections,
+            score=score,
+            looks=self.looks,
+            appearance=normalise(self.appearance),
+            glances=self.glances,
+        )
 
 
 def _centre(box_px: Box) -> complex:

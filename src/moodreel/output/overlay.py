@@ -145,7 +145,8 @@ class _OverlayWriter:
                 _draw_person(draw, person, segment, box, frame)
         segment = segment_at(self._prediction.segments, frame.time_s)
         if segment is not None and segment.label is not None:
-            _draw_bars(draw, segment, describe_source(self._prediction, segment), image.height)
+            source = describe_source(self._prediction, segment, frame.time_s)
+            _draw_bars(draw, segment, source, image.height)
         return np.asarray(image)
 
     def _box_at(self, person: Person, time_s: float) -> Box | None:

@@ -29,9 +29,19 @@ def describe_stretch(stretch: Stretch) -> str:
     return f"unsure ({said})" if stretch.abstained else said
 
 
-def describe_source(prediction: Prediction, segment: Window) -> str:
-    """Say what a segment speaks for: `person 2: face and voice`, `voice; person 1 not seen`."""
-    person = f"person {segment.person}: " if segment.person is not None and len(prediction.people) > 1 else ""
+ON_SCREEN_S = 0.5
+"""Somebody who is seen within this of an instant is on screen then."""
+
+
+def describe_source(prediction: Prediction, segment: Window, time_s: float | None = None) -> str:
+    """Say what a segment speaks for: `person 2: face and voice`, `voice; person 1 not seen`.
+
+    Args:
+        prediction: the answer.
+        segment: of its `segments`.
+        time_s: the instant that it is shown at: a segment holds more than that, and its person may be gone by then.
+    """
+    person = _name_person(prediction, segment, time_s)
     if segment.face is not None:
         return person + ("face and voice" if segment.voice is not None else "face")
     absent = prediction.states(segment)[0] == "not_seen"
@@ -44,3 +54,13 @@ def describe_others(prediction: Prediction) -> str:
         return ""
     names = dict.fromkeys(one.other_sound for one in prediction.segments if one.other_sound)
     return f": {', '.join(names)}" if names else ""
+
+
+def _name_person(prediction: Prediction, segment: Window, time_s: float | None) -> str:
+    if segment.person is None or len(prediction.people) < 2:
+        return ""
+    is_there = time_s is None or any(
+        one.id == segment.person and one.is_seen(time_s - ON_SCREEN_S, time_s + ON_SCREEN_S)
+        for one in prediction.people
+    )
+    return f"person {segment.person}: " if is_there else f"person {segment.person}, not on screen: "

@@ -84,6 +84,19 @@ class OffsetModel:
         return surely * min(1.0, (len(answers) - 1) / _ENOUGH)
 
 
+@dataclass(frozen=True, eq=False)
+class Stretches:
+    """What is said of the stretches of a clip: all of it that offsets are estimated from.
+
+    Attributes:
+        face: log-probabilities of each stretch by the face of the one spoken for, shape (7,) each.
+        voice: the same by the voice.
+    """
+
+    face: tuple[FloatArray, ...]
+    voice: tuple[FloatArray, ...]
+
+
 @dataclass(frozen=True)
 class Adapter:
     """The models of both modalities; `None` where a bundle has none."""
@@ -121,18 +134,23 @@ def adapt_to(evidence: Evidence, evidences: Sequence[Evidence], to: str, adapter
     """
     if adapter == NO_ADAPTER:
         return evidence
-    return apply_offsets(evidence, estimate_offsets(adapter, evidences), to, adapter)
+    offsets = estimate_offsets(adapter, [cut_stretches(one) for one in evidences])
+    return apply_offsets(evidence, offsets, to, adapter)
 
 
-def estimate_offsets(adapter: Adapter, evidences: Sequence[Evidence]) -> Offsets:
+def cut_stretches(evidence: Evidence) -> Stretches:
+    """Return what is said of the stretches of a clip."""
+    return Stretches(tuple(_cut_blocks(evidence, "face")), tuple(_cut_blocks(evidence, "voice")))
+
+
+def estimate_offsets(adapter: Adapter, clips: Sequence[Stretches]) -> Offsets:
     """Estimate the offsets of the person that some clips speak for.
 
     Args:
         adapter: what is known of how answers vary.
-        evidences: clips of one person in one kind of recording, at least one.
+        clips: of one person in one kind of recording, at least one.
     """
-    faces = [one for evidence in evidences for one in _cut_blocks(evidence, "face")]
-    voices = [one for evidence in evidences for one in _cut_blocks(evidence, "voice")]
+    faces, voices = [one for clip in clips for one in clip.face], [one for clip in clips for one in clip.voice]
     face, voice = _estimate(adapter.face, faces), _estimate(adapter.voice, voices)
     return Offsets(face, voice, (len(faces), len(voices)))
 

@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from moodreel.face.appearance import NO_APPEARANCE
+from moodreel.face.looks import Vector
 from moodreel.face.people import TrackedPerson
 from moodreel.labels import EMOTIONS
 from moodreel.recognition.abstention import is_weak
@@ -101,6 +103,12 @@ class Evidence:
     warnings: Sequence[str]
     start_s: float = 0.0
     adaptation: Adaptation | None = None
+
+    @property
+    def appearance(self) -> Vector:
+        """Whose face it is that the answer speaks for; empty where nothing tells."""
+        own = [seen.tracked.appearance for seen in self.people if seen.tracked.id == self.person]
+        return own[0] if own else NO_APPEARANCE
 
 
 def compose(evidence: Evidence) -> Prediction:

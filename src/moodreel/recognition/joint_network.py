@@ -13,6 +13,7 @@ import numpy as np
 
 from moodreel.bundle import Bundle
 from moodreel.errors import BundleError
+from moodreel.face.appearance import AppearanceReader
 from moodreel.labels import N_EMOTIONS
 from moodreel.recognition.abstention import ABSTAIN_BELOW
 from moodreel.recognition.encoders import Encoders
@@ -75,6 +76,7 @@ class JointNetwork:
         path: where the bundle lies.
         session: the network.
         encoders: the encoders.
+        appearance: what tells people apart; `None` where the bundle has nothing that does.
     """
 
     title: str
@@ -83,6 +85,7 @@ class JointNetwork:
     path: str
     session: onnxruntime.InferenceSession
     encoders: Encoders
+    appearance: AppearanceReader | None = None
 
     @classmethod
     def open(cls, bundle: Bundle, *, threads: int) -> JointNetwork:
@@ -106,6 +109,7 @@ class JointNetwork:
             path=str(bundle.path),
             session=bundle.session("joint", threads),
             encoders=Encoders.open(bundle, face=spec.expressions, voice=spec.speech, threads=threads),
+            appearance=AppearanceReader.open(bundle, threads=threads),
         )
 
     @property

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.face.detector import Face
-from moodreel.face.people import TrackedPerson, group_people
+from moodreel.face.people import TrackedPerson, find_people
 from moodreel.face.tracking import FaceTracker, TrackedFace, TrackingOptions
 from moodreel.media.frames import Frame
 from moodreel.media.sounds import Sound
@@ -181,7 +181,8 @@ class People:
         assert follows is not None
         self._network = network
         options = TrackingOptions(side_px=follows.side_px, cut=_cutter(follows))
-        self._tracker = FaceTracker(face_detector(follows.face_threshold), options)
+        detector = face_detector(follows.face_threshold)
+        self._tracker = FaceTracker(detector, options, appearance=network.appearance)
         self._glimpses: dict[int, _Glimpses] = {}
         self._answers: dict[int, dict[int, FloatArray]] = {}
         self._n_windows = 0
@@ -197,9 +198,7 @@ class People:
         """Return the people, most present first."""
         while self._n_windows < count_windows(duration_s):
             self._answer_window(*window_times(self._n_windows, duration_s))
-        tracker = self._tracker
-        grouped = group_people(tracker.tracks(), tracker.frame_count, tracker.detection_count)
-        return [seen for seen in map(self._describe, grouped) if seen is not None]
+        return [seen for seen in map(self._describe, find_people(self._tracker)) if seen is not None]
 
     def _keep(self, face: TrackedFace) -> None:
         glimpses = self._glimpses.setdefault(face.track_id, _Glimpses())

@@ -14,9 +14,10 @@ import numpy.typing as npt
 from moodreel.bundle import Bundle
 from moodreel.errors import BundleError
 from moodreel.face.alignment import align_face
+from moodreel.face.appearance import AppearanceReader
 from moodreel.face.detector import FaceDetector
 from moodreel.face.expression import ExpressionReader, Expressions, join_expressions, read_faces
-from moodreel.face.people import TrackedPerson, group_people
+from moodreel.face.people import TrackedPerson, find_people
 from moodreel.face.tracking import ANALYSIS_LONG_SIDE_PX, ANALYSIS_RATE_HZ, FaceTracker, TrackingOptions
 from moodreel.inference import output_width
 from moodreel.media.clip import Clip
@@ -103,6 +104,7 @@ class LateNetworks:
         detector: what finds the faces.
         tracking: how faces are followed and cut out.
         no_speech_below_db: below this estimated speech-to-background ratio nobody is taken to speak.
+        appearance: what tells people apart; `None` where the bundle has nothing that does.
     """
 
     title: str
@@ -113,6 +115,7 @@ class LateNetworks:
     detector: FaceDetector
     tracking: TrackingOptions
     no_speech_below_db: float
+    appearance: AppearanceReader | None = None
 
     @classmethod
     def open(cls, bundle: Bundle, *, threads: int) -> LateNetworks:
@@ -135,6 +138,7 @@ class LateNetworks:
             detector=FaceDetector(),
             tracking=TrackingOptions(detect_every_s=DETECT_EVERY_S, side_px=side_px),
             no_speech_below_db=bundle.number("voice", "no_speech_below_db", -200, -200, 200),
+            appearance=AppearanceReader.open(bundle, threads=threads),
         )
         networks._try(bundle.path)
         return networks
@@ -230,7 +234,7 @@ class LateReader:
         self, clip: Clip, name: str, progress: Callable[[float], None] | None, *, describes: bool = False
     ) -> Scene:
         networks = self._networks
-        tracker = FaceTracker(networks.detector, networks.tracking)
+        tracker = FaceTracker(networks.detector, networks.tracking, appearance=networks.appearance)
         reader = ExpressionReader(networks.face, describes)
         listener = VoiceListener(networks.voice, networks.sounds, describes)
         stream = clip.stream(longest_side_px=ANALYSIS_LONG_SIDE_PX, frames_rate_hz=ANALYSIS_RATE_HZ)
@@ -434,5 +438,5 @@ def _listen_in_passing(items: Iterable[Frame | Sound], listener: VoiceListener) 
 
 
 def _group(tracker: FaceTracker, expressions: dict[int, Expressions]) -> tuple[WatchedPerson, ...]:
-    people = group_people(tracker.tracks(), tracker.frame_count, tracker.detection_count)
+    people = find_people(tracker)
     return tuple(WatchedPerson(one, join_expressions(expressions[track] for track in one.track_ids)) for one in people)

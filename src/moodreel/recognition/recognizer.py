@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 from moodreel.bundle import Bundle, load_bundle
 from moodreel.errors import BundleError
+from moodreel.face.appearance import group_vectors, read_same_person
 from moodreel.media.clip import Clip, Media, open_clip
 from moodreel.media.parts import format_fragment
 from moodreel.media.sounds import Channel
-from moodreel.recognition.adaptation import Adapter, adapt_to, apply_offsets, estimate_at_rest, read_adapter
+from moodreel.recognition.adaptation import NO_ADAPTER, Adapter, adapt_to, apply_offsets, estimate_at_rest, read_adapter
 from moodreel.recognition.evidence import Evidence, compose
 from moodreel.recognition.fusion import ClipLogits, Fusion
 from moodreel.recognition.joint_network import JointCalibration
@@ -228,6 +229,26 @@ class Recognizer:
             evidence = adapt_to(evidence, person, "clip" if len(person) == 1 else "folder", self.adapter)
         prediction = compose(evidence)
         return shift_prediction(prediction, evidence.start_s) if evidence.start_s else prediction
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the bundle knows how answers vary from person to person."""
+        return self.adapter != NO_ADAPTER
+
+    def tell_people(self, evidences: Sequence[Evidence]) -> tuple[int | None, ...]:
+        """Tell by their faces which clips speak for one person.
+
+        Args:
+            evidences: from `observe`.
+
+        Returns:
+            For each clip the number of its person, from 0 in the order of the clips; `None` where it shows no face
+            that is large enough, or the bundle does not tell faces apart.
+        """
+        same_person = read_same_person(self.bundle)
+        if same_person is None:
+            return (None,) * len(evidences)
+        return tuple(group_vectors([one.appearance for one in evidences], same_person))
 
     @property
     def calibration(self) -> Fusion | JointCalibration:

@@ -12,10 +12,12 @@ from typing import Any
 
 from moodreel.bundle import BUNDLE_SCHEMA_VERSION
 from moodreel.errors import CorpusError
+from moodreel.face.appearance import NETWORK
 from moodreel.labels import EMOTIONS
 from moodreel.storage.cache import hash_file
 from moodreel.storage.whole_files import whole_file, write_text
 from moodreel.training.default.calibrate import CHOSEN_ON, DefaultCalibration, check_finished, name_files, name_runs
+from moodreel.training.face.appearance import describe_appearance
 
 
 def assemble_bundle(
@@ -48,7 +50,7 @@ def assemble_bundle(
     if (found := name_files(face_run, voice_run)) != calibration.chosen_with:
         stale = ", ".join(name for name in found if found[name] != calibration.chosen_with.get(name))
         raise CorpusError(f"{out}: the calibration was chosen with another {stale} network; run the stage calibrate")
-    for name, run in name_runs(face_run, voice_run):
+    for name, run in (*name_runs(face_run, voice_run), *_name_appearance(face_run)):
         with whole_file(out / f"{name}.onnx") as temporary:
             shutil.copyfile(run / f"{name}.onnx", temporary)
     manifest = {
@@ -84,6 +86,7 @@ def _describe(
                 "no_speech_below_db": calibration.no_speech_below_db,
                 "input": "Whisper log-mel of up to 8 s at 16 kHz, and pooling weights over its speech",
             },
+            **{name: describe_appearance(out / f"{name}.onnx") for name, _ in _name_appearance(face_run)},
         },
         "fusion": {
             **asdict(calibration.fusion),
@@ -92,6 +95,11 @@ def _describe(
         },
         "scores": scores,
     }
+
+
+def _name_appearance(face_run: Path) -> tuple[tuple[str, Path], ...]:
+    """Return the network that tells people apart, and its run; nothing where it was not made."""
+    return ((NETWORK, face_run),) if (face_run / f"{NETWORK}.onnx").is_file() else ()
 
 
 def _file(path: Path) -> dict[str, str]:

@@ -13,6 +13,8 @@ from moodreel.leaks.training_clips import know_clips, write_training_clips
 from moodreel.storage.cache import Cache, default_cache
 from moodreel.training.default.assemble import assemble_bundle
 from moodreel.training.default.calibrate import calibrate_runs, read_calibration, write_calibration
+from moodreel.training.face.appearance import write_appearance
+from moodreel.training.face.ferplus import read_ferplus
 from moodreel.training.face.generations import pretrain_faces
 from moodreel.training.voice.stages import pretrain_voice
 
@@ -57,7 +59,9 @@ def pretrain_default(
         raise RecipeError(f"unknown stage {unknown[0]!r}, expected one of {', '.join(STAGES)}")
     face_run, voice_run, bundle = out / "face", out / "voice", out / "default"
     if "faces" in wanted:
-        pretrain_faces(ferplus, face_run)
+        face = pretrain_faces(ferplus, face_run)
+        if not (face_run / "appearance.onnx").exists():
+            write_appearance(face.read_bytes(), read_ferplus(ferplus / "train.npz"), face_run / "appearance.onnx")
     if "voice" in wanted:
         pretrain_voice(ravdess, nemo, voice_run, threads=threads)
     if "calibrate" in wanted:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from moodreel import __version__
 from moodreel.bundle import BUNDLE_SCHEMA_VERSION, Bundle, read_network
 from moodreel.errors import OutputError
+from moodreel.face.appearance import NETWORK as APPEARANCE
 from moodreel.labels import EMOTIONS
 from moodreel.recognition.encoders import FACE, VOICE, Encoders
 from moodreel.recognition.inputs import (
@@ -150,7 +151,8 @@ def export_bundle(
         recipe: what it was trained by.
         folder: where to write; made if missing.
         facts: where it comes from.
-        base: the bundle whose encoders the network builds on; they are copied, so that the new bundle stands alone.
+        base: the bundle whose encoders the network builds on; they are copied, and what tells people apart with them,
+            so that the new bundle stands alone.
 
     Raises:
         BundleError: `base` lacks an encoder.
@@ -166,18 +168,20 @@ def export_bundle(
         difference = write_onnx(network, folder / GRAPH_FILE, examples, GraphPlan(["logits"], AXES))
         manifest = _manifest(recipe, folder / GRAPH_FILE, facts, difference)
         if base is not None:
-            _copy_encoders(base, [name for name in wanted if wanted[name]], folder, manifest)
+            follows_faces = spec.frames is not None and spec.frames.framing != "whole"
+            wanted[APPEARANCE] = follows_faces and APPEARANCE in base.networks
+            _copy_networks(base, [name for name in wanted if wanted[name]], folder, manifest)
         write_text(folder / "bundle.json", json.dumps(manifest, indent=2) + "\n")
     except OSError as error:
         raise OutputError(f"{folder}: the bundle cannot be written ({error.strerror or error})") from error
 
 
-def _copy_encoders(base: Bundle, names: Sequence[str], folder: Path, manifest: dict[str, Any]) -> None:
+def _copy_networks(base: Bundle, names: Sequence[str], folder: Path, manifest: dict[str, Any]) -> None:
     """Copy networks into a bundle and say so in its manifest; their licence binds the whole."""
     for name in names:
         entry = base.networks[name]
         (folder / str(entry["file"])).write_bytes(read_network(base.path, entry))
-        manifest["networks"][name] = {"file": entry["file"], "sha256": entry["sha256"], "from": base.title}
+        manifest["networks"][name] = {**entry, "from": base.title}
     if names:
         manifest["licence"] += f"; built on the encoders of {base.title}: {base.licence}"
 
