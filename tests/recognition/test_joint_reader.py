@@ -1,16 +1,20 @@
 """Joint bundles: the same states, people, windows and rules as late ones."""
 
 import json
+import shutil
+from hashlib import sha256
 from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings, strategies as st
+from onnx import TensorProto, helper
 from PIL import Image
 
 from conftest import chirp
-from media_files import silence, write_clip, write_sound
+from media_files import silence, tone, write_clip, write_sound
 from moodreel import Recognizer
 from moodreel.bundle import load_bundle
 from moodreel.media.frames import Frame
@@ -104,6 +108,35 @@ def test_a_network_that_sees_whole_frames_follows_nobody(face_clip, tmp_path):
     inputs = {**JOINT_INPUTS, "frames": {**JOINT_INPUTS["frames"], "framing": "whole"}}
     prediction = Recognizer.load(write_tiny_joint_bundle(tmp_path / "b", inputs=inputs)).predict(face_clip)
     assert prediction.face.state == "ok" and prediction.people == () and prediction.person is None
+
+
+def write_bundle_with_voice_encoder(folder, tiny_bundle):
+    """A joint bundle that reads the voice network's statistics, as the recipe `best` makes."""
+    write_tiny_joint_bundle(folder)
+    model = onnx.load(str(folder / "joint.onnx"))
+    (descriptors,) = (one for one in model.graph.input if one.name == "descriptors")
+    descriptors.CopyFrom(helper.make_tensor_value_info("speech", TensorProto.FLOAT, [80]))
+    onnx.save(model, str(folder / "joint.onnx"))
+    shutil.copy(tiny_bundle / "voice.onnx", folder)
+    networks = {
+        name: {"file": f"{name}.onnx", "sha256": sha256((folder / f"{name}.onnx").read_bytes()).hexdigest()}
+        for name in ("joint", "voice")
+    }
+    manifest = json.loads((folder / "bundle.json").read_text())
+    inputs = {**JOINT_INPUTS, "speech": True, "descriptors": False}
+    (folder / "bundle.json").write_text(json.dumps({**manifest, "networks": networks, "inputs": inputs}))
+    return folder
+
+
+@pytest.mark.parametrize("sound", [chirp, tone(), None], ids=["speech", "a tone", "none"])
+def test_a_network_on_the_voice_encoder_answers_what_is_seen_alone(tiny_bundle, portrait_frames, tmp_path, sound):
+    """Each person is read with the sound hidden: the encoder's statistics are then missing, and had no size."""
+    frames = [np.asarray(frame) for frame in portrait_frames]
+    settings = {"size": (320, 240), "frames": lambda index: frames[index % len(frames)]}
+    clip = write_clip(tmp_path / "a.mp4", 3, sound=sound, audio_codec="aac" if sound else None, **settings)
+    prediction = Recognizer.load(write_bundle_with_voice_encoder(tmp_path / "b", tiny_bundle)).predict(clip)
+    assert prediction.people and prediction.face.state == "ok"
+    assert (prediction.voice.state == "ok") == (sound is chirp)
 
 
 @pytest.fixture(scope="module")

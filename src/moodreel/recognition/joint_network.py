@@ -146,12 +146,13 @@ class JointNetwork:
         side_px = self.spec.frames.side_px if self.spec.frames else 1
         black = np.zeros((1, side_px, side_px, 3), np.uint8)
         nobody = np.zeros((1, self.encoders.face_width), np.float32)
+        silence = np.zeros(self.encoders.voice_width, np.float32)
         given = {
             FRAMES: features.frames if features.has_face else black,
             EXPRESSIONS: features.expressions if features.has_face else nobody,
             "has_face": np.array([features.has_face], np.float32),
             FUNCTIONALS: features.functionals,
-            SPEECH: features.speech,
+            SPEECH: features.speech if features.has_voice else silence,
             DESCRIPTORS: features.descriptors if features.has_voice else np.zeros((1, N_DESCRIPTORS), np.float32),
             "has_voice": np.array([features.has_voice], np.float32),
         }
