@@ -53,11 +53,11 @@ def test_importing_it_imports_nothing_heavy():
 
 
 def test_the_example_runs(tmp_path, monkeypatch, capsys):
-    from conftest import chirp
-    from media_files import write_sound
+    from media_files import write_wav
+    from moodreel.cli.demo_clip import synthesise_voice
 
     monkeypatch.chdir(tmp_path)
-    write_sound(tmp_path / "a.wav", 2, sound=chirp).rename(tmp_path / "clip.mp4")
+    write_wav(tmp_path / "a.wav", synthesise_voice()[:32_000, None]).rename(tmp_path / "clip.mp4")
     exec(compile(moodreel.__doc__.split("\n\n", 1)[1], "moodreel", "exec"), {})
     assert "0.0 2.0" in capsys.readouterr().out
 
