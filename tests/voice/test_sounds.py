@@ -13,10 +13,12 @@ from conftest import chirp
 from media_files import write_wav
 from moodreel import BundleError, Prediction, PredictionError, Recognizer
 from moodreel.bundle import load_bundle
+from moodreel.cli.demo_clip import synthesise_voice
 from moodreel.media.sounds import Sound
 from moodreel.output.formats.csv import format_csv
 from moodreel.output.formats.table import format_table
 from moodreel.output.plot import write_plot
+from moodreel.training.sounds.synthesis import SYNTHETIC
 from moodreel.voice.listener import VoiceListener, VoiceWindow, place_windows
 from moodreel.voice.sounds import SoundNetwork
 from moodreel.voice.speech import RATE_HZ
@@ -105,6 +107,13 @@ def test_the_level_decides_nothing(hearing_bundle):
     for gain in (0.02, 1.0):
         assert not hear(hearing_bundle, gain * laughter(3.0)).windows
         assert hear(hearing_bundle, gain * speech(3.0)).windows
+
+
+def test_the_bundle_that_ships_hears_the_demo_and_no_siren_or_song():
+    rng = np.random.default_rng(0)
+    assert len(hear("default", synthesise_voice()).windows) == 4
+    for name in ("siren", "song"):
+        assert not hear("default", 0.1 * SYNTHETIC[name][1](3 * RATE_HZ, rng).astype(np.float32)).windows
 
 
 def test_a_live_stream_names_laughter_too(hearing_bundle):
