@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 from moodreel.cli import main as cli
 from moodreel.errors import RecipeError
 from moodreel.training import trainers
-from moodreel.training.joint.recipe import shipped_names
+from moodreel.training.joint.recipe import SPEECH, load_recipe, shipped_names
 
 
 def say(*arguments):
@@ -73,3 +73,13 @@ def test_no_plug_in_takes_the_place_of_a_recipe_that_ships(registered, tmp_path)
     registered("best")
     with pytest.raises(RecipeError, match="best: a recipe of moodreel's own and a plug-in"):
         say("train", "clips", "--recipe", "best", "--out", tmp_path)
+
+
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_training_defaults_to_the_recipe_without_a_research_licence(command):
+    """`best` reads no openSMILE functionals, whose licence allows research alone."""
+    from typer.main import get_command
+
+    (recipe,) = [one for one in get_command(cli.app).commands[command].params if one.name == "recipe"]
+    assert recipe.default == "best"
+    assert load_recipe("best").audio.source == SPEECH
