@@ -22,6 +22,10 @@ NUMBERS = st.integers(1, 9)
 PROBABILITIES = st.lists(st.floats(0.001, 1), min_size=7, max_size=7).map(
     lambda values: tuple(value / sum(values) for value in values)
 )
+SOUNDS = ("speech", "laughter", "music")
+SOUNDS_HEARD = st.lists(st.floats(0.001, 1), min_size=len(SOUNDS), max_size=len(SOUNDS)).map(
+    lambda values: {name: value / sum(values) for name, value in zip(SOUNDS, values, strict=True)}
+)
 
 
 @st.composite
@@ -35,6 +39,7 @@ def timelines(draw, **fixed) -> tuple[Window, ...]:
         "person": st.none() | NUMBERS,
         "weights": st.tuples(SHARES, SHARES),
         "abstained": st.booleans(),
+        "sounds": st.none() | SOUNDS_HEARD,
     }
     count = draw(st.integers(0, 4))
     edges_s = sorted(draw(st.lists(TIMES_S, min_size=2 * count, max_size=2 * count)))
@@ -49,7 +54,7 @@ def people(draw) -> Person:
     number = draw(NUMBERS)
     edges = st.tuples(*[st.floats(-100, 10_000)] * 4)
     boxes = draw(st.lists(st.builds(Box, TIMES_S, edges), max_size=3))
-    own = draw(timelines(person=number, weights=(1.0, 0.0)))
+    own = draw(timelines(person=number, weights=(1.0, 0.0), sounds=None))
     boxes.sort(key=lambda box: box.time_s)
     label, probabilities = draw(LABELS), draw(PROBABILITIES)
     return Person(number, draw(SHARES), label, probabilities, own, tuple(boxes), draw(st.booleans()))
@@ -198,6 +203,7 @@ def changed(document, path, value):
         (["timeline", 1, "end_s"], 0.5, "timeline[1].end_s: expected a number from 1 to"),
         (["timeline", 0, "end_s"], 3.5, "timeline: expected windows in the order of time"),
         (["timeline"], "x" * 100, f"timeline: expected a list, found {'x' * 60}…;"),
+        (["segments", 0, "sounds"], {"speech": 0.5}, "segments[0].sounds: expected values that sum to 1"),
         (["segments"], [], "segments: expected as many as the timeline has windows, 2"),
         (["segments", 0, "weights", "face"], "1", "segments[0].weights.face: expected a number"),
         (["people", 0, "boxes", 0, "box_px"], [1, 2, 3], "people[0].boxes[0].box_px: expected 4 numbers"),
@@ -209,6 +215,13 @@ def test_a_field_that_cannot_be_is_named(document, path, value, told):
     with pytest.raises(PredictionError) as caught:
         Prediction.from_dict(changed(document, path, value))
     assert told in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_segments_that_name_different_sounds_are_refused(document):
+    """Their mean over the clip, which is worked out anew, would be of nothing."""
+    made = changed(document, ["segments", 0, "sounds"], {"speech": 1.0})
+    with pytest.raises(PredictionError, match="segments: expected the same sounds in each"):
+        Prediction.from_dict(changed(made, ["segments", 1, "sounds"], {"music": 1.0}))
 
 
 @pytest.mark.parametrize(

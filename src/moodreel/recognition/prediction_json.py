@@ -160,7 +160,10 @@ def _read_timeline(document: Entry, abstain_below: float) -> tuple[Window, ...]:
     segments = document.entries("segments")
     if len(segments) != len(windows):
         document.fail("segments", f"as many as the timeline has windows, {len(windows)}")
-    return tuple(_join(*pair) for pair in zip(windows, segments, strict=True))
+    joined = tuple(_join(*pair) for pair in zip(windows, segments, strict=True))
+    if len({frozenset(one.sounds) for one in joined if one.sounds is not None}) > 1:
+        document.fail("segments", "the same sounds in each")
+    return joined
 
 
 def _read_person(entry: Entry, abstain_below: float) -> Person:
