@@ -154,8 +154,8 @@ def refit(clips: Sequence[AskedClip], present: Calibration, prior_clips: float =
         prior_clips: how many clips speak for them.
     """
     if isinstance(present, Fusion):
-        return fit_fusion(_hold(clips, "face"), _hold(clips, "voice"), _pair(clips), present, prior_clips)
-    return _refit_joint(_hold(clips, "joint"), present, prior_clips)
+        return fit_fusion(hold(clips, "face"), hold(clips, "voice"), _pair(clips), present, prior_clips)
+    return _refit_joint(hold(clips, "joint"), present, prior_clips)
 
 
 def _refit_joint(held: HeldOut, present: JointCalibration, prior_clips: float) -> JointCalibration:
@@ -168,16 +168,23 @@ def _refit_joint(held: HeldOut, present: JointCalibration, prior_clips: float) -
     return replace(chosen, abstain_below=choose_threshold([tops], present.abstain_below, prior_clips))
 
 
-def _hold(clips: Sequence[AskedClip], name: str) -> HeldOut:
+def hold(clips: Sequence[AskedClip], name: str) -> HeldOut:
+    """Gather what one network said of the clips that it answered, every emotion counting alike.
+
+    Args:
+        clips: any number.
+        name: `face`, `voice` or `joint`.
+    """
     there = [clip for clip in clips if getattr(clip.logits, name) is not None]
     logits = np.array([getattr(clip.logits, name) for clip in there]).reshape(-1, N_EMOTIONS)
+    snr_db = np.array([clip.logits.snr_db or 0.0 for clip in there], dtype=np.float64)
     label = _labels(there)
-    return HeldOut(logits, label, np.zeros(len(there)), balance_classes(label))
+    return HeldOut(logits, label, snr_db, balance_classes(label))
 
 
 def _pair(clips: Sequence[AskedClip]) -> Pairs:
     both = [clip for clip in clips if clip.logits.face is not None and clip.logits.voice is not None]
-    face, voice = _hold(both, "face"), _hold(both, "voice")
+    face, voice = hold(both, "face"), hold(both, "voice")
     return Pairs(
         face=face.logits,
         voice=voice.logits,

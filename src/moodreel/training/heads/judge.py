@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from moodreel.labels import EMOTIONS
-from moodreel.metrics import balance_classes, to_plain
+from moodreel.metrics import to_plain
 from moodreel.recognition.fusion import Fusion
-from moodreel.training.calibration.choose import PRIOR_CLIPS, AskedClip, Change, measure_changes
+from moodreel.training.calibration.choose import PRIOR_CLIPS, AskedClip, Change, hold, measure_changes
 from moodreel.training.calibration.fit import HeldOut, Pairs, fit_fusion, no_answers
 from moodreel.training.calibration.offsets import Adapted, measure_adapter
 from moodreel.training.heads.held_out import FACE_FOLDS, Clips, Fitted
@@ -73,24 +72,14 @@ def choose_fusion(corpora: Sequence[Sequence[AskedClip]], present: Fusion) -> Fu
         corpora: the clips of each corpus.
         present: what is pulled to.
     """
-    held = [_join([_hold(clips, name) for clips in corpora]) for name in ("face", "voice")]
+    held = [_join([hold(clips, name) for clips in corpora]) for name in ("face", "voice")]
     both = [
         [clip for clip in clips if clip.logits.face is not None and clip.logits.voice is not None] for clips in corpora
     ]
-    face, voice = (_join([_hold(clips, name) for clips in both]) for name in ("face", "voice"))
+    face, voice = (_join([hold(clips, name) for clips in both]) for name in ("face", "voice"))
     share = np.array([clip.logits.speaker_share for clips in both for clip in clips], np.float64)
     pairs = Pairs(face.logits, voice.logits, voice.snr_db, share, face.label, face.weight)
     return fit_fusion(held[0], held[1], pairs, present, PRIOR_CLIPS)
-
-
-def _hold(clips: Sequence[AskedClip], name: str) -> HeldOut:
-    there = [clip for clip in clips if getattr(clip.logits, name) is not None]
-    if not there:
-        return no_answers()
-    label = np.array([EMOTIONS.index(clip.sample.label) for clip in there], np.int64)
-    snr_db = np.array([0.0 if clip.logits.snr_db is None else clip.logits.snr_db for clip in there])
-    logits = np.array([getattr(clip.logits, name) for clip in there], np.float64)
-    return HeldOut(logits, label, snr_db, balance_classes(label))
 
 
 def _join(parts: Sequence[HeldOut]) -> HeldOut:
