@@ -67,6 +67,25 @@ def test_who_shows_one_emotion_most_of_the_time_keeps_it(emotion):
     assert np.mean(after) > np.mean(centred)
 
 
+@pytest.mark.parametrize("emotion", range(N))
+def test_who_shows_one_emotion_keeps_it_where_the_networks_are_surer_than_those_it_was_learnt_on(emotion):
+    """A few stretches of another emotion lie far away then, and must not pass for variety."""
+    rng = np.random.default_rng(emotion)
+    before, after = [], []
+    for _ in range(40):
+        emotions = np.where(rng.random(25) < 0.8, emotion, rng.integers(N, size=25))
+        answers = 3 * draw(rng, emotions, 0.3 * rng.normal(size=N), spread=0.5 / 3)
+        before.append(share_right(answers, emotions))
+        after.append(share_right(answers - MODEL.estimate(answers), emotions))
+    assert np.mean(after) >= np.mean(before) - 0.01
+
+
+def test_the_variety_of_a_ten_hour_call_is_told_from_a_part_of_it():
+    rng = np.random.default_rng(6)
+    answers = draw(rng, np.arange(9000) % N, np.zeros(N))
+    assert MODEL.trust_variety(answers) == pytest.approx(MODEL.trust_variety(answers[:250]), abs=0.1)
+
+
 def test_one_stretch_changes_nothing_and_more_change_more():
     rng = np.random.default_rng(1)
     offset = np.array([1.5, 0, 0, 0, 0, 0, -1.5])

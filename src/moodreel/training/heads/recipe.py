@@ -55,11 +55,13 @@ class HeadsRecipe:
     Attributes:
         face: see `FaceHeadRecipe`.
         voice: see `VoiceHeadRecipe`.
+        tilt_nats: a corpus whose answers cost so much more counts e times as much when the fusion is chosen.
         most_clips: of a corpus that are used, drawn by `seed`.
         seed: of all draws.
     """
 
     face: FaceHeadRecipe = field(default_factory=FaceHeadRecipe)
     voice: VoiceHeadRecipe = field(default_factory=VoiceHeadRecipe)
+    tilt_nats: float = 0.5
     most_clips: int = 2000
     seed: int = 0
