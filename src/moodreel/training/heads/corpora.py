@@ -22,8 +22,6 @@ from moodreel.training.calibration.choose import AskedClip
 from moodreel.training.heads.voices import HeardCorpus, hear_corpus
 from moodreel.training.tuned.clips import read_described
 
-_COMMON_NAMES = ("labels", "manifest")
-"""File names of manifests that say nothing of the corpus; its folder's name does."""
 _LICENCE_FILES = ("LICENCE.txt", "LICENSE.txt", "LICENCE", "LICENSE", "LICENSE.md")
 _MOST_LICENCE = 300
 
@@ -96,7 +94,7 @@ def read_heads_corpus(path: Path, bundle: Bundle, model: str, cache: Cache, most
         OutputError: the cache cannot be written.
     """
     corpus = read_corpus(path, allow_outside=True)
-    name = path.absolute().parent.name if path.is_file() and path.stem in _COMMON_NAMES else corpus.name
+    name = corpus.name
     samples = tuple(replace(sample, corpus=name) for sample in _draw(corpus.samples, most_clips, seed))
     seen = _see(name, [one for one in samples if one.path.suffix.lower() not in AUDIO_SUFFIXES], model, cache)
     audible = [one for one in samples if one.path.suffix.lower() not in PICTURE_SUFFIXES]
