@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from conftest import chirp
+from media_files import write_image
 from moodreel import Recognizer
 from moodreel.errors import BundleError
 from moodreel.face.people import TrackedPerson
@@ -16,6 +17,7 @@ from moodreel.recognition.adaptation import (
     OffsetModel,
     apply_offsets,
     cut_stretches,
+    estimate_at_rest,
     estimate_offsets,
     read_adapter,
     shift,
@@ -249,3 +251,13 @@ def make_evidence(windows, people):
         "c", 25.0, "m", **facts, is_silent=True, people=people, person=1, whole=whole, windows=windows,
         abstain_below=0.3, warnings=(),
     )  # fmt: skip
+
+
+def test_a_picture_is_not_adapted_but_may_show_somebody_at_rest(adapting_bundle, portrait_frames, tmp_path):
+    """People pose for pictures and smile: what is common to them is no resting face."""
+    recognizer = Recognizer.load(adapting_bundle)
+    picture = write_image(tmp_path / "face.png", np.asarray(portrait_frames[0]), codec="png", pix_fmt="rgb24")
+    evidence = recognizer.observe(picture)
+    among = recognizer.conclude(evidence, [evidence] * 20)
+    assert among.probabilities == recognizer.conclude(evidence).probabilities
+    assert estimate_at_rest(recognizer.adapter, evidence).face.any()

@@ -144,7 +144,9 @@ def adapt_to(evidence: Evidence, evidences: Sequence[Evidence], to: str, adapter
 
 
 def cut_stretches(evidence: Evidence) -> Stretches:
-    """Return what is said of the stretches of a clip."""
+    """Return what is said of the stretches of a clip; a picture has none, for people pose for it and smile."""
+    if not evidence.duration_s:
+        return Stretches((), ())
     return Stretches(tuple(_cut_blocks(evidence, "face")), tuple(_cut_blocks(evidence, "voice")))
 
 

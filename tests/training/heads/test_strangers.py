@@ -61,11 +61,18 @@ def test_people_of_one_emotion_are_drawn_from_each_of_theirs():
     assert "one emotion in 80 %" in "\n".join(format_strangers({"north": found}))
 
 
+def test_pictures_are_not_adapted():
+    clips = hear("north", spread=2.0)
+    pictures = tuple(replace(one, sample=replace(one.sample, path=Path(f"{one.sample.path}.jpg"))) for one in clips)
+    found = measure_stranger("north", {"north": pictures, "south": hear("south", seed=1)}, {}, FUSION)
+    assert found.adapted is None and found.mostly_after is None and found.uar.value > 1 / 7
+
+
 def test_a_corpus_that_is_answered_badly_counts_more():
     """One temperature serves all: it must not leave anybody worse off than an answer that knows nothing."""
     easy, hard = hear("easy", clearness=6.0), hear("hard", clearness=0.4, seed=1)
     hard = tuple(replace(c, logits=replace(c.logits, voice=4 * c.logits.voice)) for c in hard)
-    alike, tilted = (choose_fusion([easy, hard], FUSION, tilt_nats=nats) for nats in (1e3, 0.2))
+    alike, tilted = (choose_fusion([easy, hard], [], FUSION, tilt_nats=nats) for nats in (1e3, 0.2))
     assert tilted.voice_temperature > alike.voice_temperature * 1.2
 
     def cost(fusion):
@@ -73,3 +80,18 @@ def test_a_corpus_that_is_answered_badly_counts_more():
         return -np.log(answers[np.arange(len(hard)), [EMOTIONS.index(c.sample.label) for c in hard]]).mean()
 
     assert cost(tilted) < cost(alike) and cost(tilted) < np.log(7)
+
+
+def test_a_voice_that_a_background_drowns_counts_less_beside_a_face():
+    rng = np.random.default_rng(3)
+    knots = replace(FUSION, voice_trust_db=(0.0, 30.0), voice_trust=(1.0, 1.0))
+
+    def look(clip, drowned):
+        shown = EMOTIONS.index(clip.sample.label)
+        face = 3 * np.eye(7)[shown] + rng.normal(size=7)
+        voice = rng.normal(size=7) if drowned else clip.logits.voice
+        return replace(clip, logits=ClipLogits(face=face, voice=voice, snr_db=0.0 if drowned else 30.0))
+
+    clean, covered = ([tuple(look(clip, drowned) for clip in hear("north", 20))] for drowned in (False, True))
+    fusion = choose_fusion(clean, covered, knots, tilt_nats=0.5)
+    assert fusion.voice_trust[0] < 0.5 and fusion.voice_trust[1] == 1.0

@@ -139,13 +139,16 @@ def _see(name: str, samples: Sequence[Sample], model: str, cache: Cache) -> Seen
     return SeenCorpus(name, kept, np.stack(features), np.stack(logits))
 
 
-def put_together(corpus: HeadsCorpus, face: FloatArray | None, voice: FloatArray | None) -> tuple[AskedClip, ...]:
+def put_together(
+    corpus: HeadsCorpus, face: FloatArray | None, voice: FloatArray | None, variant: int
+) -> tuple[AskedClip, ...]:
     """Put what was answered to the faces and voices of a corpus together, clip by clip.
 
     Args:
         corpus: what was seen and heard.
         face: logits to `corpus.seen`, shape (n, 7); `None` where there is none.
-        voice: logits to `corpus.heard` as they are, shape (n, 7); `None` where there is none.
+        voice: logits to `corpus.heard` in one variant, shape (n, 7); `None` where there is none.
+        variant: which, index into `VARIANTS`.
     """
     found: dict[str, ClipLogits] = {}
     samples: dict[str, Sample] = {}
@@ -156,6 +159,6 @@ def put_together(corpus: HeadsCorpus, face: FloatArray | None, voice: FloatArray
         for index, (sample, row) in enumerate(zip(corpus.heard.samples, voice, strict=True)):
             samples[sample.clip_id] = sample
             before = found.get(sample.clip_id, ClipLogits())
-            found[sample.clip_id] = replace(before, voice=row, snr_db=float(corpus.heard.snr_db[index, 0]))
+            found[sample.clip_id] = replace(before, voice=row, snr_db=float(corpus.heard.snr_db[index, variant]))
     unique = {name: replace(one, speaker=f"{corpus.name}/{one.speaker}") for name, one in samples.items()}
     return tuple(AskedClip(unique[name], found[name]) for name in samples)

@@ -44,13 +44,15 @@ class Fitted:
         voice: what is added to the voice's, and where.
         before: answers of the bundle as it was, by corpus.
         after: answers of maps that did not learn from the person, or the corpus.
-        telephone: those of the voice alone, over a telephone line.
+        covered: the same with the voice under a background.
+        telephone: the same with the voice over a telephone line.
     """
 
     face: Correction
     voice: GatedCorrection
     before: Clips
     after: Clips
+    covered: Clips
     telephone: Clips
 
 
@@ -83,15 +85,18 @@ def fit_heads(
         voice = _fit_voice(heard, known, recipe)
         voices = {one.name: _hold_out_corpus(one, heard, known, recipe) for one in heard}
     asis = ({one.name: one.logits for one in seen}, {one.name: one.logits[:, 0].astype(np.float64) for one in heard})
-    clean, called = ({name: answers[:, VARIANTS.index(way)] for name, answers in voices.items()} for way in _JUDGED)
-    before, after, telephone = (
-        {corpus.name: put_together(corpus, ways[0].get(corpus.name), ways[1].get(corpus.name)) for corpus in read}
-        for ways in (asis, (faces, clean), ({}, called))
+    as_is, *ways = (
+        {corpus.name: put_together(corpus, seen_.get(corpus.name), heard_.get(corpus.name), variant) for corpus in read}
+        for seen_, heard_, variant in (
+            (*asis, CLEAN),
+            *((faces, {name: answers[:, variant] for name, answers in voices.items()}, variant) for variant in _WAYS),
+        )
     )
-    return Fitted(correct_head(face, head), voice, before, after, telephone), _score_faces(tests, head, face)
+    return Fitted(correct_head(face, head), voice, as_is, *ways), _score_faces(tests, head, face)
 
 
-_JUDGED = ("clean", "telephone")
+CLEAN = VARIANTS.index("clean")
+_WAYS = (CLEAN, VARIANTS.index("background"), VARIANTS.index("telephone"))
 
 
 def _label(seen: Sequence[SeenCorpus], recipe: HeadsRecipe) -> list[LabelledFeatures]:

@@ -52,9 +52,10 @@ def judge(
     """
     after = without_known(fitted.after, known)
     before = without_known(fitted.before, known)
+    covered = without_known(fitted.covered, known)
     changes, strangers = {}, {}
     for name, clips in after.items():
-        others = choose_fusion([rows for other, rows in after.items() if other != name], present, tilt_nats)
+        others = choose_fusion(_all_but(name, after), _all_but(name, covered), present, tilt_nats)
         strangers[name] = measure_stranger(name, after, fitted.telephone, others)
         samples = [clip.sample for clip in clips]
         changes[name] = measure_changes(
@@ -62,7 +63,7 @@ def judge(
             [(present, clip.logits) for clip in before[name]],
             [(others, clip.logits) for clip in clips],
         )
-    fusion = choose_fusion(list(after.values()), present, tilt_nats)
+    fusion = choose_fusion(list(after.values()), list(covered.values()), present, tilt_nats)
     adapted = measure_adapter([clip for clips in after.values() for clip in clips], fusion)
     return Refitted(fusion, changes, adapted, strangers, faces, tuple(known))
 
@@ -72,7 +73,16 @@ def without_known(clips: Clips, known: Sequence[str]) -> Clips:
     return {name: rows for name, rows in clips.items() if name not in known and rows}
 
 
-def choose_fusion(corpora: Sequence[Sequence[AskedClip]], present: Fusion, tilt_nats: float) -> Fusion:
+def _all_but(name: str, clips: Clips) -> list[tuple[AskedClip, ...]]:
+    return [rows for other, rows in clips.items() if other != name]
+
+
+def choose_fusion(
+    corpora: Sequence[Sequence[AskedClip]],
+    covered: Sequence[Sequence[AskedClip]],
+    present: Fusion,
+    tilt_nats: float,
+) -> Fusion:
     """Choose a fusion on held-out answers, above all for corpora that are answered badly; their emotions count alike.
 
     A stranger may be of any kind, and an answer that is too sure is worse than one that is too modest. So a corpus
@@ -80,11 +90,12 @@ def choose_fusion(corpora: Sequence[Sequence[AskedClip]], present: Fusion, tilt_
 
     Args:
         corpora: the clips of each corpus.
+        covered: the same with voices under a background, which tell how far such a voice counts beside a face.
         present: what is pulled to.
         tilt_nats: above 0; the larger, the more alike they count.
     """
     face, voice = ([part for clips in corpora if len((part := hold(clips, way)).label)] for way in ("face", "voice"))
-    pairs, fusion = _pair(corpora), present
+    pairs, fusion = _pair([*corpora, *covered]), present
     for _ in range(_TILTS):
         faces = _join(face, _tilt(face, fusion.face_log_probabilities, tilt_nats))
         voices = _join(voice, _tilt(voice, fusion.voice_log_probabilities, tilt_nats))

@@ -43,7 +43,7 @@ class VoiceHeadRecipe:
     shrinkage: float = 0.3
     penalty: float = 3.0
     own_share: float = 0.8
-    gate_strength: float = 10.0
+    gate_strength: float = 100.0
     gate_doubt: float = 2.0
     steps: int = 80
 

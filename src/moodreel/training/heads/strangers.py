@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.labels import EMOTIONS
+from moodreel.media.find import PICTURE_SUFFIXES
 from moodreel.metrics import (
     Interval,
     Outcomes,
@@ -54,9 +55,9 @@ class Stranger:
         sure: share of answers of 55 to 70 % that are right; `None` where there is none.
         n_sure: how many these are.
         telephone: `uar_shown` over a telephone line; `None` where nobody speaks.
-        adapted: `uar_shown` when adapted to all clips of each person.
+        adapted: `uar_shown` when adapted to all clips of each person; `None` for pictures, which are not adapted.
         adapted_nll: likewise.
-        mostly_before: accuracy on people with one emotion in 80 % of their clips; `None` where too few clips are there.
+        mostly_before: accuracy on people with one emotion in 80 % of their clips; `None` for pictures or too few clips.
         mostly_after: the same, adapted to all of these clips.
     """
 
@@ -70,8 +71,8 @@ class Stranger:
     sure: Interval | None
     n_sure: int
     telephone: Interval | None
-    adapted: Interval
-    adapted_nll: Interval
+    adapted: Interval | None
+    adapted_nll: Interval | None
     mostly_before: Interval | None
     mostly_after: Interval | None
 
@@ -82,16 +83,17 @@ def measure_stranger(name: str, clips: Held, telephone: Held, fusion: Fusion) ->
     Args:
         name: of the corpus.
         clips: held-out answers by corpus, this one among them.
-        telephone: those of the voice alone over a telephone line.
+        telephone: the same with the voice over a telephone line.
         fusion: chosen on the other corpora.
     """
     own = clips[name]
     alone = _outcomes(own, _fused(own, fusion))
-    adapted = _outcomes(own, _adapt_each(name, own, clips, fusion))
-    nll, adapted_nll, _ = compare_balanced_nll(alone, adapted)
+    moves = [clip.sample.path.suffix.lower() not in PICTURE_SUFFIXES for clip in own]
+    adapted = _outcomes(own, _adapt_each(name, own, clips, fusion)) if all(moves) else None
+    nll, adapted_nll, _ = compare_balanced_nll(alone, adapted or alone)
     sure = _pick_sure(alone)
-    mostly = _measure_mostly(name, own, clips, fusion)
-    called = telephone.get(name)
+    mostly = _measure_mostly(name, own, clips, fusion) if all(moves) else None
+    called = [replace(one, logits=replace(one.logits, face=None)) for one in telephone.get(name, ()) if _speaks(one)]
     return Stranger(
         n_clips=len(own),
         n_people=len({clip.sample.speaker for clip in own}),
@@ -103,11 +105,15 @@ def measure_stranger(name: str, clips: Held, telephone: Held, fusion: Fusion) ->
         sure=_share_right(sure) if len(sure) else None,
         n_sure=len(sure),
         telephone=score(_among_shown(_outcomes(called, _fused(called, fusion)))).uar if called else None,
-        adapted=score(_among_shown(adapted)).uar,
-        adapted_nll=adapted_nll,
+        adapted=score(_among_shown(adapted)).uar if adapted else None,
+        adapted_nll=adapted_nll if adapted else None,
         mostly_before=mostly[0] if mostly else None,
         mostly_after=mostly[1] if mostly else None,
     )
+
+
+def _speaks(clip: AskedClip) -> bool:
+    return clip.logits.voice is not None
 
 
 def _fused(clips: Asked, fusion: Fusion) -> FloatArray:
@@ -198,9 +204,10 @@ def format_strangers(strangers: Mapping[str, Stranger]) -> list[str]:
     lines = ["strangers: alone | by telephone | adapted to the person; UAR among the emotions shown"]
     for name, one in strangers.items():
         telephone = "-" if one.telephone is None else str(one.telephone)
+        adapted = "-" if one.adapted is None else f"{one.adapted} NLL {one.adapted_nll}"
         lines.append(
             f"{name:<12}{one.n_clips:>5} clips {one.n_people:>4} people {one.emotions} emotions  {one.uar_shown} "
-            f"NLL {one.nll} ECE {one.ece:.3f} | {telephone} | {one.adapted} NLL {one.adapted_nll}"
+            f"NLL {one.nll} ECE {one.ece:.3f} | {telephone} | {adapted}"
         )
     for name, one in strangers.items():
         sure = "none" if one.sure is None else f"{one.sure} of {one.n_sure} are right"
