@@ -98,15 +98,22 @@ def assert_same_sound(found: np.ndarray, expected: np.ndarray, rounded_s: float)
         return
     assert len(found) == len(expected)
     most = round(rounded_s / 2 * RATE_HZ) + 1
-    inner = slice(most, len(expected) - most)
-    alike = [np.corrcoef(np.roll(found, shift)[inner], expected[inner])[0, 1] for shift in range(-most, most + 1)]
+    inner = slice(RATE_HZ // 20, -RATE_HZ // 20)
+    places = np.arange(-most, most + 0.125, 0.25)  # half a sample aside, tones of 3 kHz correlate by 0.83 alone
+    alike = [np.corrcoef(delay(found, place)[inner], expected[inner])[0, 1] for place in places]
     assert max(alike) > 0.99, f"the sound lies over {rounded_s / 2} s beside its place"
+
+
+def delay(sound: np.ndarray, n_samples: float) -> np.ndarray:
+    """Move a sound by any part of a sample; what leaves at one end comes in at the other."""
+    turns = np.exp(-2j * np.pi * np.fft.rfftfreq(len(sound)) * n_samples)
+    return np.fft.irfft(np.fft.rfft(sound) * turns, len(sound))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(start_s=st.floats(0, SECONDS - 0.5), length_s=st.floats(0.4, 6))
 @example(start_s=14.5, length_s=1.0)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_stretch_is_the_same_cut_of_a_full_pass(clips, passes, kind, start_s, length_s):
     end_s = start_s + length_s
     clip, frames, sounds = stream(clips[kind], start_s=start_s, end_s=end_s)
