@@ -174,9 +174,7 @@ def list_unreadable(unreadable: Sequence[Unreadable], split: Split) -> list[dict
     return [{"clip": one.clip_id, "side": sides[one.clip_id], "reason": one.reason} for one in unreadable]
 
 
-def list_clips(
-    split: Split, cache: Cache, workers: int, out: Path, encoders: Bundle | None = None
-) -> dict[str, Any]:
+def list_clips(split: Split, cache: Cache, workers: int, out: Path, encoders: Bundle | None = None) -> dict[str, Any]:
     """Write the list of the clips that a run learned from, so that no evaluation takes them for unknown ones.
 
     Args:
