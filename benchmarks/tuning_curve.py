@@ -48,7 +48,7 @@ def main() -> None:
     clips = [clip for _, clip in done.kept if not clip.is_empty]
     sentence_of = _read_column(given.corpus, given.apart) if given.apart else {}
     tuner = make_tuner(base, cache, load_tuned("tuned", [f"model={given.model}"]))
-    tools = _Tools(read_fusion(base.section("fusion")), given.level, tuner)
+    tools = _Tools(read_fusion(base.section("fusion")), given.level, given.always, tuner)
     print(
         "| speakers | clips | UAR | gain | gain, of its classes | gain in NLL | kept |\n|---|---|---|---|---|---|---|"
     )
@@ -62,10 +62,11 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class _Tools:
-    """The bundle's fusion, the level that is asked for, and what tunes."""
+    """The bundle's fusion, the level that is asked for and whether it is taken unseen, and what tunes."""
 
     fusion: Fusion
     level: str
+    always: bool
     tuner: Tuner
 
 
@@ -74,6 +75,7 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--model", default="default")
     parser.add_argument("--level", default="auto", choices=("auto", "fusion", "heads", "last-block", "all"))
+    parser.add_argument("--always", action="store_true", help="take what was tuned without a look at its own folds")
     parser.add_argument("--speakers", type=_numbers, default=[1, 2, 4, 8])
     parser.add_argument("--clips", type=_numbers, default=[0], help="clips a speaker; 0 for all")
     parser.add_argument("--draws", type=int, default=6)
@@ -186,6 +188,8 @@ def _tune(learned: Sequence[TunedClip], tools: _Tools):  # noqa: ANN202  # a Tun
     speakers = [clip.sample.speaker for clip in learned]
     groups = speakers if len(set(speakers)) > 1 else [clip.sample.clip_id for clip in learned]
     levels, _ = choose_levels(tools.level, len(learned), len(set(speakers)))  # type: ignore[arg-type]
+    if tools.always:
+        return tools.tuner(learned, groups, tools.fusion, levels[0])
     return tune_where_better(learned, groups, tools.fusion, levels, tools.tuner)[0]
 
 
