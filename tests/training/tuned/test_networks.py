@@ -20,6 +20,7 @@ from moodreel.storage.cache import Cache
 from moodreel.training.tuned import face_bench, voice_bench, watched_fit
 from moodreel.training.tuned.clips import load_given, read_described
 from moodreel.training.tuned.networks import Workshop
+from moodreel.training.tuned.train import say_epochs
 from moodreel.training.tuned.tune import judge, tune
 from tiny_bundle import write_tiny_bundle
 from tiny_corpus import write_voices
@@ -116,7 +117,7 @@ def test_where_no_epoch_helps_the_last_layers_are_what_is_tuned(clips, bundle, c
     monkeypatch.setattr("moodreel.training.tuned.networks.cost_of", lambda *_: 1.0)
     tuned = Workshop(bundle, cache, "all", 0).tune(clips, speakers_of(clips), fusion_of(bundle))
     expected = tune(clips, speakers_of(clips), fusion_of(bundle), "heads")
-    assert not tuned.refitted
+    assert not tuned.refitted and say_epochs(tuned) == "no epoch of a network helped: last layers alone"
     np.testing.assert_allclose(tuned.answer(clips[0]), expected.answer(clips[0]))
 
 
@@ -188,6 +189,7 @@ def test_the_bundle_answers_as_was_measured(run, bundle, corpus, tmp_path):
     status, out, err = run(bundle.path, corpus, "--fold", 1, "--set", "folds=4", "--set", "level=all")
     assert status == 0, err
     assert "tuning: all blocks of each network, last layers and fusion, as asked" in out
+    assert "networks tuned: voice for " in out
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert scores["epochs"]["voice"] > 0 and not scores["kept"]
     made = load_bundle(tmp_path / "run" / "bundle")

@@ -200,6 +200,8 @@ class _Run:
         notes = [why, *(_say_verdict(level, judged, self.options) for level, judged in tried)]
         if tuned is None:
             notes.append(f"kept: the bundle is {self.base.title} as it was")
+        elif tried[-1][0] in NETWORK_LEVELS:
+            notes.append(say_epochs(tuned))
         return tuned, tried[-1][1], notes
 
     def _side(self, *sides: str) -> list[TunedClip]:
@@ -279,6 +281,12 @@ def _say_verdict(level: Level, judged: Judged, options: TrainOptions) -> str:
     nll = f"NLL {judged.nll_before.value:.2f} -> {judged.nll_after.value:.2f}"
     gains = f"{uar} (gain {judged.gain.uar}), {nll} (gain {judged.nll_gain})"
     return f"{WORDS[level]}, on {who} ({judged.folds}): {gains}: {'taken' if judged.is_better else 'no better'}"
+
+
+def say_epochs(tuned: Tuned) -> str:
+    """Say how long each network was tuned below its last layer, or that none gained by it."""
+    told = [f"{name} for {one.n_epochs} epochs" for name, one in tuned.refitted.items()]
+    return f"networks tuned: {', '.join(told)}" if told else "no epoch of a network helped: last layers alone"
 
 
 def choose_adaptation(tuned: Tuned, section: Mapping[str, Any] | None, said: str) -> dict[str, Any] | None:
