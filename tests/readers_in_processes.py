@@ -20,6 +20,39 @@ def crash_at_three(sample):
     return sample.clip_id
 
 
+def crash_once_at_three(sample):
+    """As a machine that runs out of memory ends whoever asks next."""
+    if sample.clip_id == "3":
+        marker = Path(sample.path) / f"death {len(list(Path(sample.path).iterdir()))}"
+        if not marker.name.endswith("1"):
+            marker.touch()
+            os.kill(os.getpid(), 9)
+    return sample.clip_id
+
+
+def note_deaths(sample):
+    """Leave a file for each try, then end the process."""
+    (Path(sample.path) / f"{sample.clip_id} {os.getpid()}").touch()
+    os.kill(os.getpid(), 9)
+
+
+def slow_at_zero(number):
+    time.sleep(1 if number == 0 else 0)
+    return number
+
+
+def say_who(number):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+
+def raise_odd(number):
+    class OddError(Exception):
+        pass
+
+    raise OddError("no pickle holds this")
+
+
 def fail_at_three(sample):
     if sample.clip_id == "3":
         raise OutputError("the disk is full")
