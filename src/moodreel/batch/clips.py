@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
@@ -29,7 +29,7 @@ def map_clips(
     *,
     in_order: bool = True,
     isolated: bool = False,
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """Read many clips; what comes of each is passed on as soon as it is there.
 
     Memory does not grow with the number of clips: they are taken from `clips` as workers come to them.

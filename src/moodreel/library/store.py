@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moodreel.errors import LibraryError
 from moodreel.library.parts import (
@@ -24,16 +25,19 @@ from moodreel.library.parts import (
 )
 from moodreel.library.place import Place, open_place
 from moodreel.library.rows import Rows, check_installed
-from moodreel.library.schema import COLUMNS, SCHEMA_VERSION, TABLES, VECTOR, Column
+from moodreel.library.schema import COLUMNS, SCHEMA_VERSION, TABLES, VECTOR, Column, arrow_schema
 from moodreel.text import first_line, printable
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 MANIFEST = "library.json"
 FAN = 64
 """So many parts of a level become one of the next, so that a million files are a few hundred parts."""
 TOP_LEVEL = 2
+
+_MOST_TRIES = 3
 
 _SQL_TYPES = {
     "text": "VARCHAR",
@@ -57,6 +61,7 @@ class Store:
 
     place: Place
     _own: dict[str, list[PartName]] = field(default_factory=dict, init=False)
+    _connection: duckdb.DuckDBPyConnection | None = field(default=None, init=False)
 
     @classmethod
     def open(cls, location: str | os.PathLike[str], *, create: bool = False) -> Store:
@@ -91,14 +96,48 @@ class Store:
         import duckdb
 
         connection = duckdb.connect(config={"autoinstall_known_extensions": False, "parquet_metadata_cache": True})
-        for _ in range(3):  # a writer may merge parts between listing and opening them
+        for _ in range(_MOST_TRIES):  # a writer may merge parts between listing and opening them
             try:
                 with self.guard():
                     self._make_views(connection, list_parts(self.place))
                 return connection
             except FileNotFoundError:
                 continue
-        raise LibraryError(f"{self.place.shown}: parts have gone; `moodreel library LIB --check` says which")
+        raise self._tell_gone()
+
+    def query(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query over what was there when it was first asked, or over something newer.
+
+        Raises:
+            LibraryError: a part is damaged, or the place cannot be reached.
+        """
+        rows: list[tuple[Any, ...]] = self._ask(lambda asked: asked.execute(query, parameters).fetchall())
+        return rows
+
+    def read_file(self, file_id: str) -> Rows | None:
+        """Return the rows of one file; `None` where there is none of that id."""
+        query = "SELECT * FROM {} WHERE file_id = ?"
+        tables = [self._ask(partial(_fetch_table, query.format(table), file_id)) for table in TABLES]
+        rows = Rows(*(found.cast(arrow_schema(table)) for table, found in zip(TABLES, tables, strict=True)))
+        return rows if rows.files.num_rows else None
+
+    def _ask(self, ask: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
+        for _ in range(_MOST_TRIES):  # a writer may merge the parts that a connection was made over
+            self._connection = self._connection or self.connect()
+            try:
+                with self.guard():
+                    return ask(self._connection)
+            except FileNotFoundError:
+                self._connection = None
+        raise self._tell_gone()
+
+    def _tell_gone(self) -> LibraryError:
+        return LibraryError(f"{self.place.shown}: parts have gone; `moodreel library LIB --check` says which")
+
+    def refresh(self) -> None:
+        """Look anew at what is there, as others may have written it."""
+        self._own.clear()
+        self._connection = None
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -199,6 +238,10 @@ def _check_empty(place: Place) -> None:
         raise LibraryError(
             f"{place.shown}: holds parts of a library but no {MANIFEST}; restore it, or name another place"
         )
+
+
+def _fetch_table(query: str, file_id: str, connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    return connection.sql(query, params=[file_id]).to_arrow_table()
 
 
 Stale = set[tuple[str, str]]
