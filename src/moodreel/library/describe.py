@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from moodreel.recognition.prediction import UNIFORM, Person, Prediction, Window
 
 ROWS_VERSION = 1
 """Version of what the rows say; files whose rows are of another one are read anew."""
+
+_ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ def _hash(n_bytes: int, *texts: str) -> str:
 def to_text(path: str) -> str:
     """Return a file's name as tables hold it: a byte that is no UTF-8 is written as an escape."""
     return path.encode("utf-8", "backslashreplace").decode()
+
+
+def from_text(text: str) -> str:
+    """Return the name that a file goes by on disk for the one that tables hold."""
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 def write_settings(*, adapts: bool, start_s: float = 0.0, end_s: float | None = None, channel: str = "mix") -> str:

@@ -120,6 +120,7 @@ def index_media(
         with closing(outcomes):
             for outcome in outcomes:
                 run.take(outcome)
+    store.refresh()
     return run.counts
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -58,9 +58,9 @@ class PartName:
         return None if match is None else cls(match["shard"], int(match["level"]), match["digest"])
 
     @classmethod
-    def of_merged(cls, shard: str, level: int, parts: Sequence[PartName]) -> PartName:
-        """Name what several parts become."""
-        told = "\n".join(map(str, sorted(parts)))
+    def of_content(cls, shard: str, level: int, content: Iterable[str]) -> PartName:
+        """Name a part by what it holds: other parts, files."""
+        told = "\n".join(sorted(content))
         return cls(shard, level, hashlib.blake2b(told.encode(), digest_size=8).hexdigest())
 
 

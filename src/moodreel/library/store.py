@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,9 +116,13 @@ class Store:
     def read_file(self, file_id: str) -> Rows | None:
         """Return the rows of one file; `None` where there is none of that id."""
         query = "SELECT * FROM {} WHERE file_id = ?"
-        tables = [self._ask(partial(_fetch_table, query.format(table), file_id)) for table in TABLES]
-        rows = Rows(*(found.cast(arrow_schema(table)) for table, found in zip(TABLES, tables, strict=True)))
+        rows = Rows(*(self.read_table(table, query.format(table), [file_id]) for table in TABLES))
         return rows if rows.files.num_rows else None
+
+    def read_table(self, table: str, query: str, parameters: Sequence[Any]) -> pa.Table:
+        """Return what a query gives that has the columns of a table."""
+        found = self._ask(lambda asked: asked.sql(query, params=parameters).to_arrow_table())
+        return found.cast(arrow_schema(table))
 
     def _ask(self, ask: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
         for _ in range(_MOST_TRIES):  # a writer may merge the parts that a connection was made over
@@ -154,9 +157,9 @@ class Store:
         except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):  # a mistake in the query
             raise
         except duckdb.Error as error:
-            if not all(path.exists() for path in self._fetch_all()) or "Cannot open file" in str(error):
+            if not all(path.exists() for path in self.paths()) or "Cannot open file" in str(error):
                 raise FileNotFoundError(first_line(error)) from None
-            for path in self._fetch_all():
+            for path in self.paths():
                 read_table(path, path.parent.name)
             raise
 
@@ -184,7 +187,7 @@ class Store:
         parts = [part for part in self._own[shard] if part.level == level]
         if len(parts) < FAN:
             return
-        target = PartName.of_merged(shard, level + 1, parts)
+        target = PartName.of_content(shard, level + 1, map(str, parts))
         merge_parts(self.place, self._find_latest(parts), target)
         for part in parts:
             remove_part(self.place, part)
@@ -213,7 +216,8 @@ class Store:
         for table in TABLES:
             connection.execute(f"CREATE OR REPLACE VIEW {table} AS {_select(table, paths[table], stale)}")
 
-    def _fetch_all(self) -> Iterable[Path]:
+    def paths(self) -> Iterable[Path]:
+        """Yield where the parts lie on this machine."""
         names = list(map(str, list_parts(self.place)))
         for table in TABLES:
             yield from self.place.fetch(table, names)
@@ -238,10 +242,6 @@ def _check_empty(place: Place) -> None:
         raise LibraryError(
             f"{place.shown}: holds parts of a library but no {MANIFEST}; restore it, or name another place"
         )
-
-
-def _fetch_table(query: str, file_id: str, connection: duckdb.DuckDBPyConnection) -> pa.Table:
-    return connection.sql(query, params=[file_id]).to_arrow_table()
 
 
 Stale = set[tuple[str, str]]
