@@ -47,8 +47,8 @@ def test_rows_say_what_predicting_says(films, store, recognizer):
     assert confidence == pytest.approx(max(told.probabilities))
     assert has_face == (told.face.state == "ok") and has_voice == (told.voice.state == "ok")
     windows = store.query(
-        "SELECT person, start_s, end_s, windows.p_angry, face_angry, voice_surprise, face_state, voice_state FROM windows"
-        " JOIN files USING (file_id) WHERE path = ? ORDER BY person, start_s",
+        "SELECT person, start_s, end_s, windows.p_angry, face_angry, voice_surprise, face_state, voice_state"
+        " FROM windows JOIN files USING (file_id) WHERE path = ? ORDER BY person, start_s",
         [str(path)],
     )
     (segment,) = told.segments

@@ -153,7 +153,10 @@ def _write_table(table: str, tables: Iterable[pa.Table], path: Path) -> None:
 
     schema = arrow_schema(table)
     texts: Any = [field.name for field in schema if str(field.type) == "string"]
-    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=texts, write_page_index=False) as writer:
+    with (
+        path.open("wb") as file,  # Python's own, whose errors say what is wrong with the disk
+        pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=texts) as writer,
+    ):
         for rows in tables:
             if rows.num_rows:
                 writer.write_table(rows.cast(schema), row_group_size=ROWS_A_GROUP)
