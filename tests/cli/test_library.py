@@ -58,3 +58,11 @@ def test_the_page_shows_what_is_printed():
     from moodreel.output.terminal import tell_progress
 
     assert tell_progress(412, 1500, 2, 572, 1.9) in page
+
+
+def test_an_empty_library_is_shown(tmp_path):
+    from moodreel.library.store import Store
+
+    Store.open(tmp_path / "lib", create=True)
+    done = moodreel_here("library", tmp_path / "lib")
+    assert done.status == 0 and done.out == f"{tmp_path}/lib: 0 files, 0:00:00 hours, 0 failed\n"
