@@ -20,10 +20,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from moodreel.batch.predicting import Outcome, predict_many
     from moodreel.errors import (
         BundleError,
         CorpusError,
         EvaluationError,
+        LibraryError,
         MediaError,
         MoodreelError,
         OutputError,
@@ -44,9 +46,11 @@ __all__ = [
     "BundleError",
     "CorpusError",
     "EvaluationError",
+    "LibraryError",
     "MediaError",
     "Modality",
     "MoodreelError",
+    "Outcome",
     "OutputError",
     "Person",
     "Prediction",
@@ -56,9 +60,11 @@ __all__ = [
     "Stretch",
     "Window",
     "__version__",
+    "predict_many",
 ]
 
 _PLACES = {
+    "moodreel.batch.predicting": ("Outcome", "predict_many"),
     "moodreel.labels": ("EMOTIONS",),
     "moodreel.media.arrays": ("Arrays",),
     "moodreel.recognition.prediction": (
