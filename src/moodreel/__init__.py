@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         MoodreelError,
         OutputError,
         PredictionError,
+        QueryError,
         RecipeError,
     )
     from moodreel.labels import EMOTIONS
@@ -51,6 +52,7 @@ __all__ = [
     "Person",
     "Prediction",
     "PredictionError",
+    "QueryError",
     "RecipeError",
     "Recognizer",
     "Stretch",
