@@ -35,6 +35,10 @@ class PredictionError(MoodreelError):
     """A stored prediction cannot be read: damaged, foreign or of another schema version."""
 
 
+class LibraryError(MoodreelError):
+    """A library cannot be used: missing, damaged, of another schema version, or written by somebody else just now."""
+
+
 class QueryError(MoodreelError):
     """A query of a library cannot be understood.
 
