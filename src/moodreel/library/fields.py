@@ -35,7 +35,7 @@ class Field:
     Attributes:
         name: the word.
         kind: what it can be compared with.
-        column: the value in SQL.
+        column: the value in the tables that `library/tables.py` makes.
         table: where it stands; what is true of a whole file is looked up once a file.
         meaning: what it is, in one clause.
         values: all that a text can be; none where it can be anything.
@@ -67,8 +67,8 @@ _FIELDS = (
     Field("confidence", "probability", "confidence", "windows", "probability of the likeliest emotion"),
     Field("label", "text", "label", "windows", "the likeliest emotion", EMOTIONS),
     Field("abstained", "flag", "abstained", "windows", "the evidence is too weak to rely on"),
-    Field("face", "flag", "(face_state = 'ok')", "windows", "a face was read"),
-    Field("voice", "flag", "(voice_state = 'ok')", "windows", "a voice was read"),
+    Field("face", "flag", "is_seen", "windows", "a face was read"),
+    Field("voice", "flag", "is_heard", "windows", "a voice was read"),
     Field("people", "count", "n_people", "windows", "how many people are seen then"),
     Field("person", "count", "person", "windows", "0 for what is seen and heard then, 1 and up for one person's face"),
     Field("sound", "text", "sound", "windows", "what sounds most", SOUNDS),

@@ -15,7 +15,7 @@ _ROUNDING_S = 1e-6
 """By how much windows that follow each other may lie apart."""
 _LEAST_WEIGHT_S = 1e-6
 """What a window of no length counts, as that of a picture."""
-_MOST_WAITING = 200_000
+_MOST_WAITING = 4096
 """Moments that may wait before those that are not among the best are let go."""
 
 Array = npt.NDArray[Any]
@@ -75,7 +75,9 @@ class Runs:
     sums: Array
 
     @classmethod
-    def of_windows(cls, key: Array, person: Array, times_s: tuple[Array, Array], is_match: Array, values: Array) -> Runs:
+    def of_windows(
+        cls, key: Array, person: Array, times_s: tuple[Array, Array], is_match: Array, values: Array
+    ) -> Runs:
         """Make each window a stretch of its own.
 
         Args:
@@ -97,6 +99,12 @@ class Runs:
         """The values, averaged over time, shape (n, n_values)."""
         means: Array = self.sums / self.weight[:, None]
         return means
+
+    @property
+    def score(self) -> Array:
+        """The first value, averaged over time."""
+        score: Array = self.sums[:, 0] / self.weight
+        return score
 
     def take(self, chosen: Array | slice) -> Runs:
         """Return some of them."""
@@ -134,22 +142,40 @@ class MomentJoiner:
 
     def _add(self, piece: Runs) -> Runs:
         """Take windows in; returns the moments that they end."""
-        rows = piece if self._open is None else Runs.concatenate([self._open, piece])
-        is_new_file = rows.key[1:] != rows.key[:-1]
-        is_new_person = is_new_file | (rows.person[1:] != rows.person[:-1])
-        self._check_order(rows, is_new_file, is_new_person)
-        is_apart = rows.start_s[1:] > rows.end_s[:-1] + self._joining.gap_s + _ROUNDING_S
-        joined = _join(rows, np.flatnonzero(np.concatenate([[True], is_new_person | is_apart])))
+        is_new_file = piece.key[1:] != piece.key[:-1]
+        is_new_person = is_new_file | (piece.person[1:] != piece.person[:-1])
+        self._check_order(piece, is_new_file, is_new_person)
+        is_apart = piece.start_s[1:] > piece.end_s[:-1] + self._reach_s
+        joined = _join(piece, np.flatnonzero(np.concatenate([[True], is_new_person | is_apart])))
+        if self._open is not None:
+            joined = self._continue(self._open, joined)
         self._open = joined.take(slice(-1, None))
         return self._choose(joined.take(slice(0, -1)))
 
-    def _check_order(self, rows: Runs, is_new_file: Array, is_new_person: Array) -> None:
-        is_earlier = ~is_new_person & (rows.start_s[1:] < rows.start_s[:-1])
-        is_before = ~is_new_file & (rows.person[1:] < rows.person[:-1])
-        if np.any(is_earlier | is_before):
+    @property
+    def _reach_s(self) -> float:
+        return self._joining.gap_s + _ROUNDING_S
+
+    def _continue(self, before: Runs, joined: Runs) -> Runs:
+        """Put the stretch that the last piece left open before those of the next one, or into the first of them."""
+        first = joined.take(slice(0, 1))
+        is_same_file = bool(first.key[0] == before.key[0])
+        is_same = is_same_file and bool(first.person[0] == before.person[0])
+        is_back = is_same_file and bool(first.person[0] < before.person[0])
+        if is_back or (is_same and first.start_s[0] < before.start_s[0]):
             raise OrderError
-        first = [] if self._open is not None else [rows.key[:1]]
-        self._files += [*first, rows.key[1:][is_new_file]]
+        both = Runs.concatenate([before, first])
+        if is_same and first.start_s[0] <= before.end_s[0] + self._reach_s:
+            both = _join(both, np.array([0]))
+        return Runs.concatenate([both, joined.take(slice(1, None))])
+
+    def _check_order(self, piece: Runs, is_new_file: Array, is_new_person: Array) -> None:
+        is_earlier = ~is_new_person & (piece.start_s[1:] < piece.start_s[:-1])
+        is_before = ~is_new_file & (piece.person[1:] < piece.person[:-1])
+        if np.any(is_earlier) or np.any(is_before):
+            raise OrderError
+        is_continued = self._open is not None and piece.key[0] == self._open.key[0]
+        self._files += [piece.key[: int(not is_continued)], piece.key[1:][is_new_file]]
 
     def _choose(self, runs: Runs) -> Runs:
         """Return the stretches that are moments: those that match somewhere, and are long enough."""
@@ -181,16 +207,17 @@ def keep_best(moments: Iterable[Runs], limit: int | None) -> Runs | None:
         The moments, `None` where there is not one.
     """
     held: list[Runs] = []
-    n_held = 0
+    n_held, floor = 0, -np.inf
     for piece in moments:
-        held.append(piece)
-        n_held += len(piece)
+        better = piece if limit is None else piece.take(piece.score > floor)
+        held.append(better)
+        n_held += len(better)
         if limit is not None and n_held > 2 * limit + _MOST_WAITING:
             held = [_sort(Runs.concatenate(held), limit)]
-            n_held = limit
+            n_held, floor = limit, held[0].score[-1]
     best = _sort(Runs.concatenate(held), limit) if held else None
     return best if best is not None and len(best) else None
 
 
 def _sort(runs: Runs, limit: int | None) -> Runs:
-    return runs.take(np.argsort(-runs.means[:, 0], kind="stable")[:limit])
+    return runs.take(np.argsort(-runs.score, kind="stable")[:limit])

@@ -34,7 +34,7 @@ class Statement:
     """The pieces of SQL that a query becomes.
 
     Attributes:
-        files: columns of a subquery over `files`, for what is true of a whole file; none where nothing is asked of it.
+        files: columns of a subquery over `found_files`, for what is true of a whole file; none where nothing is asked of it.
         parameters: the bound values by name.
     """
 
@@ -48,7 +48,7 @@ class Statement:
         return f"${name}"
 
     def condition(self, query: Query, slack: float = 0.0) -> str:
-        """Return a query as a condition over `windows`, joined with `source()`.
+        """Return a query as a condition over `found_windows`, joined with `source()`.
 
         Where a value is missing, no comparison with it holds, and the `not` of that comparison does.
 
@@ -61,8 +61,8 @@ class Statement:
     def source(self) -> str:
         """Return what to select from, once all conditions are written."""
         if not self.files:
-            return "windows"
-        return f"windows JOIN (SELECT file_id, {', '.join(self.files)} FROM files) USING (file_id)"
+            return "found_windows"
+        return f"found_windows JOIN (SELECT file_id, {', '.join(self.files)} FROM found_files) USING (file_id)"
 
     def _write(self, query: Query, slack: float, is_negated: bool | None) -> str:
         """Write a part of a query.
@@ -121,16 +121,16 @@ class Statement:
 
     def _compare_date(self, column: str, operator: str, date: Date) -> str:
         """Compare an instant with a whole day, month or year: `=` is within it, `>` after all of it."""
-        begin, end = (f"{self.bind(float(time_s))}::DOUBLE" for time_s in bounds_s(date))
-        written = {
-            "=": f"{column} >= {begin} AND {column} < {end}",
-            "!=": f"{column} < {begin} OR {column} >= {end}",
-            "<": f"{column} < {begin}",
-            "<=": f"{column} < {end}",
-            ">": f"{column} >= {end}",
-            ">=": f"{column} >= {begin}",
-        }
-        return f"({written[operator]})"
+        begin_s, end_s = bounds_s(date)
+        if operator == "=":
+            return f"({self._since(column, begin_s)} AND NOT {self._since(column, end_s)})"
+        if operator == "!=":
+            return f"(NOT {self._since(column, begin_s)} OR {self._since(column, end_s)})"
+        is_after = self._since(column, end_s if operator in (">", "<=") else begin_s)
+        return is_after if operator.startswith(">") else f"(NOT {is_after})"
+
+    def _since(self, column: str, time_s: int) -> str:
+        return f"({column} >= {self.bind(float(time_s))}::DOUBLE)"
 
     def _column(self, name: str, *, is_apart: bool) -> str:
         """Return a field in SQL; of a file's one beside a window's, the subquery's column for it."""
@@ -187,5 +187,3 @@ def bounds_s(date: Date) -> tuple[int, int]:
     days = {0: 365 + calendar.isleap(year), 1: calendar.monthrange(year, month)[1], 2: 1}[len(rest)]
     begin_s = calendar.timegm(begin.timetuple())
     return begin_s, begin_s + days * 86_400
-
-

@@ -115,9 +115,9 @@ class Store:
         except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):  # a mistake in the query
             raise
         except duckdb.Error as error:
-            if not all(path.exists() for path in self._fetch_all()) or "Cannot open file" in str(error):
+            if not all(path.exists() for path in self.paths()) or "Cannot open file" in str(error):
                 raise FileNotFoundError(first_line(error)) from None
-            for path in self._fetch_all():
+            for path in self.paths():
                 read_table(path, path.parent.name)
             raise
 
@@ -174,7 +174,8 @@ class Store:
         for table in TABLES:
             connection.execute(f"CREATE OR REPLACE VIEW {table} AS {_select(table, paths[table], stale)}")
 
-    def _fetch_all(self) -> Iterable[Path]:
+    def paths(self) -> Iterable[Path]:
+        """Yield where the parts lie on this machine."""
         names = list(map(str, list_parts(self.place)))
         for table in TABLES:
             yield from self.place.fetch(table, names)
