@@ -34,7 +34,7 @@ class Statement:
     """The pieces of SQL that a query becomes.
 
     Attributes:
-        files: columns of a subquery over `found_files`, for what is true of a whole file; none where nothing is asked of it.
+        files: columns of a subquery over `found_files`, for what is true of a whole file, if that is asked.
         parameters: the bound values by name.
     """
 

@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -68,6 +68,10 @@ class Library:
     memory_mb: int = MEMORY_MB
     _connection: duckdb.DuckDBPyConnection | None = field(default=None, init=False, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
+    # A folder of its own, for SQL may read whatever lies where DuckDB puts temporary files.
+    _temporary: tempfile.TemporaryDirectory[str] = field(
+        default_factory=lambda: tempfile.TemporaryDirectory(prefix="moodreel-"), init=False, repr=False
+    )
 
     @classmethod
     def open(cls, location: str | os.PathLike[str], *, memory_mb: int = MEMORY_MB) -> Library:
@@ -139,8 +143,10 @@ class Library:
             connect: what gives a connection; by default the one that is kept.
 
         Raises:
-            LibraryError: the library cannot be read.
+            LibraryError: the library cannot be read, or not in so much memory.
         """
+        import duckdb
+
         with self._lock:
             for _ in range(_MOST_ATTEMPTS):
                 try:
@@ -148,6 +154,9 @@ class Library:
                         return function((connect or self._connect)())
                 except FileNotFoundError:
                     self.refresh()
+                except duckdb.OutOfMemoryException:
+                    problem = f"this needs more than {self.memory_mb} MiB of memory; ask for less, or allow more"
+                    raise LibraryError(f"{self.store.place.shown}: {problem}") from None
         raise LibraryError(f"{self.store.place.shown}: changes faster than it can be read; try again")
 
     def warm(self) -> bool:
@@ -160,7 +169,7 @@ class Library:
 
     def _warm(self, connection: duckdb.DuckDBPyConnection) -> bool:
         found = connection.execute("SELECT count(*) FROM windows").fetchone()
-        fits = found is not None and found[0] * BYTES_A_WINDOW <= self.memory_mb * 2**20 / 2
+        fits = found is not None and found[0] * BYTES_A_WINDOW <= self.memory_mb * 2**20 // 2
         if fits:
             copy_tables(connection)
         return fits
@@ -181,7 +190,7 @@ class Library:
     def _open(self) -> duckdb.DuckDBPyConnection:
         connection = self.store.connect()
         connection.execute(f"SET memory_limit = '{int(self.memory_mb)}MiB'")
-        connection.execute("SET temp_directory = $folder", {"folder": tempfile.gettempdir()})
+        connection.execute("SET temp_directory = $folder", {"folder": self._temporary.name})
         connection.execute("SET python_enable_replacements = false")
         return connection
 
@@ -290,7 +299,7 @@ def _ask(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
         if len(found) != 1 or found[0].type != duckdb.StatementType.SELECT:
             raise QueryError("sql: expected one SELECT; a library is only read")
         return connection.sql(statement).to_arrow_table()
-    except duckdb.IOException:
+    except (duckdb.IOException, duckdb.OutOfMemoryException):
         raise
     except duckdb.Error as error:
         raise QueryError(f"sql: {printable(first_line(error))}") from None
