@@ -21,6 +21,8 @@ from moodreel.cli.demo import demo
 from moodreel.cli.doctor import doctor
 from moodreel.cli.evaluate import evaluate
 from moodreel.cli.formats import formats
+from moodreel.cli.index import index
+from moodreel.cli.library import library
 from moodreel.cli.parts import parts
 from moodreel.cli.postmortem import postmortem
 from moodreel.cli.predict import predict
@@ -36,6 +38,8 @@ from moodreel.text import printable, suggest
 COMMANDS: tuple[Callable[..., Any], ...] = (
     predict,
     demo,
+    index,
+    library,
     serve,
     corpus,
     recipes,
@@ -52,7 +56,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
 PLUGINS = "moodreel.commands"
 """Group of entry points whose functions become commands of their names."""
 
-EXTRAS = {"serve": "serve", "evaluate": "evaluate"}
+EXTRAS = {"serve": "serve", "evaluate": "evaluate", "index": "library", "library": "library"}
 """Which extra a command needs; `train` where it is not named."""
 
 EXTRA_MODULES = frozenset(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -58,9 +58,9 @@ class PartName:
         return None if match is None else cls(match["shard"], int(match["level"]), match["digest"])
 
     @classmethod
-    def of_merged(cls, shard: str, level: int, parts: Sequence[PartName]) -> PartName:
-        """Name what several parts become."""
-        told = "\n".join(map(str, sorted(parts)))
+    def of_content(cls, shard: str, level: int, content: Iterable[str]) -> PartName:
+        """Name a part by what it holds: other parts, files."""
+        told = "\n".join(sorted(content))
         return cls(shard, level, hashlib.blake2b(told.encode(), digest_size=8).hexdigest())
 
 
@@ -153,7 +153,10 @@ def _write_table(table: str, tables: Iterable[pa.Table], path: Path) -> None:
 
     schema = arrow_schema(table)
     texts: Any = [field.name for field in schema if str(field.type) == "string"]
-    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=texts, write_page_index=False) as writer:
+    with (
+        path.open("wb") as file,  # Python's own, whose errors say what is wrong with the disk
+        pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=texts) as writer,
+    ):
         for rows in tables:
             if rows.num_rows:
                 writer.write_table(rows.cast(schema), row_group_size=ROWS_A_GROUP)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from moodreel.library.schema import TABLES, arrow_schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 
 
 def check_installed() -> None:
@@ -64,6 +64,18 @@ class Rows:
         """Return one of the tables by name."""
         return {"files": self.files, "windows": self.windows, "people": self.people}[name]
 
+    def renamed(self, columns: Row) -> Rows:
+        """Return the rows of one file as those of another one of the same content.
+
+        Args:
+            columns: of `files`, those that differ, `file_id` among them.
+        """
+        row = self.files.to_pylist()[0]
+        if row["date_s"] == row["modified_s"]:  # the file itself does not say
+            columns = columns | {"date_s": columns["modified_s"]}
+        changed = Rows.make([row | columns]).files
+        return Rows(changed, *(_rename(table, columns["file_id"]) for table in (self.windows, self.people)))
+
     @property
     def digest(self) -> str:
         """What tells these rows from others: 16 hexadecimal digits."""
@@ -71,3 +83,10 @@ class Rows:
         for name in ("file_id", "indexed_s", "reason"):
             digest.update(repr(self.files.column(name).to_pylist()).encode("utf-8", "backslashreplace"))
         return digest.hexdigest()
+
+
+def _rename(table: pa.Table, file_id: str) -> pa.Table:
+    import pyarrow as pa
+
+    ids = pa.array([file_id] * table.num_rows, pa.string())
+    return table.set_column(0, table.schema.field("file_id"), ids)

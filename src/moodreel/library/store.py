@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moodreel.errors import LibraryError
 from moodreel.library.parts import (
@@ -24,16 +24,19 @@ from moodreel.library.parts import (
 )
 from moodreel.library.place import Place, open_place
 from moodreel.library.rows import Rows, check_installed
-from moodreel.library.schema import COLUMNS, SCHEMA_VERSION, TABLES, VECTOR, Column
+from moodreel.library.schema import COLUMNS, SCHEMA_VERSION, TABLES, VECTOR, Column, arrow_schema
 from moodreel.text import first_line, printable
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 MANIFEST = "library.json"
 FAN = 64
 """So many parts of a level become one of the next, so that a million files are a few hundred parts."""
 TOP_LEVEL = 2
+
+_MOST_TRIES = 3
 
 _SQL_TYPES = {
     "text": "VARCHAR",
@@ -57,6 +60,7 @@ class Store:
 
     place: Place
     _own: dict[str, list[PartName]] = field(default_factory=dict, init=False)
+    _connection: duckdb.DuckDBPyConnection | None = field(default=None, init=False)
 
     @classmethod
     def open(cls, location: str | os.PathLike[str], *, create: bool = False) -> Store:
@@ -91,14 +95,52 @@ class Store:
         import duckdb
 
         connection = duckdb.connect(config={"autoinstall_known_extensions": False, "parquet_metadata_cache": True})
-        for _ in range(3):  # a writer may merge parts between listing and opening them
+        for _ in range(_MOST_TRIES):  # a writer may merge parts between listing and opening them
             try:
                 with self.guard():
                     self._make_views(connection, list_parts(self.place))
                 return connection
             except FileNotFoundError:
                 continue
-        raise LibraryError(f"{self.place.shown}: parts have gone; `moodreel library LIB --check` says which")
+        raise self._tell_gone()
+
+    def query(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query over what was there when it was first asked, or over something newer.
+
+        Raises:
+            LibraryError: a part is damaged, or the place cannot be reached.
+        """
+        rows: list[tuple[Any, ...]] = self._ask(lambda asked: asked.execute(query, parameters).fetchall())
+        return rows
+
+    def read_file(self, file_id: str) -> Rows | None:
+        """Return the rows of one file; `None` where there is none of that id."""
+        query = "SELECT * FROM {} WHERE file_id = ?"
+        rows = Rows(*(self.read_table(table, query.format(table), [file_id]) for table in TABLES))
+        return rows if rows.files.num_rows else None
+
+    def read_table(self, table: str, query: str, parameters: Sequence[Any]) -> pa.Table:
+        """Return what a query gives that has the columns of a table."""
+        found = self._ask(lambda asked: asked.sql(query, params=parameters).to_arrow_table())
+        return found.cast(arrow_schema(table))
+
+    def _ask(self, ask: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
+        for _ in range(_MOST_TRIES):  # a writer may merge the parts that a connection was made over
+            self._connection = self._connection or self.connect()
+            try:
+                with self.guard():
+                    return ask(self._connection)
+            except FileNotFoundError:
+                self._connection = None
+        raise self._tell_gone()
+
+    def _tell_gone(self) -> LibraryError:
+        return LibraryError(f"{self.place.shown}: parts have gone; `moodreel library LIB --check` says which")
+
+    def refresh(self) -> None:
+        """Look anew at what is there, as others may have written it."""
+        self._own.clear()
+        self._connection = None
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -145,7 +187,7 @@ class Store:
         parts = [part for part in self._own[shard] if part.level == level]
         if len(parts) < FAN:
             return
-        target = PartName.of_merged(shard, level + 1, parts)
+        target = PartName.of_content(shard, level + 1, map(str, parts))
         merge_parts(self.place, self._find_latest(parts), target)
         for part in parts:
             remove_part(self.place, part)

@@ -74,6 +74,12 @@ class _Place:
     threads: int
     fingerprint: str
 
+    @classmethod
+    def find(cls, bundle: Bundle, threads: int) -> _Place:
+        """Return the place of an opened bundle."""
+        folder = os.path.abspath(bundle.path)  # noqa: PTH100  # `resolve` would follow links, which may be moved
+        return cls(folder, threads, _fingerprint(bundle))
+
 
 @dataclass(frozen=True)
 class _Networks:
@@ -111,8 +117,7 @@ class Recognizer:
         Raises:
             BundleError: the bundle lacks a network or a number that predicting needs.
         """
-        folder = os.path.abspath(bundle.path)  # noqa: PTH100  # `resolve` would follow links, which may be moved
-        self._place = _Place(folder, threads, _fingerprint(bundle))
+        self._place = _Place.find(bundle, threads)
         self._networks: _Networks | None = _Networks.open(bundle, threads)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -156,6 +161,26 @@ class Recognizer:
             BundleError: there is no such bundle, or it cannot be used.
         """
         return cls(load_bundle(model), threads=threads)
+
+    @classmethod
+    def promise(cls, model: str | os.PathLike[str] = "default", *, threads: int = 2) -> Recognizer:
+        """Name a bundle by name or folder; its networks are opened where they are first asked, as in another process.
+
+        Args:
+            model: as for `load`.
+            threads: as for `load`.
+
+        Raises:
+            BundleError: there is no such bundle. A network that cannot be used is told when it is first asked.
+        """
+        recognizer = cls.__new__(cls)
+        recognizer._place, recognizer._networks = _Place.find(load_bundle(model), threads), None
+        return recognizer
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells the bundle from every other one: a hash of its numbers and of its networks."""
+        return self._place.fingerprint
 
     def start_live(self) -> LiveReader:
         """Begin a live stream, which takes frames and sound as they come."""
@@ -207,7 +232,13 @@ class Recognizer:
         with open_clip(media, name, start_s=start_s, end_s=end_s, channel=channels) as clip:
             shown = str(Path(media)) if isinstance(media, str | os.PathLike) else clip.name
             called = name or shown + format_fragment(start_s, end_s, channels)
-            observed = replace(self._reader.observe(clip, called, progress), start_s=start_s)
+            picture_px = None if clip.video is None else (clip.video.width_px, clip.video.height_px)
+            observed = replace(
+                self._reader.observe(clip, called, progress),
+                start_s=start_s,
+                picture_px=picture_px,
+                recorded_s=clip.recorded_s,
+            )
         if progress is not None:
             progress(1.0)
         return observed

@@ -10,9 +10,9 @@ from typing import Generic, Literal, TypeVar
 
 import numpy as np
 
+from moodreel.batch.clips import CRASHED, map_clips
 from moodreel.bundle import load_bundle
 from moodreel.corpora import Sample, read_feature_file
-from moodreel.corpora.parallel import CRASHED, map_clips
 from moodreel.errors import CorpusError, MediaError, OutputError
 from moodreel.media.clip import open_clip
 from moodreel.media.defence import name_clip
