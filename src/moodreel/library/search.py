@@ -157,6 +157,9 @@ class Library:
                 except duckdb.OutOfMemoryException:
                     problem = f"this needs more than {self.memory_mb} MiB of memory; ask for less, or allow more"
                     raise LibraryError(f"{self.store.place.shown}: {problem}") from None
+                except duckdb.Error as error:
+                    problem = printable(first_line(error))
+                    raise LibraryError(f"{self.store.place.shown}: cannot be read ({problem})") from None
         raise LibraryError(f"{self.store.place.shown}: changes faster than it can be read; try again")
 
     def warm(self) -> bool:
