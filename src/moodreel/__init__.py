@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         RecipeError,
     )
     from moodreel.labels import EMOTIONS
+    from moodreel.library.search import Library
     from moodreel.media.arrays import Arrays
     from moodreel.recognition.prediction import Adaptation, Box, Modality, Person, Prediction, Stretch, Window
     from moodreel.recognition.recognizer import Recognizer
@@ -46,6 +47,7 @@ __all__ = [
     "BundleError",
     "CorpusError",
     "EvaluationError",
+    "Library",
     "LibraryError",
     "MediaError",
     "Modality",
@@ -64,6 +66,7 @@ __all__ = [
 
 _PLACES = {
     "moodreel.labels": ("EMOTIONS",),
+    "moodreel.library.search": ("Library",),
     "moodreel.media.arrays": ("Arrays",),
     "moodreel.recognition.prediction": (
         "Adaptation",
