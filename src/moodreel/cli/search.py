@@ -62,9 +62,11 @@ def search(
         raise QueryError("nothing is asked for: add a query such as 'angry > 0.6', or --like FILE")
     if thumbnails and export is None:
         raise OutputError("--thumbnails: needs a folder to put them into: add --export DIR")
+    if like is not None and (people or hysteresis):
+        raise OutputError("--like: cannot be combined with --people or --hysteresis; leave them out")
     library = Library.open(location, model=model)
     if like is not None:
-        found = library.like(like, query, min_s=min_s, limit=limit or _ALL)
+        found = library.like(like, query, min_s=min_s, gap_s=gap_s, limit=limit or _ALL)
     else:
         options = {"min_s": min_s, "gap_s": gap_s, "hysteresis": hysteresis}
         found = library.search(query or "", **options, limit=limit or None, people=people)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _ROWS_A_PIECE = 122_880
-_WINDOWS_A_MOMENT = 10
-"""Windows that are looked at for each moment that is alike, since several may be one moment."""
+_MOST_WINDOWS = 10
+"""Windows, at most, that are looked at for each moment that is alike."""
 _PROBABILITIES = tuple(f"p_{emotion}" for emotion in EMOTIONS)
 
 
@@ -68,6 +68,12 @@ def search_moments(connection: duckdb.DuckDBPyConnection, wanted: Search) -> Fou
         return Found.nothing()
     full = _find(connection, replace(wanted, limit=None), _PROBABILITIES, best.key)
     return _describe(connection, None if full is None else _match(best, full))
+
+
+def _count_windows(example: Example) -> int:
+    """Return how many windows make a moment about as long as an example; they are some second long."""
+    length_s = min(example.end_s - example.part.start_s, float(_MOST_WINDOWS))
+    return max(1, round(length_s))
 
 
 def _find(
@@ -172,7 +178,7 @@ def search_alike(connection: duckdb.DuckDBPyConnection, wanted: Search, example:
     columns = ", ".join(["number", "person", "start_s", "end_s", "true", f"{score} AS score", *_PROBABILITIES])
     nearest = (
         f"SELECT {columns} FROM {statement.source()} WHERE {' AND '.join(conditions)}"
-        f" ORDER BY score DESC LIMIT {statement.bind(wanted.limit * _WINDOWS_A_MOMENT)}"
+        f" ORDER BY score DESC LIMIT {statement.bind(wanted.limit * _count_windows(example))}"
     )
     relation = connection.sql(
         f"SELECT * FROM ({nearest}) ORDER BY number, person, start_s", params=statement.parameters

@@ -101,13 +101,16 @@ class Library:
         wanted = Search(parse_query(query), Joining(min_s, gap_s, hysteresis), limit, people)
         return self.read(lambda connection: self._search(connection, wanted))
 
-    def like(self, example: str, query: str | None = None, *, min_s: float = 0.0, limit: int = 20) -> Found:
+    def like(
+        self, example: str, query: str | None = None, *, min_s: float = 0.0, gap_s: float = 0.0, limit: int = 20
+    ) -> Found:
         """Find moments that look and sound like an example.
 
         Args:
             example: a file, or `film.mp4#t=61,65` for a part of it; in the library, or else it is read now.
             query: what else the moments must fit.
             min_s: how long a moment must be, in seconds.
+            gap_s: how far windows may lie apart and still be one moment.
             limit: how many moments at most.
 
         Returns:
@@ -119,7 +122,7 @@ class Library:
             LibraryError: the library cannot be read, or nobody is seen or heard in the example.
         """
         named = Example.read(example)
-        wanted = Search(parse_query(query or _OF_ALL), Joining(min_s), limit)
+        wanted = Search(parse_query(query or _OF_ALL), Joining(min_s, gap_s), limit)
         vector = self.read(lambda connection: find_vector(connection, named))
         if vector is None:
             vector = read_vector(named, self.model)
