@@ -57,8 +57,8 @@ def test_an_edit_list_lays_moments_one_after_another():
     lines = write("edl", moment(), moment(start_s=3600, end_s=3601)).splitlines()
     events = [line for line in lines if re.match(r"\d{3}  ", line)]
     assert events == [
-        "001  AX       B     C        00:01:01:01 00:01:05:12 00:00:00:00 00:00:04:11",
-        "002  AX       B     C        01:00:00:00 01:00:01:00 00:00:04:11 00:00:05:11",
+        "001  AX       B     C        00:01:01:01 00:01:05:13 00:00:00:00 00:00:04:12",
+        "002  AX       B     C        01:00:00:00 01:00:01:00 00:00:04:12 00:00:05:12",
     ]
     assert "* FROM CLIP NAME: a b.mp4" in lines
 
@@ -102,6 +102,6 @@ def test_a_part_is_opened_under_its_files_name():
 
 
 def test_an_unknown_format_is_told_with_the_nearest():
-    with pytest.raises(OutputError, match="unknown format 'vvt', expected one of table, .*; did you mean 'vtt'"):
+    with pytest.raises(OutputError, match=r"unknown format 'vvt', expected one of table, .*; did you mean 'vtt'"):
         find_moment_format("vvt")
     assert all(one.suffix.startswith(".") and one.describe for one in FORMATS.values())
