@@ -90,14 +90,20 @@ def _find(
     for is_sorted in (False, True):  # parts are written in order: sorting is needed for foreign ones alone
         statement, text = _write(wanted, columns, files, is_sorted=is_sorted)
         # Rows come in the order of the files, unless several threads look something up of each file.
-        is_joined = bool(statement.files) or wanted.has_people
-        connection.execute("SET threads = 1" if is_joined and not is_sorted else "RESET threads")
+        _use_threads(connection, is_one=(bool(statement.files) or wanted.has_people) and not is_sorted)
         relation = connection.sql(text, params=statement.parameters)
         try:
             return _join(relation, wanted)
         except OrderError:
             continue
     raise LibraryError("the library's windows overlap; `moodreel library LIB --check` says which")
+
+
+def _use_threads(connection: duckdb.DuckDBPyConnection, *, is_one: bool) -> None:
+    """Let queries run in one thread, or in as many as there are cores; starting and ending threads takes time."""
+    found = connection.execute("SELECT current_setting('threads')").fetchone()
+    if found is not None and (found[0] == 1) != is_one:
+        connection.execute("SET threads = 1" if is_one else "RESET threads")
 
 
 def _join(relation: duckdb.DuckDBPyRelation, wanted: Search) -> Runs | None:
