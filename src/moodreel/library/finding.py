@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _ROWS_A_PIECE = 122_880
+_MOST_NAMES = 100_000
+"""Names of files that are remembered from search to search."""
 _MOST_WINDOWS = 10
 """Windows, at most, that are looked at for each moment that is alike."""
 _PROBABILITIES = tuple(f"p_{emotion}" for emotion in EMOTIONS)
@@ -59,51 +61,95 @@ class Search:
         return "person" in names_in(self.query)
 
 
-def search_moments(connection: duckdb.DuckDBPyConnection, wanted: Search) -> Found:
-    """Find moments; where few are asked for by their score alone, the rest is then looked up of the best."""
-    if wanted.limit is None:
-        return _describe(connection, _find(connection, wanted, _PROBABILITIES))
-    best = _find(connection, wanted, ())
-    if best is None:
-        return Found.nothing()
-    full = _find(connection, replace(wanted, limit=None), _PROBABILITIES, best.key)
-    return _describe(connection, None if full is None else _match(best, full))
+@dataclass
+class Finder:
+    """Searches one connection to a library.
 
-
-def _count_windows(example: Example) -> int:
-    """Return how many windows make a moment about as long as an example; they are some second long."""
-    length_s = min(example.end_s - example.part.start_s, float(_MOST_WINDOWS))
-    return max(1, round(length_s))
-
-
-def _find(
-    connection: duckdb.DuckDBPyConnection, wanted: Search, columns: Sequence[str], files: Array | None = None
-) -> Runs | None:
-    """Find moments.
-
-    Args:
-        connection: to the library.
-        wanted: what is looked for.
-        columns: what to average over each moment beside the score.
-        files: the numbers of the files to look into; `None` for all.
+    Attributes:
+        connection: with the tables that `library/tables.py` makes.
     """
-    for is_sorted in (False, True):  # parts are written in order: sorting is needed for foreign ones alone
-        statement, text = _write(wanted, columns, files, is_sorted=is_sorted)
-        # Rows come in the order of the files, unless several threads look something up of each file.
-        _use_threads(connection, is_one=(bool(statement.files) or wanted.has_people) and not is_sorted)
-        relation = connection.sql(text, params=statement.parameters)
-        try:
-            return _join(relation, wanted)
-        except OrderError:
-            continue
-    raise LibraryError("the library's windows overlap; `moodreel library LIB --check` says which")
 
+    connection: duckdb.DuckDBPyConnection
+    _has_one_thread: bool = field(default=False, init=False)
+    _names: dict[int, tuple[str, str]] = field(default_factory=dict, init=False)
 
-def _use_threads(connection: duckdb.DuckDBPyConnection, *, is_one: bool) -> None:
-    """Let queries run in one thread, or in as many as there are cores; starting and ending threads takes time."""
-    found = connection.execute("SELECT current_setting('threads')").fetchone()
-    if found is not None and (found[0] == 1) != is_one:
-        connection.execute("SET threads = 1" if is_one else "RESET threads")
+    def search(self, wanted: Search) -> Found:
+        """Find moments; where few are asked for by their score alone, the rest is then looked up of the best."""
+        if wanted.limit is None:
+            return self._describe(self._find(wanted, _PROBABILITIES))
+        best = self._find(wanted, ())
+        if best is None:
+            return Found.nothing()
+        full = self._find(replace(wanted, limit=None), _PROBABILITIES, best.key)
+        return self._describe(None if full is None else _match(best, full))
+
+    def search_alike(self, wanted: Search, example: Example, vector: Vector) -> Found:
+        """Find the windows nearest to a vector, and join those that follow each other."""
+        assert wanted.limit is not None
+        statement = Statement()
+        own = statement.bind(find_numbers(self.connection, example))
+        span = f"end_s > {statement.bind(example.part.start_s)} AND start_s < {statement.bind(example.end_s)}"
+        conditions = [
+            "label IS NOT NULL",
+            f"NOT (list_contains({own}::UBIGINT[], number) AND {span})",
+            statement.condition(wanted.query),
+            *([] if wanted.is_of_anybody else ["person = 0"]),
+        ]
+        score = f"1 / (1 + array_distance(alike, {statement.bind(vector.tolist())}::FLOAT[{ALIKE_WIDTH}]))"
+        columns = ", ".join(["number", "person", "start_s", "end_s", "true", f"{score} AS score", *_PROBABILITIES])
+        nearest = (
+            f"SELECT {columns} FROM {statement.source()} WHERE {' AND '.join(conditions)}"
+            f" ORDER BY score DESC LIMIT {statement.bind(wanted.limit * _count_windows(example))}"
+        )
+        relation = self.connection.sql(
+            f"SELECT * FROM ({nearest}) ORDER BY number, person, start_s", params=statement.parameters
+        )
+        return self._describe(_join(relation, wanted))
+
+    def _find(self, wanted: Search, columns: Sequence[str], files: Array | None = None) -> Runs | None:
+        """Find moments.
+
+        Args:
+            wanted: what is looked for.
+            columns: what to average over each moment beside the score.
+            files: the numbers of the files to look into; `None` for all.
+        """
+        for is_sorted in (False, True):  # parts are written in order: sorting is needed for foreign ones alone
+            statement, text = _write(wanted, columns, files, is_sorted=is_sorted)
+            # Rows come in the order of the files, unless several threads look something up of each file.
+            self._use_threads(is_one=(bool(statement.files) or wanted.has_people) and not is_sorted)
+            relation = self.connection.sql(text, params=statement.parameters)
+            try:
+                return _join(relation, wanted)
+            except OrderError:
+                continue
+        raise LibraryError("the library's windows overlap; `moodreel library LIB --check` says which")
+
+    def _use_threads(self, *, is_one: bool) -> None:
+        """Let queries run in one thread, or in as many as there are cores; starting and ending threads takes time."""
+        if is_one != self._has_one_thread:
+            self.connection.execute("SET threads = 1" if is_one else "RESET threads")
+            self._has_one_thread = is_one
+
+    def _name(self, numbers: Array) -> dict[int, tuple[str, str]]:
+        """Return id and path of each file by its number."""
+        missing = [number for number in np.unique(numbers).tolist() if number not in self._names]
+        if len(self._names) + len(missing) > _MOST_NAMES:
+            self._names, missing = {}, np.unique(numbers).tolist()
+        if missing:
+            query = "SELECT number, id, path FROM found_files WHERE number IN (SELECT unnest($numbers::UBIGINT[]))"
+            rows = self.connection.execute(query, {"numbers": missing}).fetchall()
+            self._names |= {number: (file_id, path) for number, file_id, path in rows}
+        return self._names
+
+    def _describe(self, runs: Runs | None) -> Found:
+        if runs is None:
+            return Found.nothing()
+        names = self._name(runs.key)
+        file_ids, files = zip(*(names[key] for key in runs.key.tolist()), strict=True)
+        score, shares, who = np.split(runs.means, [1, 1 + N_EMOTIONS], axis=1)
+        people = np.rint(who).astype(np.int32).ravel()
+        return Found(file_ids, files, runs.start_s, runs.end_s, runs.person, score.ravel(), shares, people)
 
 
 def _join(relation: duckdb.DuckDBPyRelation, wanted: Search) -> Runs | None:
@@ -148,45 +194,7 @@ def _places(runs: Runs) -> Iterator[tuple[int, int, float]]:
     return zip(runs.key.tolist(), runs.person.tolist(), runs.start_s.tolist(), strict=True)
 
 
-def _name_files(connection: duckdb.DuckDBPyConnection, keys: Array) -> dict[int, tuple[str, str]]:
-    """Return id and path of each file by its number."""
-    wanted = np.unique(keys).tolist()
-    rows = connection.execute(
-        "SELECT number, id, path FROM found_files WHERE number IN (SELECT unnest($keys::UBIGINT[]))",
-        {"keys": wanted},
-    ).fetchall()
-    return {key: (file_id, path) for key, file_id, path in rows}
-
-
-def _describe(connection: duckdb.DuckDBPyConnection, runs: Runs | None) -> Found:
-    if runs is None:
-        return Found.nothing()
-    names = _name_files(connection, runs.key)
-    file_ids, files = zip(*(names[key] for key in runs.key.tolist()), strict=True)
-    score, shares, who = np.split(runs.means, [1, 1 + N_EMOTIONS], axis=1)
-    people = np.rint(who).astype(np.int32).ravel()
-    return Found(file_ids, files, runs.start_s, runs.end_s, runs.person, score.ravel(), shares, people)
-
-
-def search_alike(connection: duckdb.DuckDBPyConnection, wanted: Search, example: Example, vector: Vector) -> Found:
-    """Find the windows nearest to a vector, and join those that follow each other."""
-    assert wanted.limit is not None
-    statement = Statement()
-    own = statement.bind(find_numbers(connection, example))
-    span = f"end_s > {statement.bind(example.part.start_s)} AND start_s < {statement.bind(example.end_s)}"
-    conditions = [
-        "label IS NOT NULL",
-        f"NOT (list_contains({own}::UBIGINT[], number) AND {span})",
-        statement.condition(wanted.query),
-        *([] if wanted.is_of_anybody else ["person = 0"]),
-    ]
-    score = f"1 / (1 + array_distance(alike, {statement.bind(vector.tolist())}::FLOAT[{ALIKE_WIDTH}]))"
-    columns = ", ".join(["number", "person", "start_s", "end_s", "true", f"{score} AS score", *_PROBABILITIES])
-    nearest = (
-        f"SELECT {columns} FROM {statement.source()} WHERE {' AND '.join(conditions)}"
-        f" ORDER BY score DESC LIMIT {statement.bind(wanted.limit * _count_windows(example))}"
-    )
-    relation = connection.sql(
-        f"SELECT * FROM ({nearest}) ORDER BY number, person, start_s", params=statement.parameters
-    )
-    return _describe(connection, _join(relation, wanted))
+def _count_windows(example: Example) -> int:
+    """Return how many windows make a moment about as long as an example; they are some second long."""
+    length_s = min(example.end_s - example.part.start_s, float(_MOST_WINDOWS))
+    return max(1, round(length_s))

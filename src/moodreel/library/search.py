@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from moodreel.errors import LibraryError, QueryError
 from moodreel.library.alike import Example, find_vector, read_vector
-from moodreel.library.finding import Search, search_alike, search_moments
+from moodreel.library.finding import Finder, Search
 from moodreel.library.found import Found
 from moodreel.library.grammar import parse_query
 from moodreel.library.moments import Joining
@@ -48,6 +48,7 @@ class Library:
     memory_mb: int = MEMORY_MB
     model: str = "default"
     _connection: duckdb.DuckDBPyConnection | None = field(default=None, init=False, repr=False)
+    _finder: Finder = field(init=False, repr=False)
     _people: pa.Table | None = field(default=None, init=False, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
     # A folder of its own, for SQL may read whatever lies where DuckDB puts temporary files.
@@ -126,14 +127,14 @@ class Library:
         vector = self.read(lambda connection: find_vector(connection, named))
         if vector is None:
             vector = read_vector(named, self.model)
-        return self.read(lambda connection: search_alike(connection, wanted, named, vector))
+        return self.read(lambda _: self._finder.search_alike(wanted, named, vector))
 
     def _search(self, connection: duckdb.DuckDBPyConnection, wanted: Search) -> Found:
         if wanted.has_people:
             if self._people is None:
                 self._people = tell_people(connection, self.model)
             add_people(connection, self._people)
-        return search_moments(connection, wanted)
+        return self._finder.search(wanted)
 
     def sql(self, statement: str) -> pa.Table:
         """Ask the tables `files`, `windows` and `people` in SQL.
@@ -189,10 +190,11 @@ class Library:
         return self.read(self._warm)
 
     def _warm(self, connection: duckdb.DuckDBPyConnection) -> bool:
-        found = connection.execute("SELECT count(*) FROM windows").fetchone()
-        fits = found is not None and found[0] * BYTES_A_WINDOW <= self.memory_mb * 2**20 * _SHARE_FOR_COPY
+        ((n_windows,),) = connection.execute("SELECT count(*) FROM windows").fetchall()
+        fits = bool(n_windows * BYTES_A_WINDOW <= self.memory_mb * 2**20 * _SHARE_FOR_COPY)
         if fits:
             copy_tables(connection)
+            self._finder = Finder(connection)
         return fits
 
     def refresh(self) -> None:
@@ -206,6 +208,7 @@ class Library:
         if self._connection is None:
             self._connection = self._open()
             view_tables(self._connection)
+            self._finder = Finder(self._connection)
         return self._connection
 
     def _open(self) -> duckdb.DuckDBPyConnection:

@@ -63,6 +63,6 @@ def add_people(connection: duckdb.DuckDBPyConnection, people: pa.Table) -> None:
 def drop_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Remove what was made."""
     for name in ("found_files", "found_windows", "found_people"):
-        kind = connection.execute("SELECT table_type FROM information_schema.tables WHERE table_name = ?", [name])
-        if held := kind.fetchone():
-            connection.execute(f"DROP {'VIEW' if held[0] == 'VIEW' else 'TABLE'} {name}")
+        kinds = connection.execute("SELECT table_type FROM information_schema.tables WHERE table_name = ?", [name])
+        for (kind,) in kinds.fetchall():
+            connection.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {name}")
