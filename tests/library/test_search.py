@@ -386,3 +386,10 @@ def test_dates_are_whole_days_months_and_years():
 def test_the_reference_knows_like():
     assert matches("%a_b%", "xxaxbyy") and not matches("a%b", "acbc") and matches("%", "") and matches("%%a", "a")
     assert isinstance(Comparison(Name("label"), "=", Text("sad")), Comparison)
+
+
+def test_a_search_that_takes_long_prints_nothing(library, capfd):
+    shown = "select current_setting('enable_progress_bar') as shown"
+    assert library.sql(shown).to_pylist() == [{"shown": False}]
+    assert library.read(lambda connection: connection.sql(shown).fetchall()) == [(False,)]
+    assert capfd.readouterr().out == ""
