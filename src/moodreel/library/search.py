@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from moodreel.errors import LibraryError, QueryError
 from moodreel.library.alike import Example, find_vector, read_vector
@@ -203,6 +203,17 @@ class Library:
             if self._connection is not None:
                 self._connection.close()
             self._connection = self._people = None
+
+    def close(self) -> None:
+        """Let go what is open, and remove temporary files; used again, the library opens anew."""
+        self.refresh()
+        self._temporary.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
