@@ -101,6 +101,7 @@ class Store:
         import duckdb
 
         connection = duckdb.connect(config={"autoinstall_known_extensions": False, "parquet_metadata_cache": True})
+        connection.execute("SET enable_progress_bar = false")  # it would stand among answers on stdout
         for _ in range(_MOST_TRIES):  # a writer may merge parts between listing and opening them
             try:
                 with self.guard():
