@@ -17,9 +17,6 @@ from moodreel.errors import MoodreelError
 from moodreel.extras import advise
 from moodreel.text import first_line, printable
 
-AUTO = "auto"
-"""The cluster that this machine belongs to."""
-
 _LOOK_AROUND_S = 5.0
 """How often it is looked whether machines have come or gone."""
 _MOST_FAILED_STARTS = 8
@@ -27,15 +24,21 @@ _ENDINGS = ("RayActorError", "WorkerCrashedError", "NodeDiedError", "ObjectLostE
 
 
 @contextmanager
-def joined_cluster(address: str) -> Iterator[RayCrew]:
+def joined_cluster(address: str | None) -> Iterator[RayCrew | None]:
     """Be part of a Ray cluster while the block runs; one that this process belongs to already is left as it is.
 
     Args:
-        address: `auto`, or what `ray.init` takes: `HOST:PORT`, `ray://HOST:PORT`, `local`.
+        address: `auto`, or what `ray.init` takes: `HOST:PORT`, `ray://HOST:PORT`, `local`; `None` for no cluster.
+
+    Yields:
+        The workers that it has; `None` where there is none, and clips are read here.
 
     Raises:
         MoodreelError: Ray is not installed, or there is no such cluster.
     """
+    if address is None:
+        yield None
+        return
     try:
         import ray
     except ImportError:

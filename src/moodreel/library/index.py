@@ -129,14 +129,10 @@ def index_media(
 @contextmanager
 def _read_all(tasks: Iterator[Task], recognizer: Recognizer, wish: Wish) -> Iterator[Iterator[Outcome]]:
     """Read files as they come, in processes here or on a cluster, where long ones are shared out."""
-    if wish.ray is None:
-        read = partial(read_file, recognizer=recognizer, adapts=wish.adapts)
-        with closing(map_clips(read, tasks, wish.jobs, fail, in_order=False, isolated=True)) as outcomes:
-            yield outcomes
-        return
-    share: Any = partial(read_portion, recognizer=recognizer, adapts=wish.adapts)
     with joined_cluster(wish.ray) as crew:
-        found: Generator[Outcome] = map_clips(share, tasks, 0, fail, in_order=False, crew=crew)
+        function: Any = read_file if crew is None else read_portion
+        read = partial(function, recognizer=recognizer, adapts=wish.adapts)
+        found: Generator[Outcome] = map_clips(read, tasks, wish.jobs, fail, in_order=False, isolated=True, crew=crew)
         with closing(found) as outcomes:
             yield outcomes
 

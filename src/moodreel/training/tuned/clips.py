@@ -62,7 +62,13 @@ def open_late(model: str) -> Bundle:
 
 
 def read_described(
-    samples: Sequence[Sample], model: str, cache: Cache, workers: int = 1, *, allow_unreadable: bool = False
+    samples: Sequence[Sample],
+    model: str,
+    cache: Cache,
+    workers: int = 1,
+    *,
+    ray: str | None = None,
+    allow_unreadable: bool = False,
 ) -> ReadClips[TunedClip]:
     """Read every clip with the networks of a late bundle, from the cache where that was done before.
 
@@ -71,6 +77,7 @@ def read_described(
         model: name or folder of the bundle.
         cache: where what was read is kept; a run that was stopped goes on where it was.
         workers: processes that read clips.
+        ray: see `read_each`.
         allow_unreadable: go on with more than 5 % of the clips unreadable.
 
     Raises:
@@ -80,7 +87,7 @@ def read_described(
     """
     open_late(model)
     read = partial(_read_one, model=model, cache=cache)
-    return read_each(read, samples, workers, allow_unreadable=allow_unreadable)
+    return read_each(read, samples, workers, ray=ray, allow_unreadable=allow_unreadable)
 
 
 @remember
