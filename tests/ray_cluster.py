@@ -44,7 +44,13 @@ def add_node(cluster):
     """Add a machine of one core; one that is too slow to come up, as where much else runs, is tried again."""
     for attempt in range(MOST_ATTEMPTS):
         try:
-            cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES, include_dashboard=False)
+            cluster.add_node(
+                num_cpus=1,
+                object_store_memory=STORE_BYTES,
+                include_dashboard=False,
+                include_log_monitor=False,
+                no_monitor=True,
+            )
             return
         except Exception:  # of no kind of its own
             if attempt == MOST_ATTEMPTS - 1:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import readers_in_processes as readers
-from media_files import syllables, write_wav
+from media_files import syllables, write_clip, write_wav
+from moodreel.cli.demo_clip import pan_portrait
 from moodreel.library.index import Wish, index_media
 from moodreel.library.store import Store
 from moodreel.recognition.recognizer import Recognizer
@@ -37,10 +38,18 @@ class NodeKiller:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
-    """Short clips of every kind, two that end their readers, and a talk of two stretches."""
+    """Short clips of every kind, two that end their readers, and a film of two stretches."""
     folder = write_films(tmp_path_factory.mktemp("films"), 10)
-    time_s = np.arange(int(16_000 * LONG_S)) / 16_000
-    write_wav(folder / "long talk.wav", np.where(time_s % 60 < 12, syllables(120)(time_s), 0.0)[:, None])
+    faces = [np.asarray(frame) for frame in pan_portrait(20, (160, 120))]
+    write_clip(
+        folder / "long film.mkv",
+        LONG_S,
+        size=(160, 120),
+        rate=0.5,
+        frames=lambda index: faces[index % 20],
+        audio_codec="pcm_s16le",
+        sound=lambda time_s: np.where(time_s % 60 < 12, syllables(120)(time_s), 0.0),
+    )
     for name in ("dying", "deadly"):
         write_wav(folder / f"{name}.wav", syllables(len(name) * 25)(np.arange(16_000) / 16_000)[:, None])
     return folder

@@ -1,4 +1,4 @@
-"""Long files read by several workers: each reads a stretch, one joins what they found."""
+"""Long films read by several workers: each reads a stretch of the picture or the sound, one joins what they found."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from moodreel.recognition.recognizer import Recognizer
 from moodreel.recognition.stretches import SceneStretch
 from moodreel.text import printable
 
-LEAST_BYTES = 2 << 20
-"""Ten minutes of speech at 32 kbit/s; smaller files are not looked into before they are read."""
+LEAST_BYTES = 4 << 20
+"""A quarter of an hour of film at 35 kbit/s; smaller files are not looked into before they are read."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of a long file.
+    """A stretch of a long film's picture, or its sound.
 
     Attributes:
-        task: the file.
-        number: of the stretch, from 0.
-        count: how many there are.
+        task: the film.
+        number: of the stretch, from 0; `None` for the sound.
+        count: how many stretches there are.
     """
 
     task: Task
-    number: int
+    number: int | None
     count: int
 
 
 @dataclass(frozen=True)
 class Joined:
-    """A long file whose stretches were read.
+    """A long film whose pieces were read.
 
     Attributes:
-        task: the file.
+        task: the film.
         content_hash: of its bytes before they were.
-        stretches: what was seen and heard; `None` where one could not be read by itself.
+        stretches: what was heard, then what was seen; `None` where a piece could not be read by itself.
     """
 
     task: Task
@@ -88,7 +88,7 @@ def _share_out(task: Task, recognizer: Recognizer) -> Parts[Portion] | None:
         return None
     if count < 2 or content_hash in task.known:
         return None
-    pieces = [Piece(task, number, count) for number in range(count)]
+    pieces = [Piece(task, number, count) for number in (None, *range(count))]  # the sound takes longest
     return Parts(pieces, partial(Joined, task, content_hash))
 
 
@@ -96,7 +96,9 @@ def _read_stretch(piece: Piece, recognizer: Recognizer) -> SceneStretch | None:
     source = piece.task.source
     try:
         with name_clip(source.path), _open(source) as media:
-            return recognizer.observe_stretch(media, piece.number, piece.count, channels=source.channel)
+            if piece.number is None:
+                return recognizer.observe_sound(media, channels=source.channel)
+            return recognizer.observe_stretch(media, piece.number, piece.count)
     except BundleError:
         raise
     except MoodreelError:  # it declares more than it holds, or is damaged: in one go more is known
@@ -108,7 +110,7 @@ def _join(joined: Joined, recognizer: Recognizer, *, adapts: bool) -> Outcome:
     stretches = [stretch for stretch in joined.stretches if stretch is not None]
     evidence = None
     if len(stretches) == len(joined.stretches):
-        evidence = recognizer.join_stretches(task.source.path, stretches)
+        evidence = recognizer.join_stretches(task.source.path, stretches[1:], stretches[0])
     try:
         check_unchanged(task.source)
     except MoodreelError:

@@ -92,7 +92,7 @@ def train_predecessor(
     if options.max_epochs is not None or options.devices > 1 or options.nodes > 1:
         raise RecipeError(
             f"{recipe.name}: its parts are fitted one by one, each with epochs of its own, in one process: "
-            "--max-epochs, --devices and --nodes mean nothing; change a part, e.g. --set parts.face_cnn.epochs=5"
+            "--max-epochs and --devices mean nothing; change a part, e.g. --set parts.face_cnn.epochs=5"
         )
     if faces is not None:
         recipe = replace(recipe, faces=str(faces))

@@ -29,6 +29,7 @@ from moodreel.recognition.evidence import Answer, Evidence, SeenPerson, find_sco
 from moodreel.recognition.fusion import ClipLogits, FloatArray, Fusion, read_fusion
 from moodreel.recognition.prediction import Box
 from moodreel.recognition.stretches import (
+    NOT_HEARD,
     SEAM_S,
     SceneStretch,
     SeamReader,
@@ -38,6 +39,7 @@ from moodreel.recognition.stretches import (
 from moodreel.timeline import count_windows, stretch_times, window_times, windows_between
 from moodreel.voice.listener import Voice, VoiceListener, VoiceWindow, read_voice
 from moodreel.voice.sounds import SoundNetwork
+from moodreel.voice.speech import RATE_HZ
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -45,10 +47,8 @@ if TYPE_CHECKING:
 DETECT_EVERY_S = 0.4
 """Seconds between detections: in every second analysed frame. Oftener, a 720p clip runs below 5 times real time."""
 
-_BEYOND_SEAM_S = 0.5
-"""So that the sound that a seam needs is there whatever blocks it comes in."""
 _DURATION_DIGITS = 9
-"""Counted on from a stretch's start, the end of a clip is another one in its last bits."""
+"""Counted on from where decoding began, the end of a clip is another one in its last bits."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ class LateReader:
         return self._networks.weigh(self._gather(clip, name, progress))
 
     def observe_stretch(self, clip: Clip, number: int, count: int) -> SceneStretch:
-        """Tell what one stretch of an opened clip shows, as part of what `join` joins.
+        """Tell what one stretch of an opened clip's picture shows, as part of what `join` joins.
 
         Args:
             clip: the whole clip.
@@ -237,13 +237,21 @@ class LateReader:
         Raises:
             MediaError: nothing in the stretch can be decoded.
         """
-        return self._read(clip, *stretch_times(number, count))
+        return self._read(clip, *stretch_times(number, count), hears=False)
 
-    def join(self, name: str, stretches: Sequence[SceneStretch]) -> Evidence | None:
+    def observe_sound(self, clip: Clip) -> SceneStretch:
+        """Tell what of an opened clip is heard, as part of what `join` joins.
+
+        Raises:
+            MediaError: nothing of it can be decoded.
+        """
+        return self._read(clip, 0.0, math.inf, sees=False, hears=clip.sound is not None)
+
+    def join(self, name: str, pictures: Sequence[SceneStretch], sound: SceneStretch) -> Evidence | None:
         """Tell what a clip shows that was read by its stretches, in order; `None` where it is to be read in one go."""
-        if not fit_together(stretches):
+        if not fit_together(pictures, sound):
             return None
-        return self._networks.weigh(self._compose(name, join_stretches(stretches)))
+        return self._networks.weigh(self._compose(name, join_stretches(pictures, sound)))
 
     def read_logits(self, clip: Clip) -> ClipLogits:
         """Tell what the networks say of an opened clip before it is calibrated.
@@ -274,24 +282,26 @@ class LateReader:
         end_s: float,
         progress: Callable[[float], None] | None = None,
         *,
+        sees: bool = True,
+        hears: bool = True,
         describes: bool = False,
     ) -> SceneStretch:
         networks = self._networks
         tracker = FaceTracker(networks.detector, networks.tracking, appearance=networks.appearance)
         reader = ExpressionReader(networks.face, describes)
-        listener = VoiceListener(networks.voice, networks.sounds, describes, start_s)
+        listener = VoiceListener(networks.voice, networks.sounds, describes)
         seams = SeamReader(start_s, end_s)
         stream = clip.stream(
             longest_side_px=ANALYSIS_LONG_SIDE_PX,
-            frames_rate_hz=ANALYSIS_RATE_HZ,
+            frames_rate_hz=ANALYSIS_RATE_HZ if sees else 0,
+            sound_rate_hz=RATE_HZ if hears else 0,
             start_s=start_s,
-            end_s=None if math.isinf(end_s) else end_s + SEAM_S + _BEYOND_SEAM_S,
+            end_s=None if math.isinf(end_s) else end_s + SEAM_S,
         )
-        with read_ahead(stream) as items:
+        with read_ahead(stream if sees or hears else iter(())) as items:
             reported = report_progress(items, clip.duration_s, progress)
             for face in tracker.track(_listen_in_passing(seams.watch(reported), listener)):
                 reader.read(face)
-        voice = listener.finish(end_s)
         return SceneStretch(
             duration_s=round(clip.decoded_s, _DURATION_DIGITS),
             has_video=clip.has_picture,
@@ -302,8 +312,7 @@ class LateReader:
             expressions=reader.finish(),
             shot=tracker.shot,
             thumbs=tracker.shots.edges,
-            voice=voice,
-            voice_goes_on=listener.reached_s >= end_s,
+            voice=listener.finish() if hears else NOT_HEARD,
             warnings=clip.warnings,
             damaged=clip.damaged,
             seams=seams.digests,

@@ -245,7 +245,7 @@ class Recognizer:
         return observed
 
     def count_stretches(self, media: Media, *, name: str | None = None) -> int:
-        """Return how many workers may share a file, by stretches; 1 where it is short or the bundle reads it in one go.
+        """Return by how many stretches a film may be shared out; 1 where it is short, no film, or not to be shared.
 
         Args:
             media: as for `predict`.
@@ -257,40 +257,54 @@ class Recognizer:
         if not isinstance(self._reader, LateReader):
             return 1
         with open_clip(media, name) as clip:
-            return count_stretches(clip.duration_s)
+            return 1 if clip.video is None else count_stretches(clip.duration_s)
 
-    def observe_stretch(self, media: Media, number: int, count: int, *, channels: Channel = "mix") -> SceneStretch:
-        """Tell what one stretch of a file shows.
+    def observe_stretch(self, media: Media, number: int, count: int) -> SceneStretch:
+        """Tell what one stretch of a film's picture shows.
 
         Args:
             media: as for `predict`.
             number: of the stretch, from 0.
             count: as `count_stretches` says, at least 2.
-            channels: as for `predict`.
 
         Raises:
             MediaError: nothing in the stretch can be decoded.
         """
         assert isinstance(self._reader, LateReader), "other bundles read a file in one go"
-        with open_clip(media, None, channel=channels) as clip:
+        with open_clip(media, None) as clip:
             stretch = self._reader.observe_stretch(clip, number, count)
             return replace(stretch, picture_px=_measure_picture(clip), recorded_s=clip.recorded_s)
 
-    def join_stretches(self, name: str, stretches: Sequence[SceneStretch]) -> Evidence | None:
-        """Return what `observe` does of a file that was read by its stretches.
+    def observe_sound(self, media: Media, *, channels: Channel = "mix") -> SceneStretch:
+        """Tell what of a film is heard.
+
+        Args:
+            media: as for `predict`.
+            channels: as for `predict`.
+
+        Raises:
+            MediaError: it has sound, of which nothing can be decoded.
+        """
+        assert isinstance(self._reader, LateReader), "other bundles read a file in one go"
+        with open_clip(media, None, channel=channels) as clip:
+            return self._reader.observe_sound(clip)
+
+    def join_stretches(self, name: str, pictures: Sequence[SceneStretch], sound: SceneStretch) -> Evidence | None:
+        """Return what `observe` does of a film that was read by its stretches.
 
         Args:
             name: how to call the clip in the answer.
-            stretches: all of them, in order.
+            pictures: from `observe_stretch`, all of them, in order.
+            sound: from `observe_sound`.
 
         Returns:
             What the clip shows; `None` where that is sure only in one go, as with damaged files: call `observe`.
         """
         assert isinstance(self._reader, LateReader), "other bundles read a file in one go"
-        evidence = self._reader.join(name, stretches)
+        evidence = self._reader.join(name, pictures, sound)
         if evidence is None:
             return None
-        return replace(evidence, picture_px=stretches[0].picture_px, recorded_s=stretches[0].recorded_s)
+        return replace(evidence, picture_px=pictures[0].picture_px, recorded_s=pictures[0].recorded_s)
 
     def conclude(
         self, evidence: Evidence, person: Sequence[Evidence] = (), at_rest: Evidence | None = None

@@ -1,14 +1,16 @@
-"""Long clips read stretch by stretch, by whomever, and joined again to what reading them in one go gives.
+"""Long films read by several: the picture stretch by stretch, the sound by one, joined to what one go over it gives.
 
-Neighbours both read the first two seconds of the later one. Where they did not see and hear the same there, to the last
-bit, or a stretch was damaged, nothing is joined: the clip is then to be read in one go.
+Neighbours both look at the first two seconds of the later stretch. Where they did not see the same there, to the last
+bit, or anything was damaged, nothing is joined: the film is then to be read in one go. The sound is a fifteenth of the
+work and read in one go in any case, since decoders such as AAC's make up noise by what they decoded before.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -18,18 +20,17 @@ from moodreel.face.expression import Expressions
 from moodreel.face.shots import is_other_shot
 from moodreel.face.tracking import FaceTrack
 from moodreel.media.clip import Frame, Sound
-from moodreel.voice.listener import ADVANCE_S, Voice
-from moodreel.voice.speech import CHUNK_S, RATE_HZ
+from moodreel.voice.listener import Voice
 
 SEAM_S = 2.0
-"""What neighbours both read: the end of the last chunk of sound that begins in the earlier one."""
-
-assert SEAM_S >= CHUNK_S - ADVANCE_S, "the last chunk of a stretch must end in the seam"
+"""What neighbours both look at."""
+NOT_HEARD = Voice(heard_s=0.0, is_silent=True, utterances=(), windows=())
+"""The voice of a stretch of which the picture alone was read."""
 
 
 @dataclass(frozen=True, eq=False)
 class SceneStretch:
-    """What the networks made of one stretch of a clip; times count from the clip's start.
+    """What the networks made of one stretch of a clip, or of its sound; times count from the clip's start.
 
     Attributes:
         duration_s: end of what could be read, in seconds.
@@ -42,7 +43,6 @@ class SceneStretch:
         shot: number of the last shot, from 0.
         thumbs: thumbnails of the first and the last picture; none where there is no picture.
         voice: what the voice network said.
-        voice_goes_on: whether there is sound for the stretch after.
         warnings: of the media, one line each.
         damaged: packets that had to be skipped.
         seams: digests of what was read at the start, and of what the next stretch should begin with.
@@ -60,7 +60,6 @@ class SceneStretch:
     shot: int
     thumbs: tuple[npt.NDArray[np.float32], ...]
     voice: Voice
-    voice_goes_on: bool
     warnings: Sequence[str]
     damaged: int = 0
     seams: tuple[str, str] = ("", "")
@@ -68,20 +67,17 @@ class SceneStretch:
     recorded_s: float | None = None
 
 
-def fit_together(stretches: Sequence[SceneStretch]) -> bool:
-    """Return whether stretches, in order, are sure to give what one go over the clip does."""
-    first = stretches[0]
-    return all(one.seams[1] == other.seams[0] for one, other in pairwise(stretches)) and all(
-        not one.damaged and list(one.warnings) == list(first.warnings) for one in stretches
-    )
+def fit_together(pictures: Sequence[SceneStretch], sound: SceneStretch) -> bool:
+    """Return whether the stretches of a film, in order, and its sound are sure to give what one go over it does."""
+    if any(one.seams[1] != other.seams[0] for one, other in pairwise(pictures)):
+        return False
+    return all(not one.damaged and list(one.warnings) == list(sound.warnings) for one in (*pictures, sound))
 
 
-def join_stretches(stretches: Sequence[SceneStretch]) -> SceneStretch:
-    """Join consecutive stretches that fit together to one of the whole clip."""
-    whole = stretches[0]
-    for stretch in stretches[1:]:
-        whole = _join(whole, stretch)
-    return whole
+def join_stretches(pictures: Sequence[SceneStretch], sound: SceneStretch) -> SceneStretch:
+    """Join the stretches of a film, which fit together, and its sound."""
+    whole = reduce(_join, pictures)
+    return replace(whole, voice=sound.voice, duration_s=max(whole.duration_s, sound.duration_s))
 
 
 def _join(one: SceneStretch, other: SceneStretch) -> SceneStretch:
@@ -99,18 +95,6 @@ def _join(one: SceneStretch, other: SceneStretch) -> SceneStretch:
         expressions={**one.expressions, **said},
         shot=n_shots + other.shot,
         thumbs=(*one.thumbs[:1], *other.thumbs[-1:]) if one.thumbs and other.thumbs else one.thumbs or other.thumbs,
-        voice=_join_voices(one.voice, other.voice) if one.voice_goes_on else one.voice,
-        voice_goes_on=one.voice_goes_on and other.voice_goes_on,
-    )
-
-
-def _join_voices(one: Voice, other: Voice) -> Voice:
-    return Voice(
-        heard_s=other.heard_s,
-        is_silent=one.is_silent and other.is_silent,
-        utterances=(*one.utterances, *other.utterances),
-        windows=(*one.windows, *other.windows),
-        sounds=(*one.sounds, *other.sounds),
     )
 
 
@@ -131,12 +115,15 @@ class SeamReader:
     def __post_init__(self) -> None:
         self._first, self._next = _Seam(self.start_s), _Seam(self.end_s)
 
-    def watch(self, items: Iterator[Frame | Sound]) -> Iterator[Frame | Sound]:
-        """Pass on what belongs to the stretch, and the sound behind it that its last chunk needs."""
+    def watch(self, items: Iterable[Frame | Sound]) -> Iterator[Frame | Sound]:
+        """Pass on all but the frames of the next stretch."""
         for item in items:
+            if not isinstance(item, Frame):
+                yield item
+                continue
             self._first.note(item)
             self._next.note(item)
-            if isinstance(item, Sound) or item.time_s < self.end_s:
+            if item.time_s < self.end_s:
                 yield item
 
     @property
@@ -147,27 +134,17 @@ class SeamReader:
 
 @dataclass
 class _Seam:
-    """Digest of the first seconds from an instant on."""
+    """Digest of the pictures of the first seconds from an instant on."""
 
     start_s: float
-    _frames: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=16), init=False)
-    _samples: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=16), init=False)
+    _hash: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=16), init=False)
 
-    def note(self, item: Frame | Sound) -> None:
-        """Note what of a frame or block of sound lies in them."""
-        if isinstance(item, Frame):
-            if self.start_s <= item.time_s < self.start_s + SEAM_S:
-                self._frames.update(np.float64(item.time_s).tobytes() + item.pixels.tobytes())
-            return
-        if item.start_s < self.start_s + SEAM_S and item.start_s + len(item.samples) / RATE_HZ > self.start_s:
-            first, last = (round((time_s - item.start_s) * RATE_HZ) for time_s in (self.start_s, self._end_s))
-            self._samples.update(item.samples[max(0, first) : max(0, last)].tobytes())
-
-    @property
-    def _end_s(self) -> float:
-        return self.start_s + SEAM_S
+    def note(self, frame: Frame) -> None:
+        """Note a frame if it is one of them."""
+        if self.start_s <= frame.time_s < self.start_s + SEAM_S:
+            self._hash.update(np.float64(frame.time_s).tobytes() + frame.pixels.tobytes())
 
     @property
     def digest(self) -> str:
-        """Of pictures and sound."""
-        return self._frames.hexdigest() + self._samples.hexdigest()
+        """In hexadecimal digits."""
+        return self._hash.hexdigest()

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from moodreel.inference import output_width, run_network
 from moodreel.labels import N_EMOTIONS
 from moodreel.media.sounds import Sound
-from moodreel.timeline import HOP_S, STRETCH_S, TAIL_S, WINDOW_S
+from moodreel.timeline import HOP_S, TAIL_S, WINDOW_S
 from moodreel.voice.sounds import SoundNetwork
 from moodreel.voice.speech import CHUNK_S, RATE_HZ, Pooling, Speech, extract_speech, pool_windows, trim_silence
 from moodreel.voice.speech_signs import Signs, holds_speech, measure_signs
@@ -35,7 +35,6 @@ LEAST_HEARD_S = 0.2
 """Windows with less sound than this are too short for the sound network to refuse them."""
 
 assert ADVANCE_S + WINDOW_S <= CHUNK_S and ADVANCE_S % HOP_S == 0, "every window must lie inside one chunk"
-assert STRETCH_S % ADVANCE_S == 0, "a stretch must begin with a chunk"
 
 Span = tuple[float, float]
 _INNER_WINDOWS_S = [(index * HOP_S, index * HOP_S + WINDOW_S) for index in range(int(ADVANCE_S / HOP_S))]
@@ -109,23 +108,18 @@ class VoiceListener:
         session: the opened voice network: `mel`, `pooling` -> `logits`, `snr_db`, `statistics`.
         network: the opened sound network; `None` where the bundle has none.
         describes: whether the statistics are kept too, as training wants them.
-        begins_s: where the sound that it is given begins in the clip, a multiple of `ADVANCE_S`.
     """
 
     session: onnxruntime.InferenceSession
     network: SoundNetwork | None = None
     describes: bool = False
-    begins_s: float = 0.0
     _buffer: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32), init=False)
-    _chunk_start_s: float = field(init=False)
+    _chunk_start_s: float = field(default=0.0, init=False)
     _started: bool = field(default=False, init=False)
     _is_silent: bool = field(default=True, init=False)
     _utterances: list[VoiceWindow] = field(default_factory=list, init=False)
     _windows: list[VoiceWindow] = field(default_factory=list, init=False)
     _sounds: list[SoundWindow] = field(default_factory=list, init=False)
-
-    def __post_init__(self) -> None:
-        self._chunk_start_s = self.begins_s
 
     def listen(self, sound: Sound) -> None:
         """Take the next block.
@@ -135,7 +129,7 @@ class VoiceListener:
         """
         if not self._started:
             self._started = True
-            n_missing = round(max(sound.start_s - self.begins_s, 0.0) * RATE_HZ)
+            n_missing = round(max(sound.start_s, 0.0) * RATE_HZ)
             while n_missing > 0:
                 self._append(np.zeros(min(n_missing, RATE_HZ), np.float32))
                 n_missing -= RATE_HZ
@@ -148,18 +142,9 @@ class VoiceListener:
             self._buffer = self._buffer[int(ADVANCE_S * RATE_HZ) :]
             self._chunk_start_s += ADVANCE_S
 
-    @property
-    def reached_s(self) -> float:
-        """Where the sound begins that is not read yet."""
-        return self._chunk_start_s
-
-    def finish(self, before_s: float = math.inf) -> Voice:
-        """Read what is left and return the whole voice.
-
-        Args:
-            before_s: chunks that begin here or later are left out.
-        """
-        left_s = len(self._buffer) / RATE_HZ if self._chunk_start_s < before_s else 0.0
+    def finish(self) -> Voice:
+        """Read what is left and return the whole voice."""
+        left_s = len(self._buffer) / RATE_HZ
         if left_s >= MIN_CHUNK_S:
             self._read_chunk(self._buffer, place_windows(left_s), own_s=left_s)
         return Voice(

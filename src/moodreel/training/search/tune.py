@@ -209,7 +209,7 @@ def _work_on_cluster(corpus: Path, recipe_name: str, out: Path, options: TuneOpt
         assert crew is not None
         numbers = range(options.jobs if options.jobs > 1 else crew.count())
         read = partial(_work_far, corpus.absolute(), recipe_name, out.absolute(), alone)
-        outcomes = list(map_clips(read, numbers, 0, lambda number: False, in_order=False, crew=crew))
+        outcomes = list(map_clips(read, numbers, 0, lambda _: False, in_order=False, crew=crew))
         show(options.n_trials - count_left(study, options.n_trials))
     if not any(outcomes):
         raise MoodreelError(f"{out}: every worker died; try without --ray to see why")
