@@ -1,12 +1,14 @@
 """Simulate `moodreel index` over a million files: the real scheduler, sharding and Parquet writing, with no media.
 
     python benchmarks/scale.py [--files 1000000] [--shard 1/16] [--cores 1000] [--median-s 60] [--spread 1.2]
+    python benchmarks/scale.py --shard 1/1 --unwritten
 
 What a file costs is drawn from what this machine needed just before for a few made clips (processor time, one thread,
 the default bundle); lengths are drawn from a log-normal distribution, or with `--lengths` from a file of seconds, one a
 line. Workers are made up: time passes in a heap of what they will have done when. All else is what a real run does: it
 is found, shared out, looked up in the library, handed out, taken back, written and merged. `--deaths` of the workers
-die over a file. Prints Markdown; docs/scale.md holds what it printed.
+die over a file. `--unwritten` makes and writes no rows, so that all files pass the
+scheduler within minutes. Prints Markdown; docs/scale.md holds what it printed.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ from moodreel.recognition.recognizer import Recognizer
 
 BYTES_A_SECOND = 250_000
 LONGEST_S = 36_000.0
-REPORT_EVERY = 5_000
+REPORT_EVERY = 1_000
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,13 @@ class World:
     cores: int
     costs: Sequence[Cost]
     deaths: float
+    is_written: bool
     random: np.random.Generator
     clock: Clock = field(default_factory=Clock)
     core_s: float = 0.0
     n_deaths: int = 0
     n_windows: int = 0
+    media_s: float = 0.0
 
     def __post_init__(self) -> None:
         self._stock = make_rows(0, 3, int(LONGEST_S), seed=1)
@@ -158,7 +162,11 @@ class World:
     def answer(self, task: Task) -> Outcome:
         """Make the rows of a file: a window a second and one of a person each second, as of a clip with one face."""
         origin = task.origin(f"{hash(task.source.file) & (1 << 128) - 1:032x}")
+        self.media_s += length_s(task.source)
         n = max(1, int(length_s(task.source)) - 1)
+        if not self.is_written:
+            self.n_windows += 2 * n
+            return Outcome(origin)
         first = int(self.random.integers(0, 2 * LONGEST_S - n))
         windows = self._stock.windows.slice(first, n)
         windows = pa.concat_tables([windows, windows])
@@ -188,6 +196,7 @@ def main() -> None:
     parser.add_argument("--spread", type=float, default=1.2, help="standard deviation of the logarithm of lengths")
     parser.add_argument("--lengths", type=Path, help="file of lengths in seconds, one a line, to draw from instead")
     parser.add_argument("--deaths", type=float, default=1e-4)
+    parser.add_argument("--unwritten", action="store_true", help="make and write no rows")
     parser.add_argument("--out", type=Path, help="folder for the library; a temporary one by default")
     options = parser.parse_args()
     costs = measure_costs()
@@ -277,7 +286,7 @@ def resident_mb() -> float:
 
 def simulate(options: argparse.Namespace, costs: Sequence[Cost], folder: Path) -> None:
     """Run one share of the files and print what it came to."""
-    world = World(options.cores, costs, options.deaths, np.random.default_rng(2))
+    world = World(options.cores, costs, options.deaths, not options.unwritten, np.random.default_rng(2))
     store, watch = Store.open(folder, create=True), Watch()
 
     @contextmanager
@@ -329,26 +338,20 @@ def report(
 ) -> None:
     """Print what a run came to."""
     took_s, processor_s = took
-    parts = Counter(path.name.split("-")[2] for path in (folder / "files").iterdir())
-    size_mb = sum(path.stat().st_size for path in folder.rglob("*.parquet")) / 1e6
-    ((n_files, n_failed, hours),) = Store.open(folder).query(
-        "SELECT count(*), count(*) FILTER (status = 'failed'), sum(duration_s) / 3600 FROM files"
-    )
-    assert n_files == counts.found, f"{counts.found} files, but {n_files} in the library"
+    hours = world.media_s / 3600
     busy = world.core_s / max(1e-9, world.clock.now_s * options.cores)
     memory = ", ".join(f"{mb:.0f} after {n}" for n, mb in thin(watch.memory))
     lines = {
         "files, of which in this share": f"{options.files}, {counts.found}",
         "hours of media in this share": f"{hours:.0f}",
-        "workers that died, files given up": f"{world.n_deaths}, {n_failed}",
+        "workers that died, files given up": f"{world.n_deaths}, {counts.failed}",
         "memory of the driver, MB": memory,
         "most that it ever held, MB": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f}",
         "rows of windows": f"{world.n_windows}",
         "the driver's time, s; its processor time": f"{took_s:.0f}; {processor_s:.0f}",
-        "files written a second; rows": f"{counts.found / took_s:.0f}; {world.n_windows / took_s:.0f}",
+        "files a second; rows": f"{counts.found / took_s:.0f}; {world.n_windows / took_s:.0f}",
         "the same of processor time": f"{counts.found / processor_s:.0f}; {world.n_windows / processor_s:.0f}",
-        "parts by level": ", ".join(f"{n} of level {level}" for level, n in sorted(parts.items())),
-        "Parquet, MB; bytes a row": f"{size_mb:.0f}; {1e6 * size_mb / world.n_windows:.0f}",
+        **({} if options.unwritten else describe_library(folder, counts.found, world.n_windows)),
         f"simulated time on {options.cores} cores, s; busy": f"{world.clock.now_s:.0f}; {busy:.1%}",
         "core-hours of this share; an hour of media": f"{world.core_s / 3600:.1f}; {world.core_s / 3600 / hours:.4f}",
     }
@@ -356,6 +359,18 @@ def report(
     print("| what | |\n|---|---|")
     for name, value in lines.items():
         print(f"| {name} | {value} |")
+
+
+def describe_library(folder: Path, n_found: int, n_windows: int) -> dict[str, str]:
+    """Say what was written, and check that it is all there."""
+    ((n_files,),) = Store.open(folder).query("SELECT count(*) FROM files")
+    assert n_files == n_found, f"{n_found} files, but {n_files} in the library"
+    parts = Counter(path.name.split("-")[2] for path in (folder / "files").iterdir())
+    size_mb = sum(path.stat().st_size for path in folder.rglob("*.parquet")) / 1e6
+    return {
+        "parts by level": ", ".join(f"{n} of level {level}" for level, n in sorted(parts.items())),
+        "Parquet, MB; bytes a row": f"{size_mb:.0f}; {1e6 * size_mb / n_windows:.0f}",
+    }
 
 
 def thin(values: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
