@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from moodreel.batch.predicting import Outcome, predict_many
     from moodreel.errors import (
         BundleError,
         CorpusError,
@@ -49,6 +50,7 @@ __all__ = [
     "MediaError",
     "Modality",
     "MoodreelError",
+    "Outcome",
     "OutputError",
     "Person",
     "Prediction",
@@ -58,9 +60,11 @@ __all__ = [
     "Stretch",
     "Window",
     "__version__",
+    "predict_many",
 ]
 
 _PLACES = {
+    "moodreel.batch.predicting": ("Outcome", "predict_many"),
     "moodreel.labels": ("EMOTIONS",),
     "moodreel.media.arrays": ("Arrays",),
     "moodreel.recognition.prediction": (
