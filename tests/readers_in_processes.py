@@ -106,11 +106,11 @@ def double_by_pieces(clip):
 
 
 class DyingRecognizer(Recognizer):
-    """Ends its process over clips whose name holds `deadly`, and once over those with `dying`."""
+    """Ends its process over clips whose name holds `deadly` or `long`, and once over those with `dying`."""
 
     def observe(self, media, **options):
         marker = Path(f"{media}.died")
-        if "deadly" in str(media) or ("dying" in str(media) and not marker.exists()):
+        if "deadly" in str(media) or "long" in str(media) or ("dying" in str(media) and not marker.exists()):
             marker.touch()
             os.kill(os.getpid(), 9)
         return super().observe(media, **options)

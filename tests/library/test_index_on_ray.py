@@ -38,7 +38,7 @@ class NodeKiller:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
-    """Short clips of every kind, two that end their readers, and a film of two stretches."""
+    """Short clips of every kind, two that end their readers, and a film of two stretches, deadly in one go."""
     folder = write_films(tmp_path_factory.mktemp("films"), 10)
     faces = [np.asarray(frame) for frame in pan_portrait(20, (160, 120))]
     write_clip(
