@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from moodreel.inference import output_width, run_network
 from moodreel.labels import N_EMOTIONS
+from moodreel.timeline import stretch_at
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -80,6 +81,8 @@ class ExpressionReader:
 
     def read(self, face: TrackedFace) -> None:
         """Take the next face; faces come in the order of time."""
+        if self._waiting and stretch_at(self._waiting[-1].time_s) != stretch_at(face.time_s):
+            self._run()  # faces run together are alike to the last bit only where the same ones do
         self._waiting.append(face)
         if len(self._waiting) >= BATCH_FACES:
             self._run()

@@ -38,6 +38,8 @@ class TrainOptions:
         resume: go on with the run in the folder.
         devices: processes that share each batch.
         workers: processes that read clips.
+        ray: the Ray cluster that reads them instead; `None` for processes here.
+        nodes: machines that share each batch; each runs the same command.
         changes: `key=value` changes of the recipe.
         layout: of the corpus; found out by default.
         speaker_regex: see `read_corpus`.
@@ -54,6 +56,8 @@ class TrainOptions:
     resume: bool = False
     devices: int = 1
     workers: int = 1
+    ray: str | None = None
+    nodes: int = 1
     changes: tuple[str, ...] = ()
     layout: str | None = None
     speaker_regex: str | None = None

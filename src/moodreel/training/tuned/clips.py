@@ -99,6 +99,7 @@ def read_described(
     cache: Cache,
     workers: int = 1,
     *,
+    ray: str | None = None,
     allow_unreadable: bool = False,
     keeps_given: bool = False,
 ) -> ReadClips[TunedClip]:
@@ -109,6 +110,7 @@ def read_described(
         model: name or folder of the bundle.
         cache: where what was read is kept; a run that was stopped goes on where it was.
         workers: processes that read clips.
+        ray: see `read_each`.
         allow_unreadable: go on with more than 5 % of the clips unreadable.
         keeps_given: keep in the cache what the networks were given too, up to half a megabyte of faces and 130 kB for
             8 s of speech a clip.
@@ -120,7 +122,7 @@ def read_described(
     """
     open_late(model)
     read = partial(_read_one, model=model, cache=cache, keeps_given=keeps_given)
-    return read_each(read, samples, workers, allow_unreadable=allow_unreadable)
+    return read_each(read, samples, workers, ray=ray, allow_unreadable=allow_unreadable)
 
 
 @remember

@@ -72,8 +72,10 @@ def train_tuned(corpus_path: Path, recipe_name: str, out: Path, options: TrainOp
         OutputError: the run folder cannot be written, or holds a run that is not to go on, or one of another split.
     """
     recipe = load_tuned(recipe_name, options.changes)
-    if options.max_epochs is not None or options.devices > 1:
-        raise RecipeError(f"{recipe.name}: is fitted without epochs, in one process: no --max-epochs and --devices")
+    if options.max_epochs is not None or options.devices > 1 or options.nodes > 1:
+        raise RecipeError(
+            f"{recipe.name}: is fitted without epochs, in one process: no --max-epochs, --devices, --nodes"
+        )
     check_run(out, recipe, resume=options.resume)
     base = open_late(recipe.model)
     corpus = open_corpus(corpus_path, recipe, options)
@@ -89,6 +91,7 @@ def train_tuned(corpus_path: Path, recipe_name: str, out: Path, options: TrainOp
         recipe.model,
         cache,
         options.workers,
+        ray=options.ray,
         allow_unreadable=options.allow_unreadable,
         keeps_given=recipe.level in NETWORK_LEVELS,
     )
