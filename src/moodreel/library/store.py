@@ -156,6 +156,8 @@ class Store:
             yield
         except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):  # a mistake in the query
             raise
+        except duckdb.InterruptException:  # no part's fault
+            raise
         except duckdb.Error as error:
             if not all(path.exists() for path in self.paths()) or "Cannot open file" in str(error):
                 raise FileNotFoundError(first_line(error)) from None
