@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from conftest import chirp
+from filmed_library import write_filmed_library
 from media_files import write_clip, write_sound
 from moodreel.serving.server.webhooks import WebhookRules
 from running_server import client_of, running_server
@@ -46,6 +47,19 @@ def guarded(tiny_bundle):
 def address(tiny_bundle):
     """Where a real server listens that everybody on this machine may use."""
     with running_server(tiny_bundle, "--workers", "1") as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="session")
+def filmed(tiny_bundle, tmp_path_factory):
+    """A small library of drawn clips."""
+    return write_filmed_library(tmp_path_factory.mktemp("filmed"), tiny_bundle)
+
+
+@pytest.fixture(scope="session")
+def library_address(tiny_bundle, filmed):
+    """Where a real server listens that serves a library."""
+    with running_server(tiny_bundle, "--workers", "1", "--library", str(filmed)) as (address, _):
         yield address
 
 

@@ -149,7 +149,9 @@ def _choose_unit(connection: duckdb.DuckDBPyConnection) -> tuple[str, Sequence[s
         return "day", []
     for unit in _UNITS:
         ends = ", ".join(f"date_trunc('{unit}', make_timestamp({int(end_s * 1e6)}))" for end_s in (first_s, last_s))
-        query = f"SELECT left(strftime(unnest(generate_series({ends}, INTERVAL 1 {unit})), '%Y-%m-%d'), {_LENGTHS[unit]})"
+        query = (
+            f"SELECT left(strftime(unnest(generate_series({ends}, INTERVAL 1 {unit})), '%Y-%m-%d'), {_LENGTHS[unit]})"
+        )
         dates = [date for (date,) in _fetch(connection, query)]
         if len(dates) <= MOST_BUCKETS or unit == _UNITS[-1]:
             break

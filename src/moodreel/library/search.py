@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class Library:
     )
 
     @classmethod
-    def open(cls, location: str | os.PathLike[str], *, memory_mb: int = MEMORY_MB) -> Library:
+    def open(cls, location: str | os.PathLike[str], *, memory_mb: int = MEMORY_MB) -> Self:
         """Open a library.
 
         Args:
@@ -114,7 +114,14 @@ class Library:
         """
         if limit is not None and limit < 1:
             raise QueryError(f"limit is {limit}, expected at least 1")
-        wanted = Search(parse_query(query), Joining(min_s, gap_s, hysteresis), limit)
+        return self.find(Search(parse_query(query), Joining(min_s, gap_s, hysteresis), limit))
+
+    def find(self, wanted: Search) -> Found:
+        """Find the moments of a query that has been read.
+
+        Raises:
+            LibraryError: the library cannot be read.
+        """
         return self.read(lambda connection: _search(connection, wanted))
 
     def sql(self, statement: str) -> pa.Table:

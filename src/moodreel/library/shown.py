@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moodreel.library.describe import from_text
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _SPLIT_ABOVE = 2
 """What lies in one folder this near to the top, such as `/home`, has only that in common."""
+
+_SERVED = (
+    "SELECT file_id, path, name, size_bytes, modified_s, duration_s, width_px IS NOT NULL AS has_picture"
+    " FROM whole_files WHERE status = 'ok'"
+)
 
 Parts = tuple[str, ...]
 
@@ -53,16 +58,15 @@ class ShownLibrary(Library):
     Queries see the same names, so that nobody can find out by asking where the files lie.
     """
 
-    def find_file(self, file_id: str) -> ServedFile | None:
-        """Return a file that was read; `None` where none of that id stands in the library.
+    def find_files(self, file_ids: Sequence[str]) -> dict[str, ServedFile]:
+        """Return files that were read by their ids; what stands not in the library is left out.
 
         Raises:
             LibraryError: the library cannot be read.
         """
-        columns = "path, name, size_bytes, modified_s, duration_s, width_px IS NOT NULL"
-        query = f"SELECT {columns} FROM whole_files WHERE file_id = $id AND status = 'ok'"
-        row = self.read(lambda connection: connection.execute(query, {"id": file_id}).fetchone())
-        return None if row is None else _describe_file(file_id, *row)
+        query = "SELECT * FROM served_files WHERE file_id IN (SELECT unnest($ids::VARCHAR[]))"
+        rows = self.read(lambda connection: connection.execute(query, {"ids": list(file_ids)}).fetchall())
+        return {row[0]: _describe_file(*row) for row in rows}
 
     def interrupt(self) -> None:
         """Break off what another thread is reading."""
@@ -73,7 +77,15 @@ class ShownLibrary(Library):
     def _open(self) -> duckdb.DuckDBPyConnection:
         connection = super()._open()
         hide_places(connection)
+        connection.execute(f"CREATE VIEW served_files AS {_SERVED}")
         return connection
+
+    def _warm(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        fits = super()._warm(connection)
+        if fits:
+            connection.execute("DROP VIEW IF EXISTS served_files")
+            connection.execute(f"CREATE TABLE IF NOT EXISTS served_files AS {_SERVED}")
+        return fits
 
 
 def _describe_file(file_id: str, path: str, name: str, *rest: Any) -> ServedFile:
@@ -96,8 +108,8 @@ def hide_places(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("ALTER VIEW files RENAME TO whole_files")
     connection.execute(
         "CREATE VIEW files AS SELECT whole_files.* REPLACE ("
-        "CASE WHEN shown = '' THEN name ELSE shown || '/' || name END AS path, shown AS folder, NULL::VARCHAR AS reason) "
-        "FROM whole_files JOIN shown_folders USING (folder)"
+        "CASE WHEN shown = '' THEN name ELSE shown || '/' || name END AS path, shown AS folder,"
+        " NULL::VARCHAR AS reason) FROM whole_files JOIN shown_folders USING (folder)"
     )
 
 
@@ -126,7 +138,7 @@ def _split(folder: str) -> Parts:
     if is_url(folder):
         scheme, _, rest = folder.partition("://")
         return (scheme + "://", *filter(None, rest.split("/")))
-    return ("/", *filter(None, folder.split(os.sep)))
+    return Path(folder).parts
 
 
 def _find_roots(folders: Sequence[Parts]) -> list[Parts]:
@@ -137,7 +149,8 @@ def _find_roots(folders: Sequence[Parts]) -> list[Parts]:
     """
     if not folders:
         return []
-    common = tuple(os.path.commonprefix([folders[0], folders[-1]]))
+    ends = zip(folders[0], folders[-1], strict=False)
+    common = tuple(one for one, _ in takewhile(lambda both: both[0] == both[1], ends))
     if len(common) > _SPLIT_ABOVE or len(folders) == 1:
         return [common]
     depth = len(common) + 1
