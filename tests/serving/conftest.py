@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from conftest import chirp
-from filmed_library import write_filmed_library
+from drawn_library import write_drawn_library
 from media_files import write_clip, write_sound
 from moodreel.serving.server.webhooks import WebhookRules
 from running_server import client_of, running_server
@@ -51,15 +51,15 @@ def address(tiny_bundle):
 
 
 @pytest.fixture(scope="session")
-def filmed(tiny_bundle, tmp_path_factory):
-    """A small library of drawn clips."""
-    return write_filmed_library(tmp_path_factory.mktemp("filmed"), tiny_bundle)
+def drawn(tmp_path_factory):
+    """A small library of drawn faces."""
+    return write_drawn_library(tmp_path_factory.mktemp("drawn"))
 
 
 @pytest.fixture(scope="session")
-def library_address(tiny_bundle, filmed):
+def library_address(tiny_bundle, drawn):
     """Where a real server listens that serves a library."""
-    with running_server(tiny_bundle, "--workers", "1", "--library", str(filmed)) as (address, _):
+    with running_server(tiny_bundle, "--workers", "1", "--library", str(drawn)) as (address, _):
         yield address
 
 
