@@ -1,4 +1,4 @@
-"""A library of drawn faces with made-up answers: alike on every machine, made in seconds, for the page and its pictures.
+"""A library of drawn faces with made-up answers, alike on every machine, for the page and its pictures.
 
 Each film is drawn from a script of emotions, and its rows are made from the same script, so that what is found is seen.
 """

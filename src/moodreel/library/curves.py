@@ -94,7 +94,7 @@ def read_lanes(connection: duckdb.DuckDBPyConnection, file_id: str) -> dict[int,
         file_id: the file in the library's tables.
     """
     of_file = "file_id = (SELECT file_id FROM found_files WHERE id = $id)"
-    step = f"(SELECT ceil(max(n) / {MOST_SEGMENTS}) FROM (SELECT count(*) n FROM rows GROUP BY person))"
+    step = f"(SELECT ceil(max(n) / {MOST_SEGMENTS})::BIGINT FROM (SELECT count(*) n FROM rows GROUP BY person))"
     means = ", ".join(f"avg({column})" for column in _WINDOW_COLUMNS)
     rows = connection.execute(
         "WITH rows AS (SELECT *, row_number() OVER (PARTITION BY person ORDER BY start_s) - 1 AS place"

@@ -17,6 +17,7 @@ export class Strip {
 
   /** Show what a library holds over time. */
   show({ strip, unit }, date) {
+    for (const element of [this.root, this.axis]) element.style.setProperty("--bars", strip.length);
     const most = Math.max(...strip.map(({ hours }) => hours), 1e-9);
     this.root.replaceChildren(...strip.map((bucket) => this.bar(bucket, unit, most)));
     const shown = [strip[0], strip[Math.floor((strip.length - 1) / 2)], strip.at(-1)].filter(Boolean).map((one) => one.date);
