@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from moodreel.batch.predicting import Outcome, predict_many
     from moodreel.errors import (
         BundleError,
         CorpusError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         RecipeError,
     )
     from moodreel.labels import EMOTIONS
+    from moodreel.library.search import Library
     from moodreel.media.arrays import Arrays
     from moodreel.recognition.prediction import Adaptation, Box, Modality, Person, Prediction, Stretch, Window
     from moodreel.recognition.recognizer import Recognizer
@@ -46,10 +48,12 @@ __all__ = [
     "BundleError",
     "CorpusError",
     "EvaluationError",
+    "Library",
     "LibraryError",
     "MediaError",
     "Modality",
     "MoodreelError",
+    "Outcome",
     "OutputError",
     "Person",
     "Prediction",
@@ -60,10 +64,13 @@ __all__ = [
     "Stretch",
     "Window",
     "__version__",
+    "predict_many",
 ]
 
 _PLACES = {
+    "moodreel.batch.predicting": ("Outcome", "predict_many"),
     "moodreel.labels": ("EMOTIONS",),
+    "moodreel.library.search": ("Library",),
     "moodreel.media.arrays": ("Arrays",),
     "moodreel.recognition.prediction": (
         "Adaptation",

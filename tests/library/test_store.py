@@ -1,14 +1,16 @@
 """The tables of a library: what was written is there once, in few files, whatever was killed or damaged."""
 
 import json
+import sys
 
 import pytest
 
 from made_library import make_library, make_rows
-from moodreel.errors import LibraryError
+from moodreel.errors import LibraryError, OutputError
 from moodreel.library.parts import WHOLE, list_parts
 from moodreel.library.schema import COLUMNS, TABLES, arrow_schema
 from moodreel.library.store import Store
+from moodreel.library.upkeep import compact
 
 
 def ask(store, query):
@@ -103,3 +105,32 @@ def test_a_part_with_damage_inside_is_named(tmp_path):
     part.write_bytes(data)
     with pytest.raises(LibraryError, match=rf"{part.name}: is damaged"), store.guard():
         ask(store, "SELECT sum(p_angry) FROM windows")
+
+
+def test_a_reader_goes_on_while_a_writer_merges(tmp_path):
+    make_library(tmp_path / "lib", 12, 5, n_parts=6)
+    reader = Store.open(tmp_path / "lib")
+    assert reader.query("SELECT count(*) FROM windows") == [(60,)]
+    compact(Store.open(tmp_path / "lib"))
+    assert reader.query("SELECT count(*), count(DISTINCT file_id) FROM windows") == [(60, 12)]
+
+
+@pytest.mark.parametrize("module", ["duckdb", "pyarrow"])
+def test_what_is_not_installed_is_told(tmp_path, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(LibraryError, match=rf"a library needs {module}: pip install .*library"):
+        Store.open(tmp_path, create=True)
+
+
+def test_a_place_that_nothing_opens_is_told(monkeypatch):
+    with pytest.raises(LibraryError, match=r"^nothing://lib: cannot be opened \("):
+        Store.open("nothing://lib")
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(LibraryError, match=r"^s3://lib: s3:// cannot be opened: pip install .*library"):
+        Store.open("s3://lib")
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        Store.open(tmp_path / "file" / "lib", create=True)

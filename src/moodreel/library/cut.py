@@ -70,9 +70,13 @@ class Cut:
 
 def name_cut(number: int, moment: Moment, suffix: str) -> str:
     """Return what a file made of a moment is called: its place in the list, its file's name, its times."""
+    return f"{number:04d} {name_source(moment)} {moment.start_s:.1f}-{moment.end_s:.1f}{suffix}"
+
+
+def name_source(moment: Moment) -> str:
+    """Return the name of a moment's file as it can stand in the name of another file on every system."""
     stem = Path(media_path(moment.file).rpartition("/")[2]).stem
-    plain = re.sub(r'[/\\:*?"<>|\s]+', " ", printable(stem)).strip(" .")[:_LONGEST_NAME]
-    return f"{number:04d} {plain} {moment.start_s:.1f}-{moment.end_s:.1f}{suffix}"
+    return re.sub(r'[/\\:*?"<>|\s]+', " ", printable(stem)).strip(" .")[:_LONGEST_NAME]
 
 
 def cut_out(moment: Moment, folder: Path, number: int) -> Cut:

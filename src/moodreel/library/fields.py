@@ -10,7 +10,7 @@ from typing import Literal
 from moodreel.labels import EMOTIONS
 
 Kind = Literal["probability", "flag", "count", "time", "date", "text"]
-Table = Literal["windows", "files"]
+Table = Literal["windows", "files", "people"]
 
 SOUNDS = ("speech", "laughter", "crying", "scream", "breath", "babble", "music", "noise")
 """What may sound in a window."""
@@ -71,6 +71,7 @@ _FIELDS = (
     Field("voice", "flag", "is_heard", "windows", "a voice was read"),
     Field("people", "count", "n_people", "windows", "how many people are seen then"),
     Field("person", "count", "person", "windows", "0 for what is seen and heard then, 1 and up for one person's face"),
+    Field("who", "count", "who", "people", "whose face it is in the whole library, with --people; from 1"),
     Field("sound", "text", "sound", "windows", "what sounds most", SOUNDS),
     Field("start", "time", "start_s", "windows", "where the window begins in the file"),
     Field("end", "time", "end_s", "windows", "where it ends"),

@@ -18,7 +18,7 @@ from moodreel.library.store import Store
 from moodreel.recognition.recognizer import Recognizer
 from moodreel.text import printable
 
-_ASKED_AT_ONCE = 512
+_ASKED_AT_ONCE = 4096
 """Files that the library is asked about in one query."""
 
 
@@ -143,24 +143,27 @@ class _Run:
         """Yield the files that must be read."""
         for sources in spool.read(_ASKED_AT_ONCE):
             seen = [source if source.is_url and source.size_bytes > 0 else source.look() for source in sources]
-            tasks = list(self._choose(seen))
+            tasks = self._choose(seen)
             self.counts.known += len(seen) - len(tasks)
             if self.listener is not None:
                 self.listener.known(len(seen) - len(tasks))
             yield from tasks
 
-    def _choose(self, seen: Sequence[Source]) -> Iterator[Task]:
-        held, alike = self._ask_of_paths(seen), self._ask_of_sizes(seen)
-        for source in seen:
-            settings, row = make_settings(source, adapts=self.wish.adapts), held.get(to_text(source.path))
-            now = (source.size_bytes, source.modified_s, self.bundle, settings)
-            if row is None or tuple(row[1:]) != now or source.size_bytes < 0:
-                known = alike.get((source.size_bytes, settings), {})
-                yield Task(source, self.bundle, settings, known, is_held=row is not None and row[0] == "ok")
-            elif row[0] != "ok":
-                self.counts.failed_before += not self.wish.retry_failed
-                if self.wish.retry_failed:
-                    yield Task(source, self.bundle, settings)
+    def _choose(self, seen: Sequence[Source]) -> list[Task]:
+        held = self._ask_of_paths(seen)
+        tasks = [task for source in seen if (task := self._check(source, held.get(to_text(source.path)))) is not None]
+        alike = self._ask_of_sizes(tasks)
+        return [replace(task, known=alike.get((task.source.size_bytes, task.settings), {})) for task in tasks]
+
+    def _check(self, source: Source, row: tuple[Any, ...] | None) -> Task | None:
+        """Return the task of reading a file; `None` where its row says that there is no need."""
+        settings = make_settings(source, adapts=self.wish.adapts)
+        task = Task(source, self.bundle, settings, is_held=row is not None and row[0] == "ok")
+        now = (source.size_bytes, source.modified_s, self.bundle, settings)
+        if row is None or row[1:] != now or source.size_bytes < 0:
+            return task
+        self.counts.failed_before += row[0] != "ok" and not self.wish.retry_failed
+        return task if row[0] != "ok" and self.wish.retry_failed else None
 
     def _ask_of_paths(self, seen: Sequence[Source]) -> Mapping[str, tuple[Any, ...]]:
         query = (
@@ -168,16 +171,17 @@ class _Run:
         )
         return {row[0]: row[1:] for row in self.store.query(query, [[to_text(source.path) for source in seen]])}
 
-    def _ask_of_sizes(self, seen: Sequence[Source]) -> Mapping[tuple[int, str], dict[str, str]]:
+    def _ask_of_sizes(self, tasks: Sequence[Task]) -> Mapping[tuple[int, str], dict[str, str]]:
         """Return the files that may be the same under another name or time: ids by content, by size and settings."""
+        if not tasks:
+            return {}
         query = (
             "SELECT size_bytes, settings, content_hash, file_id FROM files"
             " WHERE status = 'ok' AND bundle = ? AND size_bytes IN (SELECT unnest(?))"
         )
         found: dict[tuple[int, str], dict[str, str]] = {}
-        for size_bytes, settings, content_hash, file_id in self.store.query(
-            query, [self.bundle, [source.size_bytes for source in seen]]
-        ):
+        rows = self.store.query(query, [self.bundle, [task.source.size_bytes for task in tasks]])
+        for size_bytes, settings, content_hash, file_id in rows:
             found.setdefault((size_bytes, settings), {})[content_hash] = file_id
         return found
 

@@ -210,6 +210,8 @@ def open_system(url: str) -> tuple[Any, str]:
         raise LibraryError(f"{printable(url)}: {scheme}:// cannot be opened: {wanted}") from None
     except ValueError as error:
         raise LibraryError(f"{printable(url)}: cannot be opened ({printable(first_line(error))})") from None
+    if hasattr(system, "retries"):
+        system.retries = MOST_ATTEMPTS
     return system, str(root).rstrip("/")
 
 
@@ -217,7 +219,7 @@ def _bounds(scheme: str) -> dict[str, Any]:
     """Say how long to wait for an answer, in the words of what opens such URLs."""
     if scheme not in ("s3", "s3a"):
         return {}
-    retries = {"max_attempts": MOST_ATTEMPTS, "mode": "standard"}
+    retries = {"total_max_attempts": 1}  # s3fs tries again by itself
     config = {"connect_timeout": CONNECT_S, "read_timeout": ANSWER_S, "retries": retries}
     return {"config_kwargs": config, "use_listings_cache": False}
 

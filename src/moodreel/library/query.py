@@ -58,11 +58,17 @@ class Statement:
         """
         return self._write(query, slack, is_negated=None)
 
-    def source(self) -> str:
-        """Return what to select from, once all conditions are written."""
+    def source(self, *, has_people: bool = False) -> str:
+        """Return what to select from, once all conditions are written.
+
+        Args:
+            has_people: whether to look at people alone, with who they are in the library.
+        """
+        people = " JOIN found_people USING (file_id, person)" if has_people else ""
         if not self.files:
-            return "found_windows"
-        return f"found_windows JOIN (SELECT file_id, {', '.join(self.files)} FROM found_files) USING (file_id)"
+            return f"found_windows{people}"
+        files = f"(SELECT file_id, {', '.join(self.files)} FROM found_files)"
+        return f"found_windows JOIN {files} USING (file_id){people}"
 
     def _write(self, query: Query, slack: float, is_negated: bool | None) -> str:
         """Write a part of a query.
@@ -135,7 +141,7 @@ class Statement:
     def _column(self, name: str, *, is_apart: bool) -> str:
         """Return a field in SQL; of a file's one beside a window's, the subquery's column for it."""
         found = FIELDS[name]
-        return found.column if is_apart or found.table == "windows" else self._of_file(found.column)
+        return found.column if is_apart or found.table != "files" else self._of_file(found.column)
 
     def _of_file(self, written: str) -> str:
         """Let something be worked out once for each file, not for each of its windows."""

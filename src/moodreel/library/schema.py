@@ -108,6 +108,7 @@ def arrow_schema(table: str) -> pa.Schema:
     """Return the Arrow schema of a table, one of `TABLES`."""
     import pyarrow as pa
 
+    element = pa.field("element", pa.float32())  # as Parquet calls it
     types = {
         "text": pa.string(),
         "bool": pa.bool_(),
@@ -115,8 +116,8 @@ def arrow_schema(table: str) -> pa.Schema:
         "int64": pa.int64(),
         "float": pa.float32(),
         "double": pa.float64(),
-        "float[]": pa.list_(pa.float32()),
-        VECTOR: pa.list_(pa.float32(), ALIKE_WIDTH),
+        "float[]": pa.list_(element),
+        VECTOR: pa.list_(element, ALIKE_WIDTH),
     }
     fields = [pa.field(one.name, types[one.type], nullable=one.may_be_null) for one in COLUMNS[table]]
     return pa.schema(fields, {"moodreel_schema_version": str(SCHEMA_VERSION)})

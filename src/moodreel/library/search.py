@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TypeVar
 
-import numpy as np
-
 from moodreel.errors import LibraryError, QueryError
-from moodreel.labels import EMOTIONS, N_EMOTIONS
+from moodreel.library.alike import Example, find_vector, read_vector
+from moodreel.library.finding import Finder, Search
 from moodreel.library.found import Found
 from moodreel.library.grammar import parse_query
-from moodreel.library.moments import Array, Joining, MomentJoiner, OrderError, Runs, keep_best
-from moodreel.library.query import Statement, write_score
+from moodreel.library.moments import Joining
+from moodreel.library.people import tell_people
 from moodreel.library.store import Store
-from moodreel.library.tables import BYTES_A_WINDOW, copy_tables, view_tables
-from moodreel.library.tree import Query, names_in
+from moodreel.library.tables import BYTES_A_WINDOW, add_people, copy_tables, view_tables
 from moodreel.text import first_line, printable
 
 if TYPE_CHECKING:
@@ -28,31 +26,12 @@ if TYPE_CHECKING:
 
 MEMORY_MB = 600
 """Memory that DuckDB may take; what does not fit goes to temporary files."""
-_ROWS_A_PIECE = 122_880
+_SHARE_FOR_COPY = 0.6
 _MOST_ATTEMPTS = 3
-_PROBABILITIES = tuple(f"p_{emotion}" for emotion in EMOTIONS)
+_OF_ALL = "person = 0"
+"""The query that all windows fit in which not single people are looked at."""
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is looked for.
-
-    Attributes:
-        query: the tree.
-        joining: how windows become moments.
-        limit: how many moments at most; `None` for all.
-    """
-
-    query: Query
-    joining: Joining
-    limit: int | None
-
-    @property
-    def is_of_anybody(self) -> bool:
-        """Whether single people are looked at, not only what is seen and heard at each moment."""
-        return "person" in names_in(self.query)
 
 
 @dataclass
@@ -62,11 +41,15 @@ class Library:
     Attributes:
         store: its tables.
         memory_mb: memory that DuckDB may take, in MiB.
+        model: the bundle that reads examples from elsewhere, and says from when on two faces are one person's.
     """
 
     store: Store
     memory_mb: int = MEMORY_MB
+    model: str = "default"
     _connection: duckdb.DuckDBPyConnection | None = field(default=None, init=False, repr=False)
+    _finder: Finder = field(init=False, repr=False)
+    _people: pa.Table | None = field(default=None, init=False, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
     # A folder of its own, for SQL may read whatever lies where DuckDB puts temporary files.
     _temporary: tempfile.TemporaryDirectory[str] = field(
@@ -74,17 +57,18 @@ class Library:
     )
 
     @classmethod
-    def open(cls, location: str | os.PathLike[str], *, memory_mb: int = MEMORY_MB) -> Self:
+    def open(cls, location: str | os.PathLike[str], *, memory_mb: int = MEMORY_MB, model: str = "default") -> Self:
         """Open a library.
 
         Args:
             location: its folder, or a URL that fsspec opens.
             memory_mb: memory that DuckDB may take, in MiB.
+            model: name or folder of the bundle that reads examples from elsewhere, and tells people apart.
 
         Raises:
             LibraryError: there is none, or it cannot be read.
         """
-        return cls(Store.open(location), memory_mb)
+        return cls(Store.open(location), memory_mb, model)
 
     def search(
         self,
@@ -94,6 +78,7 @@ class Library:
         gap_s: float = 0.0,
         hysteresis: float = 0.0,
         limit: int | None = None,
+        people: bool = False,
     ) -> Found:
         """Find moments.
 
@@ -104,6 +89,8 @@ class Library:
             gap_s: how far windows that match may lie apart and still be one moment.
             hysteresis: by how much a probability may fall short of what is asked for around a window that matches.
             limit: how many moments at most; `None` for all.
+            people: whether to look at single people, told apart in the whole library by the look of their faces. These
+                are biometric data: ask those who are shown, and whoever the law of your country names.
 
         Returns:
             The moments, best first: by the least of the probabilities that were asked for, averaged over the moment.
@@ -112,9 +99,7 @@ class Library:
             QueryError: the query cannot be understood.
             LibraryError: the library cannot be read.
         """
-        if limit is not None and limit < 1:
-            raise QueryError(f"limit is {limit}, expected at least 1")
-        return self.find(Search(parse_query(query), Joining(min_s, gap_s, hysteresis), limit))
+        return self.find(Search(parse_query(query), Joining(min_s, gap_s, hysteresis), limit, people))
 
     def find(self, wanted: Search) -> Found:
         """Find the moments of a query that has been read.
@@ -122,7 +107,41 @@ class Library:
         Raises:
             LibraryError: the library cannot be read.
         """
-        return self.read(lambda connection: _search(connection, wanted))
+        return self.read(lambda connection: self._search(connection, wanted))
+
+    def like(
+        self, example: str, query: str | None = None, *, min_s: float = 0.0, gap_s: float = 0.0, limit: int = 20
+    ) -> Found:
+        """Find moments that look and sound like an example.
+
+        Args:
+            example: a file, or `film.mp4#t=61,65` for a part of it; in the library, or else it is read now.
+            query: what else the moments must fit.
+            min_s: how long a moment must be, in seconds.
+            gap_s: how far windows may lie apart and still be one moment.
+            limit: how many moments at most.
+
+        Returns:
+            The moments, most alike first: the score is 1 where nothing differs. The example itself is left out.
+
+        Raises:
+            MediaError: the example cannot be read.
+            QueryError: the query cannot be understood.
+            LibraryError: the library cannot be read, or nobody is seen or heard in the example.
+        """
+        named = Example.read(example)
+        wanted = Search(parse_query(query or _OF_ALL), Joining(min_s, gap_s), limit)
+        vector = self.read(lambda connection: find_vector(connection, named))
+        if vector is None:
+            vector = read_vector(named, self.model)
+        return self.read(lambda _: self._finder.search_alike(wanted, named, vector))
+
+    def _search(self, connection: duckdb.DuckDBPyConnection, wanted: Search) -> Found:
+        if wanted.has_people:
+            if self._people is None:
+                self._people = tell_people(connection, self.model)
+            add_people(connection, self._people)
+        return self._finder.search(wanted)
 
     def sql(self, statement: str) -> pa.Table:
         """Ask the tables `files`, `windows` and `people` in SQL.
@@ -173,15 +192,16 @@ class Library:
         """Hold what searches read in memory, so that the next ones take some hundredths of a second.
 
         Returns:
-            Whether it fits into half of `memory_mb`; where it does not, searches go on reading files.
+            Whether it fits into three fifths of `memory_mb`; where it does not, searches go on reading files.
         """
         return self.read(self._warm)
 
     def _warm(self, connection: duckdb.DuckDBPyConnection) -> bool:
-        found = connection.execute("SELECT count(*) FROM windows").fetchone()
-        fits = found is not None and found[0] * BYTES_A_WINDOW <= self.memory_mb * 2**20 // 2
+        ((n_windows,),) = connection.execute("SELECT count(*) FROM windows").fetchall()
+        fits = bool(n_windows * BYTES_A_WINDOW <= self.memory_mb * 2**20 * _SHARE_FOR_COPY)
         if fits:
             copy_tables(connection)
+            self._finder = Finder(connection)
         return fits
 
     def refresh(self) -> None:
@@ -189,12 +209,13 @@ class Library:
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
-            self._connection = None
+            self._connection = self._people = None
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
             self._connection = self._open()
             view_tables(self._connection)
+            self._finder = Finder(self._connection)
         return self._connection
 
     def _open(self) -> duckdb.DuckDBPyConnection:
@@ -211,94 +232,6 @@ class Library:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         return connection
-
-
-def _search(connection: duckdb.DuckDBPyConnection, wanted: Search) -> Found:
-    """Find moments; where few are asked for by their score alone, the rest is then looked up of the best."""
-    if wanted.limit is None:
-        return _describe(connection, _find(connection, wanted, _PROBABILITIES))
-    best = _find(connection, wanted, ())
-    if best is None:
-        return Found.nothing()
-    full = _find(connection, replace(wanted, limit=None), _PROBABILITIES, best.key)
-    return _describe(connection, None if full is None else _match(best, full))
-
-
-def _find(
-    connection: duckdb.DuckDBPyConnection, wanted: Search, columns: Sequence[str], files: Array | None = None
-) -> Runs | None:
-    """Find moments.
-
-    Args:
-        connection: to the library.
-        wanted: what is looked for.
-        columns: what to average over each moment beside the score.
-        files: the numbers of the files to look into; `None` for all.
-    """
-    for is_sorted in (False, True):  # parts are written in order: sorting is needed for foreign ones alone
-        statement, text = _write(wanted, columns, files, is_sorted=is_sorted)
-        # Rows come in the order of the files, unless several threads look something up of each file.
-        connection.execute("SET threads = 1" if statement.files and not is_sorted else "RESET threads")
-        relation = connection.sql(text, params=statement.parameters)
-        try:
-            return keep_best(MomentJoiner(wanted.joining).join(_read_runs(relation)), wanted.limit)
-        except OrderError:
-            continue
-    raise LibraryError("the library's windows overlap; `moodreel library LIB --check` says which")
-
-
-def _write(wanted: Search, columns: Sequence[str], files: Array | None, *, is_sorted: bool) -> tuple[Statement, str]:
-    """Write the SELECT of `_find`; returns its parameters and what it joins, and its text."""
-    statement, slack = Statement(), wanted.joining.hysteresis
-    conditions = [statement.condition(wanted.query, slack)]
-    is_match = statement.condition(wanted.query) if slack else "true"
-    if not wanted.is_of_anybody:
-        conditions.append("person = 0")
-    if files is not None:
-        keys = statement.bind(np.unique(files).tolist())
-        named = f"SELECT file_id FROM found_files WHERE number IN (SELECT unnest({keys}::UBIGINT[]))"
-        conditions.append(f"file_id IN ({named})")
-    values = ", ".join([write_score(wanted.query), *columns])
-    text = f"SELECT number, person, start_s, end_s, {is_match}, {values} FROM {statement.source()} WHERE "
-    order = " ORDER BY file_id, person, start_s" if is_sorted else ""
-    return statement, text + " AND ".join(conditions) + order
-
-
-def _read_runs(relation: duckdb.DuckDBPyRelation) -> Iterator[Runs]:
-    for batch in relation.to_arrow_reader(_ROWS_A_PIECE):
-        key, person, start_s, end_s, is_match, *values = (
-            column.to_numpy(zero_copy_only=False) for column in batch.columns
-        )
-        yield Runs.of_windows(key, person, (start_s, end_s), is_match, np.stack(values, axis=1))
-
-
-def _match(best: Runs, full: Runs) -> Runs:
-    """Return of the moments with all values those that are the best, in their order."""
-    places = {where: place for place, where in enumerate(_places(full))}
-    return full.take(np.array([places[where] for where in _places(best) if where in places], np.int64))
-
-
-def _places(runs: Runs) -> Iterator[tuple[int, int, float]]:
-    return zip(runs.key.tolist(), runs.person.tolist(), runs.start_s.tolist(), strict=True)
-
-
-def _name_files(connection: duckdb.DuckDBPyConnection, keys: Array) -> dict[int, tuple[str, str]]:
-    """Return id and path of each file by its number."""
-    wanted = np.unique(keys).tolist()
-    rows = connection.execute(
-        "SELECT number, id, path FROM found_files WHERE number IN (SELECT unnest($keys::UBIGINT[]))",
-        {"keys": wanted},
-    ).fetchall()
-    return {key: (file_id, path) for key, file_id, path in rows}
-
-
-def _describe(connection: duckdb.DuckDBPyConnection, runs: Runs | None) -> Found:
-    if runs is None:
-        return Found.nothing()
-    names = _name_files(connection, runs.key)
-    file_ids, files = zip(*(names[key] for key in runs.key.tolist()), strict=True)
-    means = runs.means
-    return Found(file_ids, files, runs.start_s, runs.end_s, runs.person, means[:, 0], means[:, 1 : 1 + N_EMOTIONS])
 
 
 def _ask(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:

@@ -112,8 +112,7 @@ class Terminal:
 
     def start(self, clip: Part) -> Callable[[float], None] | None:
         """Begin a clip; return what to call with its done share (0-1), `None` where no progress is shown."""
-        self._n_started += 1
-        self.tell(f"reading {printable(str(clip))}")
+        self.count(clip)
         if self._bars is None:
             return None
         from rich.markup import escape
@@ -125,6 +124,11 @@ class Terminal:
         number = f"{self._n_before + self._n_started} of {n_clips}: " if n_clips > 1 else ""
         bar = self._bar = bars.add_task(number + escape(printable(clip.name)), total=1.0)
         return lambda share: bars.update(bar, completed=min(share, 1.0))
+
+    def count(self, clip: Part) -> None:
+        """Note that a clip is read, here or elsewhere."""
+        self._n_started += 1
+        self.tell(f"reading {printable(str(clip))}")
 
     def finish(self, n_failed: int) -> None:
         """End a clip, well or not; say how many have failed by now, and how long the others will take."""

@@ -14,12 +14,12 @@ from fastapi.responses import JSONResponse
 
 from moodreel.labels import EMOTIONS
 from moodreel.library.curves import Curve, choose_emotion, draw_curves, read_lanes
+from moodreel.library.finding import Search
 from moodreel.library.formats import FRAME_RATE_HZ, MOST_EVENTS, find_moment_format
 from moodreel.library.found import Found, Moment
 from moodreel.library.grammar import parse_query
 from moodreel.library.moments import Joining
 from moodreel.library.overview import look_over
-from moodreel.library.search import Search
 from moodreel.library.shown import ServedFile, ShownLibrary
 from moodreel.library.tree import And, Query as Tree, join_queries, write_query
 from moodreel.serving.protocol.problems import ProblemError
