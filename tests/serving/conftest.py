@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from conftest import chirp
-from drawn_library import write_drawn_library
+from drawn_library import FILMS, write_drawn_library
 from media_files import write_clip, write_sound
 from moodreel.serving.server.webhooks import WebhookRules
 from running_server import client_of, running_server
@@ -53,7 +53,7 @@ def address(tiny_bundle):
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory):
     """A small library of drawn faces."""
-    return write_drawn_library(tmp_path_factory.mktemp("drawn"))
+    return write_drawn_library(tmp_path_factory.mktemp("drawn"), FILMS[:1] + FILMS[4:6])
 
 
 @pytest.fixture(scope="session")
