@@ -51,6 +51,8 @@ from predict_speed import commit, cpu_name
 RUNNERS = Path(__file__).with_name("peers")
 LONGEST_WAIT_S = 600
 """A peer that takes longer for one clip, or to be opened, is ended."""
+LONGEST_END_S = 10
+"""A peer that wrote nothing, or no JSON, is given so long to end by itself and tell why."""
 
 Row = Sequence[float] | None
 """Seven probabilities in the order of `EMOTIONS`; `None` without a face, or a voice."""
@@ -96,6 +98,10 @@ class Shown:
     duration_s: float
     frames: tuple[str, ...]
     crops: tuple[str, ...]
+
+    def thin(self, every: int) -> Shown:
+        """Keep every so many of the pictures, the first among them."""
+        return replace(self, frames=self.frames[::every], crops=self.crops[::every])
 
     def ask(self, cut: bool) -> dict[str, Any]:
         """Put the clip as a runner is asked about it."""
@@ -179,6 +185,7 @@ def read_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--cut", action="store_true", help="pictures are faces cut out already: nothing is detected")
     parser.add_argument("--most", type=int, default=10_000, help="clips of a corpus; of more so many are drawn")
+    parser.add_argument("--every", type=int, default=1, help="peers see only every so many of the frames, to save time")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="processor cores for everything")
     parser.add_argument("--answers", type=Path, help="folder to write every peer's answers to, as JSON lines")
     return parser.parse_args()
@@ -218,8 +225,9 @@ def measure_corpus(path: Path, environments: Mapping[str, Path], given: argparse
     options = {"model": given.model, "threads": given.cores}
     with tempfile.TemporaryDirectory() as folder:
         shown = list(show_clips(samples, Path(folder), given.model, given.cut))
+        fewer = [one.thin(given.every) for one in shown]
         heard = [
-            ask_peer(peer, cut, environments[peer], options, shown)
+            ask_peer(peer, cut, environments[peer], options, shown if peer == "moodreel" else fewer)
             for peer in environments
             for cut in ((True,) if given.cut else (False, True))
             if PEERS[peer].takes_cut or not cut
@@ -302,6 +310,8 @@ def ask_peer(peer: str, cut: bool, environment: Path, options: Mapping[str, Any]
     """Run a peer over all clips in a process of its own; the first clip is asked twice and timed once."""
     how = "our crops" if cut else ""
     ask = [one for one in shown if one.crops or not cut]
+    if not ask:
+        return Heard(peer, how, error="no clip shows a face")
     try:
         with open_peer(PEERS[peer].script, environment) as process:
             name = process.exchange(options)["name"]
@@ -364,7 +374,10 @@ class Process:
         return float(status.split("VmHWM:")[1].split()[0]) / 1024
 
     def _explain(self) -> str:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(timeout=LONGEST_END_S)
+        except subprocess.TimeoutExpired:
+            return "its reply is no line of JSON"
         lines = self._errors.read_text(errors="replace").strip().splitlines()
         how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         return f"{how}: {lines[-1][:200] if lines else 'without a word'}"
@@ -474,7 +487,7 @@ def print_scores(scored: Sequence[Scored], failed: Sequence[Heard], length_s: fl
         uar, nll = score(one.outcomes).uar, measure_calibration(one.outcomes).nll
         gain = compare(one.outcomes, reference.outcomes).uar if reference and one is not reference else ""
         rate, heard = one.heard.n_frames / one.heard.seconds, one.heard
-        speed = f"{length_s / heard.seconds:.1f}" if length_s else ""
+        speed = f"{rate / ANALYSIS_RATE_HZ:.1f}" if length_s else ""
         print(
             f"| {one.name} | {one.n_missed} | {uar} | {nll.value:.2f} | {gain} | {rate:.1f} | {speed} "
             f"| {heard.peak_mb:.0f} |"
