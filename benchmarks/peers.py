@@ -15,13 +15,9 @@ import json
 import math
 import os
 import platform
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -29,86 +25,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from moodreel.bundle import load_bundle
 from moodreel.corpora import Sample, read_corpus
-from moodreel.errors import MoodreelError
 from moodreel.evaluation.answers import ClipAnswer, gather_outcomes
-from moodreel.face.appearance import AppearanceReader
-from moodreel.face.detector import FaceDetector
-from moodreel.face.people import find_people
-from moodreel.face.tracking import ANALYSIS_LONG_SIDE_PX, ANALYSIS_RATE_HZ, FaceTracker, TrackingOptions
+from moodreel.face.tracking import ANALYSIS_RATE_HZ
 from moodreel.labels import EMOTIONS
-from moodreel.media.clip import open_clip
-from moodreel.media.frames import Frame
 from moodreel.metrics import Outcomes, compare, measure_calibration, score
 from moodreel.recognition.fusion import Fusion, log_softmax, read_fusion
-from moodreel.recognition.late_fusion import DETECT_EVERY_S
 from moodreel.recognition.prediction import UNIFORM
+from peer_clips import Shown, show_clips
+from peer_processes import PEERS, PeerError, open_peer
 from predict_speed import commit, cpu_name
-
-RUNNERS = Path(__file__).with_name("peers")
-LONGEST_WAIT_S = 600
-"""A peer that takes longer for one clip, or to be opened, is ended."""
-LONGEST_END_S = 10
-"""A peer that wrote nothing, or no JSON, is given so long to end by itself and tell why."""
 
 Row = Sequence[float] | None
 """Seven probabilities in the order of `EMOTIONS`; `None` without a face, or a voice."""
-Pixels = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Peer:
-    """What is run beside moodreel.
-
-    Attributes:
-        script: the runner and its arguments.
-        takes_cut: whether it takes faces that are cut out already.
-    """
-
-    script: tuple[str, ...]
-    takes_cut: bool = True
-
-
-PEERS = {
-    "fer": Peer(("run_fer.py", "haar")),
-    "fer-mtcnn": Peer(("run_fer.py", "mtcnn"), takes_cut=False),  # with faces cut out it is `fer`
-    "deepface": Peer(("run_deepface.py",)),
-    "py-feat": Peer(("run_py_feat.py",), takes_cut=False),
-    "face-api": Peer(("run_face_api.cjs",)),
-    "human": Peer(("run_human.cjs",), takes_cut=False),
-    "moodreel": Peer(("run_moodreel.py",)),
-}
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A labelled clip as peers are shown it.
-
-    Attributes:
-        sample: the clip.
-        duration_s: its length; 0 for a picture.
-        frames: pictures of the frames that moodreel analyses.
-        crops: pictures of the main person's face in them, cut out.
-    """
-
-    sample: Sample
-    duration_s: float
-    frames: tuple[str, ...]
-    crops: tuple[str, ...]
-
-    def thin(self, every: int) -> Shown:
-        """Keep every so many of the pictures, the first among them."""
-        return replace(self, frames=self.frames[::every], crops=self.crops[::every])
-
-    def ask(self, cut: bool) -> dict[str, Any]:
-        """Put the clip as a runner is asked about it."""
-        frames = self.crops if cut else self.frames
-        sample = self.sample
-        times = {"start_s": sample.start_s, "end_s": sample.end_s}
-        return {"file": str(sample.path), **times, "frames": frames, "cut": cut}
 
 
 @dataclass(frozen=True)
@@ -154,10 +85,6 @@ class Scored:
     def name(self) -> str:
         """What stands first in the line."""
         return ", ".join(part for part in (self.heard.name, self.what, self.heard.how) if part)
-
-
-class PeerError(MoodreelError):
-    """A peer could not be run."""
 
 
 def main() -> None:
@@ -249,63 +176,6 @@ def draw(samples: Sequence[Sample], most: int) -> list[Sample]:
     return [samples[index] for index in chosen]
 
 
-def show_clips(samples: Sequence[Sample], folder: Path, model: str, cut: bool) -> Iterator[Shown]:
-    """Write the pictures that peers are shown; what cannot be decoded is left out with a word."""
-    bundle = load_bundle(model)
-    side_px = int(bundle.number("face", "side_px", 96, 16, 512))
-    detector, appearance = FaceDetector(), AppearanceReader.open(bundle, threads=1)
-    options = TrackingOptions(detect_every_s=DETECT_EVERY_S, side_px=side_px)
-    for number, sample in enumerate(samples):
-        place = folder / str(number)
-        place.mkdir()
-        try:
-            if cut:
-                yield show_face(sample, place)
-            else:
-                yield show_frames(sample, place, FaceTracker(detector, options, appearance=appearance))
-        except MoodreelError as error:
-            print(f"left out: {error}", file=sys.stderr)
-
-
-def show_face(sample: Sample, folder: Path) -> Shown:
-    """Show a picture that is a face."""
-    return Shown(sample, 0.0, (), write_pictures([one.pixels for one in read_frames(sample, [])], folder / "face"))
-
-
-def show_frames(sample: Sample, folder: Path, tracker: FaceTracker) -> Shown:
-    """Show the frames of a clip that moodreel analyses, and the face that it goes by in them."""
-    lengths_s: list[float] = []
-    frames: list[Pixels] = []
-    faces = list(tracker.track(keep_pixels(read_frames(sample, lengths_s), frames)))
-    people = find_people(tracker)
-    tracks = people[0].track_ids if people else ()
-    crops = [face.crop for face in faces if face.track_id in tracks]
-    return Shown(sample, lengths_s[0], write_pictures(frames, folder / "frame"), write_pictures(crops, folder / "face"))
-
-
-def read_frames(sample: Sample, lengths_s: list[float]) -> Iterator[Frame]:
-    """Decode the frames that moodreel analyses, and note the clip's length at the end."""
-    with open_clip(sample.path, None, start_s=sample.start_s, end_s=sample.end_s) as clip:
-        stream = clip.stream(longest_side_px=ANALYSIS_LONG_SIDE_PX, frames_rate_hz=ANALYSIS_RATE_HZ, sound_rate_hz=0)
-        yield from (item for item in stream if isinstance(item, Frame))
-        lengths_s.append(clip.decoded_s)
-
-
-def keep_pixels(frames: Iterator[Frame], kept: list[Pixels]) -> Iterator[Frame]:
-    """Keep the pixels of frames that pass by."""
-    for frame in frames:
-        kept.append(frame.pixels)
-        yield frame
-
-
-def write_pictures(pictures: Sequence[Pixels], stem: Path) -> tuple[str, ...]:
-    """Write pictures in the one format that every peer reads to the same pixels."""
-    paths = [f"{stem}{number:05d}.ppm" for number in range(len(pictures))]
-    for path, picture in zip(paths, pictures, strict=True):
-        Image.fromarray(picture).save(path)
-    return tuple(paths)
-
-
 def ask_peer(peer: str, cut: bool, environment: Path, options: Mapping[str, Any], shown: Sequence[Shown]) -> Heard:
     """Run a peer over all clips in a process of its own; the first clip is asked twice and timed once."""
     how = "our crops" if cut else ""
@@ -336,74 +206,6 @@ def pool(reply: Mapping[str, Any]) -> dict[str, Row]:
         return {key: value for key, value in reply.items() if key != "seconds"}
     seen = [row for row in reply["frames"] if row is not None]
     return {"": np.mean(seen, axis=0).tolist() if seen else None}
-
-
-class Process:
-    """A runner that is going."""
-
-    def __init__(self, process: subprocess.Popen[str], errors: Path) -> None:
-        self._process, self._errors = process, errors
-
-    def exchange(self, line: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a line and wait for its reply.
-
-        Raises:
-            PeerError: the peer tells an error, or ended.
-        """
-        assert self._process.stdin is not None and self._process.stdout is not None
-        watch = threading.Timer(LONGEST_WAIT_S, self._process.kill)
-        watch.start()
-        try:
-            self._process.stdin.write(json.dumps(line) + "\n")
-            self._process.stdin.flush()
-            reply = json.loads(self._process.stdout.readline() or "null")
-        except (BrokenPipeError, ValueError):
-            reply = None
-        finally:
-            watch.cancel()
-        if reply is None or "error" in reply:
-            raise PeerError(reply["error"] if reply else self._explain())
-        return dict(reply)
-
-    def peak_mb(self) -> float:
-        """Most memory that the process had so far; read while it runs, since it is gone with it."""
-        try:
-            status = Path(f"/proc/{self._process.pid}/status").read_text()
-        except OSError:
-            return math.nan
-        return float(status.split("VmHWM:")[1].split()[0]) / 1024
-
-    def _explain(self) -> str:
-        try:
-            code = self._process.wait(timeout=LONGEST_END_S)
-        except subprocess.TimeoutExpired:
-            return "its reply is no line of JSON"
-        lines = self._errors.read_text(errors="replace").strip().splitlines()
-        how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        return f"{how}: {lines[-1][:200] if lines else 'without a word'}"
-
-
-@contextmanager
-def open_peer(script: Sequence[str], environment: Path) -> Iterator[Process]:
-    """Start a runner in its environment and end it afterwards."""
-    interpreter = environment / "bin" / "python" if script[0].endswith(".py") else "node"
-    variables = {**os.environ, "NODE_PATH": str(environment / "node_modules")}
-    variables.pop("PYTHONPATH", None) if environment != Path(sys.prefix) else None
-    with tempfile.TemporaryDirectory() as folder:
-        errors = Path(folder) / "stderr"
-        command = [str(interpreter), str(RUNNERS / script[0]), *script[1:]]
-        try:
-            with errors.open("w") as sink:
-                process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, text=True, env=variables
-                )
-        except OSError as error:
-            raise PeerError(f"{interpreter}: {error.strerror}") from None
-        try:
-            yield Process(process, errors)
-        finally:
-            process.kill()
-            process.communicate()
 
 
 def is_ours(heard: Heard) -> bool:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,16 @@ def peers(monkeypatch):
     return importlib.import_module("peers")
 
 
+@pytest.fixture
+def processes(peers):
+    return importlib.import_module("peer_processes")
+
+
+@pytest.fixture
+def clips(peers):
+    return importlib.import_module("peer_clips")
+
+
 def write_pictures(folder, n_speakers=3):
     """Write a picture an emotion and speaker, of which the brightness tells the emotion."""
     rows = []
@@ -57,8 +68,9 @@ def write_pictures(folder, n_speakers=3):
 
 def run(peers, monkeypatch, capsys, corpus, fakes, *options):
     """Run the benchmark with stand-ins for the peers, and return its table lines by their first cell."""
-    ours = {"moodreel": peers.PEERS["moodreel"]}
-    monkeypatch.setattr(peers, "PEERS", {**{name: peers.Peer((str(path),)) for name, path in fakes.items()}, **ours})
+    ours = peers.PEERS["moodreel"]
+    stand_ins = {name: replace(ours, script=(str(path),)) for name, path in fakes.items()}
+    monkeypatch.setattr(peers, "PEERS", {**stand_ins, "moodreel": ours})
     monkeypatch.setattr(peers, "measure_packages", lambda _: 1.0)
     named = [argument for name in fakes for argument in ("--peer", f"{name}={sys.prefix}")]
     monkeypatch.setattr(sys, "argv", ["peers.py", str(corpus), *named, *options])
@@ -116,12 +128,12 @@ def test_whole_clips_are_answered_by_moodreel_and_a_peer_sees_the_same_frames(pe
     assert "moodreel 0.1.0, face" not in found, "no picture shows a face, so that the face has no answer"
 
 
-def test_red_faces_that_are_cut_out_are_angry_to_the_tiny_bundle(peers, tmp_path):
+def test_red_faces_that_are_cut_out_are_angry_to_the_tiny_bundle(processes, clips, tmp_path):
     picture = np.zeros((16, 16, 3), np.uint8)
     picture[..., 0] = 250
-    paths = peers.write_pictures([picture, picture], tmp_path / "face")
+    paths = clips.write_pictures([picture, picture], tmp_path / "face")
     options = {"model": str(write_tiny_bundle(tmp_path / "tiny")), "threads": 1}
-    with peers.open_peer(("run_moodreel.py",), Path(sys.prefix)) as process:
+    with processes.open_peer(("run_moodreel.py",), Path(sys.prefix)) as process:
         process.exchange(options)
         reply = process.exchange({"frames": paths, "cut": True})
     wanted = np.exp(2.5) / (np.exp(2.5) + 6)
@@ -150,22 +162,22 @@ def test_frames_without_a_face_are_left_out_of_a_clips_mean(peers):
     assert peers.pool({"frames": [None], "seconds": 1})[""] is None
 
 
-def test_a_peer_that_never_answers_is_ended(peers, tmp_path, monkeypatch):
+def test_a_peer_that_never_answers_is_ended(processes, tmp_path, monkeypatch):
     (tmp_path / "sleeps.py").write_text("import time\ntime.sleep(60)")
-    monkeypatch.setattr(peers, "LONGEST_WAIT_S", 0.3)
+    monkeypatch.setattr(processes, "LONGEST_WAIT_S", 0.3)
     with (
-        peers.open_peer((str(tmp_path / "sleeps.py"),), Path(sys.prefix)) as process,
-        pytest.raises(peers.PeerError, match="SIGKILL"),
+        processes.open_peer((str(tmp_path / "sleeps.py"),), Path(sys.prefix)) as process,
+        pytest.raises(processes.PeerError, match="SIGKILL"),
     ):
         process.exchange({})
 
 
-def test_a_runner_that_writes_something_else_is_not_waited_for(peers, tmp_path, monkeypatch):
+def test_a_runner_that_writes_something_else_is_not_waited_for(processes, tmp_path, monkeypatch):
     (tmp_path / "chatters.py").write_text("import sys\nprint('hello')\nsys.stdin.read()")
-    monkeypatch.setattr(peers, "LONGEST_END_S", 0.3)
+    monkeypatch.setattr(processes, "LONGEST_END_S", 0.3)
     with (
-        peers.open_peer((str(tmp_path / "chatters.py"),), Path(sys.prefix)) as process,
-        pytest.raises(peers.PeerError, match="no line of JSON"),
+        processes.open_peer((str(tmp_path / "chatters.py"),), Path(sys.prefix)) as process,
+        pytest.raises(processes.PeerError, match="no line of JSON"),
     ):
         process.exchange({})
 
@@ -181,24 +193,24 @@ def test_an_environment_weighs_what_is_installed_in_it_without_the_installer(pee
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-def test_a_runner_in_node_speaks_the_same_protocol(peers, tmp_path):
+def test_a_runner_in_node_speaks_the_same_protocol(processes, clips, tmp_path):
     picture = np.zeros((2, 3, 3), np.uint8)
     picture[0, 0] = [10, 13, 32]  # a line feed and a blank as the first pixels must not be taken for the header's
-    paths = peers.write_pictures([picture], tmp_path / "face")
+    paths = clips.write_pictures([picture], tmp_path / "face")
     script = tmp_path / "sum.cjs"
     look = "look: (p, cut) => inOurOrder({ happy: p.data[0] + p.data[2], sad: p.width, fear: cut ? p.height : 0 })"
     script.write_text(
         f"const {{ inOurOrder, serve }} = require({json.dumps(str(BENCHMARKS / 'peers' / 'protocol.cjs'))});\n"
         f"console.log('chatter');\nserve(async () => ({{ name: 'sum 1', {look} }}));\n"
     )
-    with peers.open_peer((str(script),), tmp_path) as process:
+    with processes.open_peer((str(script),), tmp_path) as process:
         assert process.exchange({})["name"] == "sum 1"
         (row,) = process.exchange({"frames": paths, "cut": True})["frames"]
     assert row == pytest.approx(np.array([0, 0, 2, 42, 0, 3, 0]) / 47)
 
 
-def test_every_runner_that_the_table_names_is_there(peers):
-    for name, peer in peers.PEERS.items():
-        assert (peers.RUNNERS / peer.script[0]).is_file(), f"{name} has no runner"
+def test_every_runner_that_the_table_names_is_there(processes):
+    for name, peer in processes.PEERS.items():
+        assert (processes.RUNNERS / peer.script[0]).is_file(), f"{name} has no runner"
         if peer.script[0].endswith(".py"):
-            subprocess.run([sys.executable, "-m", "py_compile", peers.RUNNERS / peer.script[0]], check=True)
+            subprocess.run([sys.executable, "-m", "py_compile", processes.RUNNERS / peer.script[0]], check=True)
