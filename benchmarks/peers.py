@@ -38,6 +38,9 @@ from peer_clips import Shown, show_clips
 from peer_processes import PEERS, PeerError, open_peer
 from predict_speed import commit, cpu_name
 
+MOST_ERROR = 160
+"""Characters of an error that stand in the table."""
+
 Row = Sequence[float] | None
 """Seven probabilities in the order of `EMOTIONS`; `None` without a face, or a voice."""
 
@@ -295,7 +298,9 @@ def print_scores(scored: Sequence[Scored], failed: Sequence[Heard], length_s: fl
             f"| {heard.peak_mb:.0f} |"
         )
     for lost in failed:
-        print(f"| {', '.join(filter(None, (lost.name, lost.how)))} | {lost.error.replace('|', '/')} | | | | | | |")
+        print(
+            f"| {', '.join(filter(None, (lost.name, lost.how)))} | {lost.error[:MOST_ERROR].replace('|', '/')} | | | | | | |"
+        )
 
 
 def find_reference(scored: Sequence[Scored]) -> Scored | None:

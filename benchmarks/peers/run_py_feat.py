@@ -14,9 +14,9 @@ THEIR_NAMES = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
 def open_py_feat(_: Mapping[str, Any]) -> tuple[str, Answer]:
     """Open `py-feat`; it downloads its weights from a hub when first used."""
     import torch
-    from feat import Detector
+    from feat.detector import Detectorv1
 
-    detector = Detector(device="cpu")
+    detector = Detectorv1(device="cpu")
 
     def look(picture: Any, cut: bool) -> list[float] | None:
         if cut:
