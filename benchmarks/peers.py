@@ -160,7 +160,7 @@ def measure_corpus(path: Path, environments: Mapping[str, Path], given: argparse
             ask_peer(peer, cut, environments[peer], options, shown if peer == "moodreel" else fewer)
             for peer in environments
             for cut in ((True,) if given.cut else (False, True))
-            if PEERS[peer].takes_cut or not cut
+            if given.cut or not cut or (PEERS[peer].takes_cut and peer != "moodreel")  # ours gives its own crops anyway
         ]
     if given.held_out:
         fusion = read_fusion(load_bundle(given.model).section("fusion"))
@@ -298,9 +298,8 @@ def print_scores(scored: Sequence[Scored], failed: Sequence[Heard], length_s: fl
             f"| {heard.peak_mb:.0f} |"
         )
     for lost in failed:
-        print(
-            f"| {', '.join(filter(None, (lost.name, lost.how)))} | {lost.error[:MOST_ERROR].replace('|', '/')} | | | | | | |"
-        )
+        name = ", ".join(filter(None, (lost.name, lost.how)))
+        print(f"| {name} | {lost.error[:MOST_ERROR].replace('|', '/')} | | | | | | |")
 
 
 def find_reference(scored: Sequence[Scored]) -> Scored | None:
