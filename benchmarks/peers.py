@@ -159,8 +159,7 @@ def measure_corpus(path: Path, environments: Mapping[str, Path], given: argparse
         heard = [
             ask_peer(peer, cut, environments[peer], options, shown if peer == "moodreel" else fewer)
             for peer in environments
-            for cut in ((True,) if given.cut else (False, True))
-            if given.cut or not cut or (PEERS[peer].takes_cut and peer != "moodreel")  # ours gives its own crops anyway
+            for cut in choose_ways(peer, given.cut)
         ]
     if given.held_out:
         fusion = read_fusion(load_bundle(given.model).section("fusion"))
@@ -171,6 +170,13 @@ def measure_corpus(path: Path, environments: Mapping[str, Path], given: argparse
     print_recalls(scored)
     if given.answers:
         write_answers(scored, given.answers / f"{name}.jsonl")
+
+
+def choose_ways(peer: str, faces_only: bool) -> tuple[bool, ...]:
+    """Say in which ways a peer is asked: by whole frames, by faces cut out; moodreel cuts out the same ones anyway."""
+    if faces_only:
+        return (True,)
+    return (False, True) if PEERS[peer].takes_cut and peer != "moodreel" else (False,)
 
 
 def draw(samples: Sequence[Sample], most: int) -> list[Sample]:
