@@ -54,7 +54,7 @@ class Heard:
         how: whether it found the faces itself or was given ours, in words.
         replies: to each clip, what it goes by and the seven probabilities of that.
         n_frames: pictures looked at.
-        seconds: that this took, with the networks open.
+        seconds: of processor time that this took, with the networks open.
         peak_mb: most memory that the process had; NaN where the system does not tell.
         error: why it could not be run; empty where it could.
     """
@@ -292,7 +292,7 @@ def describe_clips(shown: Sequence[Shown]) -> str:
 def print_scores(scored: Sequence[Scored], failed: Sequence[Heard], length_s: float) -> None:
     """Print how well and how fast each answers; gains are of moodreel's face alone, held out where it can be."""
     reference = find_reference(scored)
-    print("| what | no answer | UAR | NLL | our face: gain in UAR | frames/s | x real time | peak MB |")
+    print("| what | no answer | UAR | NLL | our face: gain in UAR | frames/s, processor | x real time | peak MB |")
     print("|---|---|---|---|---|---|---|---|")
     for one in scored:
         uar, nll = score(one.outcomes).uar, measure_calibration(one.outcomes).nll
