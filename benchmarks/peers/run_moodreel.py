@@ -35,7 +35,7 @@ def answer_clip(recognizer: Recognizer, request: Mapping[str, Any]) -> dict[str,
     return {
         "face": prediction.face.probabilities,
         "voice": prediction.voice.probabilities,
-        "fused": prediction.probabilities,
+        "fused": None if prediction.label is None else prediction.probabilities,
         "weights": evidence.whole.weights,
         "seconds": seconds,
     }
