@@ -14,6 +14,7 @@ SETTINGS = {
     "RAY_raylet_start_wait_time_s": "300",
     "RAY_health_check_period_ms": "2000",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",

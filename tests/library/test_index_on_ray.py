@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import readers_in_processes as readers
 from media_files import syllables, write_clip, write_wav
 from moodreel.cli.demo_clip import pan_portrait
+from moodreel.cli.main import app
 from moodreel.library.index import Wish, index_media
 from moodreel.library.store import Store
 from moodreel.recognition.recognizer import Recognizer
@@ -100,3 +102,9 @@ def as_rows(store):
 
 def leave_out(rows, names):
     return {key: row for key, row in rows.items() if key[0] not in names}
+
+
+def test_processes_here_and_a_cluster_are_not_asked_for_at_once(tmp_path):
+    command = ["index", str(tmp_path), "--library", str(tmp_path / "lib"), "--ray", "auto", "--jobs", "2"]
+    result = CliRunner().invoke(app, command)
+    assert "give one of them" in str(result.exception) and not (tmp_path / "lib").exists()

@@ -31,7 +31,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    return write_corpus(tmp_path_factory.mktemp("corpus"), ("ann", "bob", "cem", "dag"))
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
 
 
 def test_features_read_on_a_cluster_are_those_read_here(cluster, corpus, tmp_path):

@@ -155,10 +155,12 @@ class _Team(Generic[S, T]):
     on_crash: Callable[[S], T]
     source: Iterator[S]
     in_order: bool
-    _workers: list[Hand] = field(default_factory=list, init=False)
+    _workers: dict[Hand, None] = field(default_factory=dict, init=False)  # a set that keeps its order, as below
+    _roomy: dict[Hand, None] = field(default_factory=dict, init=False)  # those that may take another clip
     _waiting: deque[_Task[S]] = field(default_factory=deque, init=False)
     _again: deque[_Task[S]] = field(default_factory=deque, init=False)  # these go first
-    _under_way: dict[_Task[S], None] = field(default_factory=dict, init=False)  # a set that keeps its order
+    _under_way: dict[_Task[S], None] = field(default_factory=dict, init=False)
+    _done: deque[_Task[S]] = field(default_factory=deque, init=False)
     _is_over: bool = field(default=False, init=False)
 
     def run(self) -> Iterator[T]:
@@ -194,13 +196,18 @@ class _Team(Generic[S, T]):
                 self._is_over = True
 
     def _hand_out(self) -> None:
-        n_tasks = len(self._again) + len(self._waiting) + sum(len(worker.tasks) for worker in self._workers)
-        while len(self._workers) < min(self.crew.count(), n_tasks):
-            self._workers.append(self.crew.start(self.read))
+        n_wanted = self.crew.count()
+        if len(self._workers) < n_wanted:
+            n_tasks = len(self._again) + len(self._waiting) + sum(len(worker.tasks) for worker in self._workers)
+            while len(self._workers) < min(n_wanted, n_tasks):
+                worker = self.crew.start(self.read)
+                self._workers[worker] = self._roomy[worker] = None
         for fill in range(SLOTS):  # everybody gets a clip before anybody gets a second one
-            for worker in self._workers:
+            for worker in list(self._roomy) if self._again or self._waiting else ():
                 if len(worker.tasks) <= fill and worker.has_room and (task := self._next()) is not None:
                     worker.hand(task, task.given)
+                if len(worker.tasks) >= SLOTS:
+                    del self._roomy[worker]
 
     def _next(self) -> _Task[S] | None:
         waiting = self._again or self._waiting
@@ -221,6 +228,7 @@ class _Team(Generic[S, T]):
             except WorkerDiedError:
                 self._bury(worker)
             else:
+                self._roomy[worker] = None
                 if answer is not None:
                     self._note(*answer)
 
@@ -229,13 +237,19 @@ class _Team(Generic[S, T]):
             task.take_apart(outcome)
             self._again.extend(task.pieces)
             return
-        task.outcome = (outcome,)
+        self._finish(task, outcome)
         if task.whole is not None and task.whole.put_together():
             self._again.append(task.whole)
 
+    def _finish(self, task: _Task[S], outcome: Any) -> None:
+        task.outcome = (outcome,)
+        if task in self._under_way:
+            self._done.append(task)
+
     def _bury(self, worker: Hand) -> None:
         """Give the clips of a dead worker to others; the one that it was at has had one death more."""
-        self._workers.remove(worker)
+        del self._workers[worker]
+        self._roomy.pop(worker, None)
         worker.end()
         if not worker.tasks:
             return
@@ -243,15 +257,19 @@ class _Team(Generic[S, T]):
         first.deaths += 1
         if first.deaths >= MOST_DEATHS:
             whole = first.whole or first
-            whole.outcome = (self.on_crash(whole.clip),)
+            if not whole.outcome:
+                self._finish(whole, self.on_crash(whole.clip))
         else:
             self._again.append(first)
         self._again.extend(worker.tasks)
 
     def _pass_on(self) -> Iterator[T]:
-        for task in list(self._under_way):
-            if task.outcome:
+        if self.in_order:
+            while self._under_way and (task := next(iter(self._under_way))).outcome:
                 del self._under_way[task]
                 yield task.outcome[0]
-            elif self.in_order:
-                return
+            self._done.clear()
+        while self._done:
+            task = self._done.popleft()
+            del self._under_way[task]
+            yield task.outcome[0]
