@@ -190,7 +190,7 @@ def _make_window(film: Film, second: int, share: np.ndarray, person: int) -> dic
         "voice_weight": float(has_voice),
         "n_people": n_people,
         "sound": "laughter" if film.sound == "laughter" and "laughter" in SOUNDS else None,
-        "alike": [0.0] * ALIKE_WIDTH,
+        "alike": [*np.log(shown).tolist(), *[0.0] * (ALIKE_WIDTH - len(shown))],
     }
 
 

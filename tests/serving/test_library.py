@@ -80,6 +80,16 @@ def test_more_come_page_by_page(shelf):
     assert whole["n_moments"] == len(whole["moments"]) > 3 and whole["is_all"]
 
 
+def test_moments_like_another(shelf):
+    (moment,) = find(shelf, "surprise > 0.5", "folder = 'weddings'")["moments"]
+    like = f"{moment['file']['id']},{moment['start_s']},{moment['end_s']}"
+    told = shelf.get(SEARCH, params={"like": like}).json()["moments"]
+    assert (told[0]["file"]["name"], told[0]["label"]) == ("opening.webm", "surprise"), "another's surprise is like it"
+    assert told[0]["score"] == max(one["score"] for one in told)
+    narrow = shelf.get(SEARCH, params={"like": like, "q": "folder = 'interviews'"}).json()["moments"]
+    assert narrow and {one["file"]["folder"] for one in narrow} == {"interviews"}
+
+
 def test_a_wrong_query_is_pointed_at(shelf):
     told = problem(shelf.get(SEARCH, params={"q": ["happy > .5", "face and angrry > 0.6"]}), "bad-query")
     assert "did you mean 'angry'?" in told["detail"] and "\n" not in told["detail"]
@@ -96,6 +106,9 @@ def test_a_wrong_query_is_pointed_at(shelf):
         ({"q": "'; DROP TABLE windows; --"}, "bad-query"),
         ({"q": ["face"] * 5}, "bad-parameter"),
         ({}, "bad-parameter"),
+        ({"like": "0" * 16 + ",0,1"}, "bad-query"),
+        ({"like": "0" * 16 + ",3,1"}, "bad-parameter"),
+        ({"like": "/etc/passwd,0,1"}, "bad-parameter"),
         ({"q": "face", "min_s": "nan"}, "bad-parameter"),
         ({"q": "face", "min_s": -1}, "bad-parameter"),
         ({"q": "face", "limit": 10**9}, "bad-parameter"),

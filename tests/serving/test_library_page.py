@@ -6,9 +6,8 @@ pytest.importorskip("selenium")
 
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
-from test_page import requested_urls
 
-from browser import Page, chromium, emulate
+from browser import Page, chromium, emulate, requested_urls
 from drawn_library import BEAT_S
 from running_server import running_server
 
@@ -94,6 +93,18 @@ def test_seeking_in_the_timeline(page):
     assert slider.get_attribute("aria-valuetext").startswith("0:0")
     ActionChains(page.driver).move_to_element(slider).click().perform()
     page.wait(lambda: abs(page.run(PLACE) - 1.5 * BEAT_S) < 1)
+
+
+def test_moments_like_one_that_plays(page):
+    search(page, "surprise > 0.5 and folder = 'weddings'")
+    told(page, "1 moment")
+    page.find(".moment").click()
+    page.find("#alike").click()
+    page.wait(lambda: page.find("#asked").text.startswith("Most like"))
+    first = page.find(".moment")
+    assert "alike" in first.text and "talks/opening.webm" in first.text and page.violations() == []
+    page.find("#clear").click()
+    page.wait(lambda: page.find("#asked").text.startswith("The surest"))
 
 
 def test_sound_alone_plays(page):

@@ -8,10 +8,14 @@ from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moodreel.errors import QueryError
+from moodreel.library.alike import Example, find_vector
 from moodreel.library.describe import from_text
+from moodreel.library.finding import Search
+from moodreel.library.found import Found
 from moodreel.library.place import is_url
 from moodreel.library.search import Library
-from moodreel.media.parts import read_part
+from moodreel.media.parts import Part, read_part
 
 if TYPE_CHECKING:
     import duckdb
@@ -67,6 +71,27 @@ class ShownLibrary(Library):
         query = "SELECT * FROM served_files WHERE file_id IN (SELECT unnest($ids::VARCHAR[]))"
         rows = self.read(lambda connection: connection.execute(query, {"ids": list(file_ids)}).fetchall())
         return {row[0]: _describe_file(*row) for row in rows}
+
+    def find_alike(self, file_id: str, times_s: tuple[float, float], wanted: Search) -> Found:
+        """Find moments that look and sound like one of this library, most alike first.
+
+        Args:
+            file_id: its file in the library's tables.
+            times_s: where it begins and ends there.
+            wanted: what else moments must fit.
+
+        Raises:
+            QueryError: nobody is seen or heard there.
+            LibraryError: the library cannot be read.
+        """
+        query = "SELECT path FROM found_files WHERE id = $id"
+        row = self.read(lambda connection: connection.execute(query, {"id": file_id}).fetchone())
+        name = "" if row is None else row[0]
+        example = Example(Part(Path(name), *times_s), name)
+        vector = self.read(lambda connection: find_vector(connection, example))
+        if vector is None:
+            raise QueryError("like: nobody is seen or heard in that moment; choose another")
+        return self.read(lambda _: self._finder.search_alike(wanted, example, vector))
 
     def interrupt(self) -> None:
         """Break off what another thread is reading."""

@@ -25,6 +25,7 @@ let asked = []; // names and values of the search that found them
 let search; // what breaks off the one on its way
 let playing; // the moment that plays, and its card
 let waiting;
+let likeness = ""; // the moment that others are to be like: file, start and end
 
 async function open() {
   hideFailure();
@@ -48,12 +49,13 @@ async function open() {
 function readAddress() {
   const said = new URLSearchParams(location.hash.slice(1));
   byId("query").value = said.get("q") ?? "";
+  likeness = said.get("like") ?? "";
   filters.choose(said);
 }
 
 function writeAddress() {
   const text = byId("query").value.trim();
-  const said = new URLSearchParams([...(text ? [["q", text]] : []), ...filters.chosen]);
+  const said = new URLSearchParams([...(text ? [["q", text]] : []), ...(likeness ? [["like", likeness]] : []), ...filters.chosen]);
   history.replaceState(null, "", `#${said}`);
   byId("clear").disabled = ![...said].length;
 }
@@ -70,7 +72,8 @@ async function find() {
   const { signal } = search;
   writeAddress();
   const queries = [byId("query").value.trim(), filters.query].filter(Boolean);
-  const wish = [...(queries.length ? queries : [ANYTHING]).map((one) => ["q", one]), ["min_s", filters.leastSeconds]];
+  const wish = [...(queries.length || likeness ? queries : [ANYTHING]).map((one) => ["q", one]), ["min_s", filters.leastSeconds]];
+  if (likeness) wish.push(["like", likeness]);
   try {
     const found = await findMoments([...wish, ["limit", A_PAGE]], signal);
     hideFailure();
@@ -79,7 +82,9 @@ async function find() {
     moments = [];
     byId("moments").replaceChildren();
     add(found);
-    byId("asked").textContent = queries.length ? `The whole query: ${found.query}` : "The surest of all; choose an emotion, or ask.";
+    const whole = queries.length ? `The whole query: ${found.query}` : "";
+    const of = likeness ? "Most like the moment that was chosen. " : "The surest of all; choose an emotion, or ask.";
+    byId("asked").textContent = likeness ? of + whole : whole || of;
   } catch (error) {
     if (error.name === "AbortError") return;
     mark(error instanceof Problem && error.pointer);
@@ -94,7 +99,7 @@ function mark(isWrong) {
 
 function add({ moments: more, n_moments: n, is_all: isAll }) {
   moments.push(...more);
-  byId("moments").append(...more.map((one) => card(one, openMoment)));
+  byId("moments").append(...more.map((one) => card(one, { onOpen: openMoment, isAlike: likeness !== "" })));
   const many = isAll ? n.toLocaleString("en") : `The best ${n.toLocaleString("en")}`;
   byId("told").textContent = n ? `${many} moment${n === 1 ? "" : "s"}, best first` : "No moment fits. Ask for less: lower a slider, or drop a condition.";
   byId("more").hidden = moments.length >= n;
@@ -162,8 +167,18 @@ async function save(format, more = []) {
   }
 }
 
-function clear() {
+function findAlike() {
+  const { file, start_s: start, end_s: end } = playing.moment;
   byId("query").value = "";
+  filters.choose(new URLSearchParams());
+  strip.mark("");
+  likeness = `${file.id},${start},${end}`;
+  closePanel();
+  find();
+}
+
+function clear() {
+  byId("query").value = likeness = "";
   filters.choose(new URLSearchParams());
   strip.mark("");
   find();
@@ -186,6 +201,7 @@ byId("more").addEventListener("click", showMore);
 byId("clear").addEventListener("click", clear);
 byId("before").addEventListener("click", () => step(-1));
 byId("after").addEventListener("click", () => step(1));
+byId("alike").addEventListener("click", findAlike);
 byId("close").addEventListener("click", closePanel);
 byId("player-panel").addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !document.fullscreenElement) closePanel();

@@ -7,9 +7,9 @@ import { moment as clockOf, percent } from "./words.js";
 
 const CURVE = { width: 200, height: 40 };
 
-/** A card of a moment; `onOpen` is called when it is chosen. */
-export function card(moment, onOpen) {
-  const button = make("button", { type: "button", className: "moment" }, shot(moment), about(moment));
+/** A card of a moment; `onOpen` is called when it is chosen. One that is like another says how much. */
+export function card(moment, { onOpen, isAlike }) {
+  const button = make("button", { type: "button", className: "moment" }, shot(moment), about(moment, isAlike));
   button.addEventListener("click", () => onOpen(moment, button));
   return make("li", {}, button);
 }
@@ -31,11 +31,11 @@ function shot(moment) {
   return box;
 }
 
-function about(moment) {
+function about(moment, isAlike) {
   const { label, probabilities, file, person } = moment;
   const swatch = make("i", { className: "swatch" });
   swatch.style.background = COLOURS[label];
-  const share = make("span", { className: "share", textContent: percent(probabilities[label]) });
+  const share = make("span", { className: "share", textContent: isAlike ? `${percent(moment.score)} alike` : percent(probabilities[label]) });
   const whose = person ? `, person ${person}` : "";
   return make("span", { className: "about" },
     make("span", { className: "what" }, swatch, label, share),

@@ -34,15 +34,26 @@ router = APIRouter(prefix="/v1/library")
 MOST_MOMENTS = MOST_EVENTS
 """Moments that a search finds: as many as an edit list can hold."""
 MOST_QUERIES = 4
+MOST_ALIKE = 100
+"""Moments that are found to be like another: everything is, more or less."""
+_OF_ALL = "confidence >= 0"
 _NO_LIBRARY = "this server was started without a library; start it with --library LIB"
 
 FileId = Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="The file, as a search names it.")]
 Queries = Annotated[
     list[str],
     Query(
-        min_length=1,
+        default_factory=list,
         max_length=MOST_QUERIES,
         description="What to look for, such as `happy > 0.6 and face`; where it is given several times, all must hold.",
+    ),
+]
+Likeness = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[0-9a-f]{16},[0-9]{1,6}(\.[0-9]{1,3})?,[0-9]{1,6}(\.[0-9]{1,3})?$",
+        description="A moment that others are to be like: its file's id, and where it begins and ends, in seconds.",
+        examples=["64e139faad6c0512,1.5,3.5"],
     ),
 ]
 Seconds = Annotated[float, Query(ge=0, le=86_400, allow_inf_nan=False)]
@@ -68,20 +79,26 @@ class Wish:
         min_s: how long a moment must be.
         gap_s: how far windows that match may lie apart.
         hysteresis: by how much a probability may fall short around a window that matches.
+        like: a moment that they are like, as file, start and end; `None` for none.
     """
 
     queries: tuple[str, ...]
     min_s: float
     gap_s: float
     hysteresis: float
+    like: tuple[str, float, float] | None
 
     def read(self) -> Tree:
         """Return all queries as one tree; each is read alone, so that carets stand where a client can see them."""
-        return join_queries(And, [parse_query(query) for query in self.queries])
+        return join_queries(And, [parse_query(query) for query in self.queries or (_OF_ALL,)])
 
     def find(self, library: ShownLibrary) -> tuple[Tree, Found]:
         """Find the best moments, one more than are told of where there are so many."""
         tree = self.read()
+        if self.like is not None:
+            file_id, *times_s = self.like
+            wanted = Search(tree, Joining(self.min_s, self.gap_s), MOST_ALIKE)
+            return tree, library.find_alike(file_id, (times_s[0], times_s[1]), wanted)
         return tree, library.find(Search(tree, Joining(self.min_s, self.gap_s, self.hysteresis), MOST_MOMENTS + 1))
 
 
@@ -90,8 +107,18 @@ def _read_wish(
     min_s: Seconds = 0.0,
     gap_s: Seconds = 0.0,
     hysteresis: Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)] = 0.0,
+    like: Likeness = None,
 ) -> Wish:
-    return Wish(tuple(q), min_s, gap_s, hysteresis)
+    if not q and like is None:
+        raise ProblemError("bad-parameter", "q: say what to look for, such as happy > 0.6, or name a moment with like")
+    return Wish(tuple(q), min_s, gap_s, hysteresis, None if like is None else _read_likeness(like))
+
+
+def _read_likeness(like: str) -> tuple[str, float, float]:
+    file_id, start_s, end_s = like.split(",")
+    if float(end_s) < float(start_s):
+        raise ProblemError("bad-parameter", "like: the moment ends before it begins")
+    return file_id, float(start_s), float(end_s)
 
 
 @router.get("", summary="What the library holds")

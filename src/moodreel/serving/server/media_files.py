@@ -66,7 +66,8 @@ class _Local(OpenedMedia):
         )
 
     def read(self, offset: int, n_bytes: int) -> bytes:
-        return os.pread(self._handle, n_bytes, offset)
+        os.lseek(self._handle, offset, os.SEEK_SET)  # one answer reads one handle, in turn
+        return os.read(self._handle, n_bytes)
 
     def close(self) -> None:
         os.close(self._handle)

@@ -25,6 +25,7 @@ _MOST_FILES = 4096
 _FILE_KNOWN_S = 60.0
 """How long a file that stood in the library is served without looking again: players ask often."""
 _INTERRUPTS_EVERY_S = 0.05
+_STOPS_WITHIN_S = 5.0
 _SHARE_OF_LOOKING = 0.05
 
 Result = TypeVar("Result")
@@ -55,7 +56,8 @@ class Searches:
     async def stop(self) -> None:
         """End, whatever is being searched."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-        while self._current is not None:
+        until_s = time.monotonic() + _STOPS_WITHIN_S
+        while self._current is not None and time.monotonic() < until_s:
             self._library.interrupt()
             await asyncio.sleep(_INTERRUPTS_EVERY_S)
 
