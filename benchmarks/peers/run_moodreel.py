@@ -19,9 +19,10 @@ from moodreel.recognition.fusion import ClipLogits, Fusion
 def open_moodreel(options: Mapping[str, Any]) -> tuple[str, Answer]:
     """Open a bundle."""
     recognizer = Recognizer.load(options["model"], threads=options["threads"])
+    network = recognizer.bundle.session("face", options["threads"])
 
     def answer(request: Mapping[str, Any]) -> dict[str, Any]:
-        return answer_faces(recognizer, request) if request["cut"] else answer_clip(recognizer, request)
+        return answer_faces(recognizer, network, request) if request["cut"] else answer_clip(recognizer, request)
 
     return f"moodreel {__version__}", answer
 
@@ -41,16 +42,15 @@ def answer_clip(recognizer: Recognizer, request: Mapping[str, Any]) -> dict[str,
     }
 
 
-def answer_faces(recognizer: Recognizer, request: Mapping[str, Any]) -> dict[str, Any]:
+def answer_faces(recognizer: Recognizer, network: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer by the face network alone."""
     fusion = recognizer.calibration
     assert isinstance(fusion, Fusion), "only a late bundle has a face network of its own"
-    session = recognizer.bundle.session("face", recognizer.threads)
     side_px = int(recognizer.bundle.number("face", "side_px", 96, 16, 512))
     pictures = [read_picture(Path(path)) for path in request["frames"]]
     begun_s = time.process_time()
     faces = np.stack([fit(picture, side_px) for picture in pictures]).transpose(0, 3, 1, 2).astype(np.float32)
-    face = fusion.face_answer(ClipLogits(face=read_faces(session, faces).mean(axis=0, dtype=np.float64)))
+    face = fusion.face_answer(ClipLogits(face=read_faces(network, faces).mean(axis=0, dtype=np.float64)))
     assert face is not None
     return {"face": face.tolist(), "seconds": time.process_time() - begun_s}
 
