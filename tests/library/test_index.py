@@ -155,11 +155,12 @@ def test_a_file_that_changes_while_it_is_read_fails_and_is_read_next_time(films,
         write_clip(path, 2)
         return describe(*arguments)
 
-    monkeypatch.setattr(reading, "describe_file", change)
     loaded = Recognizer.load(recognizer.bundle.path, threads=1)
     source = reading.Source(str(path)).look()
     settings = reading.make_settings(source, adapts=True)
-    outcome = reading.read_file(reading.Task(source, loaded.fingerprint, settings), loaded, adapts=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "describe_file", change)
+        outcome = reading.read_file(reading.Task(source, loaded.fingerprint, settings), loaded, adapts=True)
     assert outcome.reason.endswith("changed while it was read; index it again when it is whole")
     store.write("1of1", outcome.rows)
     assert counts_of(index_media([str(path)], store, recognizer)) == {"read": 1}

@@ -7,8 +7,9 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
@@ -58,6 +59,11 @@ class Worker(Generic[S]):
         """Whether it takes another clip."""
         return len(self.tasks) < SLOTS
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether it has something to say soon."""
+        return bool(self.tasks)
+
     def hand(self, task: S, clip: Any) -> None:
         """Hand it a clip; a worker that has died says so when it is asked for what it has read."""
         self.tasks.append(task)
@@ -102,6 +108,30 @@ class Worker(Generic[S]):
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Workers that are processes of this machine.
+
+    Attributes:
+        most: how many there may be.
+    """
+
+    most: int
+
+    def count(self) -> int:
+        """Return how many there may be."""
+        return self.most
+
+    def start(self, read: Callable[[Any], Any]) -> Worker[Any]:
+        """Start one."""
+        return Worker(read)
+
+    def wait(self, workers: Sequence[Worker[Any]]) -> Sequence[Worker[Any]]:
+        """Wait until some have something to say or have died, and return those."""
+        ready = set(wait([worker.connection for worker in workers]))
+        return [worker for worker in workers if worker.connection in ready]
 
 
 def _work(connection: Connection, read: Callable[[Any], Any]) -> None:

@@ -57,7 +57,7 @@ class Library:
     )
 
     @classmethod
-    def open(cls, location: str | os.PathLike[str], *, memory_mb: int = MEMORY_MB, model: str = "default") -> Library:
+    def open(cls, location: str | os.PathLike[str], *, memory_mb: int = MEMORY_MB, model: str = "default") -> Self:
         """Open a library.
 
         Args:
@@ -99,7 +99,14 @@ class Library:
             QueryError: the query cannot be understood.
             LibraryError: the library cannot be read.
         """
-        wanted = Search(parse_query(query), Joining(min_s, gap_s, hysteresis), limit, people)
+        return self.find(Search(parse_query(query), Joining(min_s, gap_s, hysteresis), limit, people))
+
+    def find(self, wanted: Search) -> Found:
+        """Find the moments of a query that has been read.
+
+        Raises:
+            LibraryError: the library cannot be read.
+        """
         return self.read(lambda connection: self._search(connection, wanted))
 
     def like(

@@ -164,6 +164,8 @@ class Store:
             yield
         except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):  # a mistake in the query
             raise
+        except duckdb.InterruptException:  # no part's fault
+            raise
         except duckdb.Error as error:
             if any(sign in str(error) for sign in _GONE) or not all(path.exists() for path in self.paths()):
                 raise FileNotFoundError(first_line(error)) from None
