@@ -30,9 +30,11 @@ if TYPE_CHECKING:
         MoodreelError,
         OutputError,
         PredictionError,
+        QueryError,
         RecipeError,
     )
     from moodreel.labels import EMOTIONS
+    from moodreel.library.search import Library
     from moodreel.media.arrays import Arrays
     from moodreel.recognition.prediction import Adaptation, Box, Modality, Person, Prediction, Stretch, Window
     from moodreel.recognition.recognizer import Recognizer
@@ -46,6 +48,7 @@ __all__ = [
     "BundleError",
     "CorpusError",
     "EvaluationError",
+    "Library",
     "LibraryError",
     "MediaError",
     "Modality",
@@ -55,6 +58,7 @@ __all__ = [
     "Person",
     "Prediction",
     "PredictionError",
+    "QueryError",
     "RecipeError",
     "Recognizer",
     "Stretch",
@@ -66,6 +70,7 @@ __all__ = [
 _PLACES = {
     "moodreel.batch.predicting": ("Outcome", "predict_many"),
     "moodreel.labels": ("EMOTIONS",),
+    "moodreel.library.search": ("Library",),
     "moodreel.media.arrays": ("Arrays",),
     "moodreel.recognition.prediction": (
         "Adaptation",

@@ -22,6 +22,7 @@ SLOTS = 2
 """Clips that a worker holds: the one that it reads, and the next, so that it need not wait to be handed one."""
 _END_S = 10.0
 """How long a worker may take to end once it is told to."""
+_ANSWER_S = 0.2
 _READY = "ready"
 
 
@@ -92,7 +93,9 @@ class Worker(Generic[S]):
 
     def interrupt(self) -> None:
         """Have it give up what it reads, as Ctrl-C does, so that nothing half-written is left."""
-        if self.tasks and self._process.pid is not None and self._process.is_alive():
+        if not self.tasks or self._process.pid is None or not self._process.is_alive():
+            return
+        if not self.connection.poll(_ANSWER_S):  # what a terminal's Ctrl-C has reached is not to be disturbed again
             if sys.platform == "win32":
                 self._process.terminate()
             else:

@@ -101,6 +101,7 @@ class Store:
         import duckdb
 
         connection = duckdb.connect(config={"autoinstall_known_extensions": False, "parquet_metadata_cache": True})
+        connection.execute("SET enable_progress_bar = false")  # it would stand among answers on stdout
         for _ in range(_MOST_TRIES):  # a writer may merge parts between listing and opening them
             try:
                 with self.guard():
@@ -162,6 +163,8 @@ class Store:
         try:
             yield
         except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):  # a mistake in the query
+            raise
+        except duckdb.InterruptException:  # no part's fault
             raise
         except duckdb.Error as error:
             if any(sign in str(error) for sign in _GONE) or not all(path.exists() for path in self.paths()):

@@ -25,6 +25,7 @@ from moodreel.library.place import Folder, is_url
 from moodreel.library.rows import Rows
 from moodreel.library.schema import TABLES
 from moodreel.library.store import Store
+from moodreel.library.thumbnails import forget_thumbnails
 from moodreel.text import printable
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def compact(store: Store) -> tuple[str, ...]:
                 if part not in written:
                     remove_part(store.place, part)
             store.refresh()
+        forget_thumbnails(store)
     return tuple(problems)
 
 
@@ -200,6 +202,7 @@ def forget(store: Store, name: str) -> int:
         n_forgotten = len({one for part in list_parts(store.place) for one in _forget_in(store, part, path)})
         store.refresh()
         store.connect().close()  # which fetches, and so forgets what was fetched
+        forget_thumbnails(store)
     if not n_forgotten:
         raise LibraryError(f"{store.place.shown}: holds nothing of {path}; `moodreel library LIB` shows what it holds")
     return n_forgotten

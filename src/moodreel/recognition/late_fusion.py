@@ -17,7 +17,7 @@ from moodreel.errors import BundleError
 from moodreel.face.alignment import align_face
 from moodreel.face.appearance import AppearanceReader
 from moodreel.face.detector import FaceDetector
-from moodreel.face.expression import ExpressionReader, Expressions, join_expressions, read_faces
+from moodreel.face.expression import MOST_CROPS, ExpressionReader, Expressions, join_expressions, read_faces
 from moodreel.face.people import TrackedPerson, group_people
 from moodreel.face.tracking import ANALYSIS_LONG_SIDE_PX, ANALYSIS_RATE_HZ, FaceTracker, TrackingOptions
 from moodreel.inference import output_width
@@ -37,7 +37,7 @@ from moodreel.recognition.stretches import (
     join_stretches,
 )
 from moodreel.timeline import count_windows, stretch_times, window_times, windows_between
-from moodreel.voice.listener import Voice, VoiceListener, VoiceWindow, read_voice
+from moodreel.voice.listener import Heard, Voice, VoiceListener, VoiceWindow, read_voice
 from moodreel.voice.sounds import SoundNetwork
 from moodreel.voice.speech import RATE_HZ
 
@@ -97,11 +97,15 @@ class Description:
         logits: what they say before it is calibrated.
         face: mean of the features of the person's faces, float64, shape (d,); `None` without a face.
         voice: mean of the statistics of the speech, float64, shape (d,); `None` without speech.
+        seen: some of the person's faces as the network was given them, uint8, shape (n, side, side, 3).
+        heard: the speech as the network was given it, and what each stretch counts for; the beginning of a long clip.
     """
 
     logits: ClipLogits
     face: FloatArray | None
     voice: FloatArray | None
+    seen: npt.NDArray[np.uint8] | None = None
+    heard: tuple[tuple[Heard, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -452,6 +456,8 @@ class _Answerer:
             logits=self.logits(),
             face=people[0].expressions.features.mean(axis=0, dtype=np.float64) if people else None,
             voice=np.average([window.statistics for window in spoken], axis=0, weights=weights) if spoken else None,
+            seen=_spread(people[0].expressions.crops) if people else None,
+            heard=tuple((window.heard, window.weight) for window in spoken if window.heard is not None),
         )
 
     def window(self, index: int) -> Answer:
@@ -503,6 +509,12 @@ class _Answerer:
             fused=self._fusion.fuse(face, voice, snr_db, speaker_share),
             weights=self._fusion.weights(snr_db, has_face=face is not None, speaker_share=speaker_share),
         )
+
+
+def _spread(crops: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Pick crops evenly, at most as many as are kept of a track."""
+    picked = np.linspace(0, len(crops) - 1, min(len(crops), MOST_CROPS)).round().astype(int)
+    return np.stack([crops[index] for index in picked])
 
 
 def _span(times_s: npt.NDArray[np.floating], start_s: float, end_s: float) -> slice:

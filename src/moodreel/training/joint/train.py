@@ -266,16 +266,17 @@ class _Run:
         networks = [one.network for one in fitted]
         encoder = networks[0].encoder or self.material.encoder
         speakers = {sample.speaker for sample in self.split.train}
+        spec = self.recipe.inputs
+        base = load_bundle(self.recipe.encoders) if spec.expressions or spec.speech else None
+        cache = self.material.extraction.cache
         facts = TrainingFacts(
             training_data=f"{self.material.extraction.samples[0].corpus}: {len(self.rows['train'])} clips of "
             f"{len(speakers)} speakers ({self.split.name})",
             licence=self.options.licence,
             command=f"moodreel train CORPUS --recipe {self.recipe.name}",
             scores=scores,
-            training_clips=list_clips(self.split, self.material.extraction.cache, self.options.workers, self.out),
+            training_clips=list_clips(self.split, cache, self.options.workers, self.out, base),
         )
-        spec = self.recipe.inputs
-        base = load_bundle(self.recipe.encoders) if spec.expressions or spec.speech else None
         with phase("writing the bundle"):
             network = ClipNetwork(networks, self.maps, encoder, spec)
             export_bundle(network, self.recipe, self.out / "bundle", facts, base)
