@@ -17,8 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +30,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from made_library import make_library
 from media_files import syllables, write_clip
 from moodreel.cli.demo_clip import pan_portrait
-from moodreel.library.store import Store
+from moodreel.library.reading import Task, read_file
+from moodreel.library.sources import Source
+from moodreel.library.store import FAN, Store
+from moodreel.recognition.recognizer import Recognizer
 
 SIZE = (640, 360)
 
@@ -53,6 +59,7 @@ def main() -> None:
         print(
             f"{options.clips} made clips of {options.seconds:g} s, {SIZE[0]}x{SIZE[1]}, load {os.getloadavg()[0]:.1f}\n"
         )
+        measure_own_work(films, Path(folder, "own"), min(options.clips, 12))
         compare(films, Path(folder, "out"), options.runs)
         measure_opening(Path(folder, "large"), options.files)
 
@@ -71,6 +78,34 @@ def make_films(folder: Path, n: int, seconds: float) -> Path:
             sound=syllables(100 + number),
         )
     return folder
+
+
+def measure_own_work(films: Path, library: Path, n: int) -> None:
+    """Print the processor time that a library takes for a clip, beside predicting it."""
+    recognizer, store = Recognizer.load(threads=1), Store.open(library, create=True)
+    read = partial(read_file, recognizer=recognizer, adapts=True)
+    predicted_s, indexed_s, written_s = [], [], []
+    for path in sorted(films.iterdir())[:n]:
+        predicted_s.append(take(lambda path=path: recognizer.predict(path))[0])
+        task = Task(Source(str(path)), recognizer.fingerprint, "")
+        took_s, outcome = take(lambda task=task: read(task))
+        indexed_s.append(took_s)
+    for number in range(2 * FAN):  # two merges
+        columns = outcome.origin.columns() | {"path": str(number), "file_id": f"{number:016x}"}
+        rows = outcome.rows.renamed(columns)
+        written_s.append(take(lambda rows=rows: store.write("1of1", rows))[0])
+    whole_s, more_s = statistics.median(predicted_s), statistics.median(indexed_s) - statistics.median(predicted_s)
+    write_s = statistics.mean(written_s)
+    print(f"Processor time of a clip, medians of {n}: predict {1000 * whole_s:.0f} ms;")
+    print(f"hashed and described besides {1000 * more_s:.1f} ms ({more_s / whole_s:.1%});")
+    print(f"written and merged {1000 * write_s:.1f} ms ({write_s / whole_s:.1%})\n", flush=True)
+
+
+def take(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Call a function; return the processor time that it took, in seconds, and what it returned."""
+    began_s = time.process_time()
+    outcome = function()
+    return time.process_time() - began_s, outcome
 
 
 def compare(films: Path, out: Path, runs: int) -> None:

@@ -69,7 +69,7 @@ told["mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps(told))
 """
 WINDOWS_A_FILE = 50
-FILES_A_PART = 1000
+FILES_A_PART = 10_000
 
 
 def main() -> None:

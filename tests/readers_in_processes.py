@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+from moodreel.batch.clips import Parts
 from moodreel.errors import OutputError
 from moodreel.recognition.recognizer import Recognizer
 
@@ -79,5 +80,37 @@ class CrashingRecognizer(Recognizer):
 
     def observe(self, media, **options):
         if os.environ["MOODREEL_TEST_CRASH"] in str(media):
+            os.kill(os.getpid(), 9)
+        return super().observe(media, **options)
+
+
+def slow_name(number):
+    time.sleep(0.1)
+    return number
+
+
+def double_by_pieces(clip):
+    """Double a number; one above 100 by its hundreds and the rest, the hundreds ending their process once."""
+    if isinstance(clip, list):
+        return sum(clip)
+    if isinstance(clip, tuple):
+        number, marker = clip
+        if marker.exists():
+            marker.unlink()
+            os.kill(os.getpid(), 9)
+        return 2 * number
+    number, marker = clip["number"], clip["marker"]
+    if number <= 100:
+        return 2 * number
+    return Parts([(number // 100 * 100, marker), (number % 100, marker)], list)
+
+
+class DyingRecognizer(Recognizer):
+    """Ends its process over clips whose name holds `deadly` or `long`, and once over those with `dying`."""
+
+    def observe(self, media, **options):
+        marker = Path(f"{media}.died")
+        if "deadly" in str(media) or "long" in str(media) or ("dying" in str(media) and not marker.exists()):
+            marker.touch()
             os.kill(os.getpid(), 9)
         return super().observe(media, **options)

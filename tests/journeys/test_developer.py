@@ -71,7 +71,7 @@ def test_answers_survive_json_and_keep_their_shape(recognizer, face_clip):
 
 def test_clips_of_one_person_are_observed_and_then_concluded_together(recognizer, portrait_frames):
     """In a reddish light and in a greenish one, since what never varies tells nothing of a person."""
-    tints = ((1.0, 0.7, 0.7), (0.7, 1.0, 0.7))
+    tints = ((1.0, 0.5, 0.5), (0.5, 1.0, 0.5))
     takes = [[(np.asarray(frame) * tint).astype(np.uint8) for frame in portrait_frames[:20]] for tint in tints]
     seen = [recognizer.observe(Arrays(frames=take, frames_rate_hz=10)) for take in takes]
     together, alone = recognizer.conclude(seen[0], seen), recognizer.conclude(seen[0])

@@ -6,7 +6,9 @@ import shutil
 import pytest
 
 from media_files import write_clip
+from moodreel.batch.clips import map_clips
 from moodreel.errors import LibraryError
+from moodreel.library import index
 from moodreel.library.index import Wish, index_media
 from moodreel.library.lock import writing
 from moodreel.library.store import Store
@@ -19,6 +21,13 @@ from tiny_bundle import write_tiny_bundle
 @pytest.fixture(scope="module")
 def recognizer(tmp_path_factory):
     return Recognizer.promise(write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny"), threads=1)
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(request, monkeypatch):
+    """Read here what needs no process of its own: starting one takes longer than reading."""
+    if "process" not in request.keywords:
+        monkeypatch.setattr(index, "map_clips", lambda read, clips, jobs, fail, **_: map_clips(read, clips, 1, fail))
 
 
 @pytest.fixture
@@ -112,6 +121,7 @@ def test_settings_make_other_rows(films, store, recognizer):
     assert store.query("SELECT name FROM files ORDER BY name") == [("clip 000.mp4",), ("clip 000.mp4#t=,0.5",)]
 
 
+@pytest.mark.process
 def test_shards_together_are_the_whole(films, store, recognizer, tmp_path):
     index_media([str(films)], store, recognizer)
     from moodreel.batch.shards import Shard
@@ -145,16 +155,18 @@ def test_a_file_that_changes_while_it_is_read_fails_and_is_read_next_time(films,
         write_clip(path, 2)
         return describe(*arguments)
 
-    monkeypatch.setattr(reading, "describe_file", change)
     loaded = Recognizer.load(recognizer.bundle.path, threads=1)
     source = reading.Source(str(path)).look()
     settings = reading.make_settings(source, adapts=True)
-    outcome = reading.read_file(reading.Task(source, loaded.fingerprint, settings), loaded, adapts=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "describe_file", change)
+        outcome = reading.read_file(reading.Task(source, loaded.fingerprint, settings), loaded, adapts=True)
     assert outcome.reason.endswith("changed while it was read; index it again when it is whole")
     store.write("1of1", outcome.rows)
     assert counts_of(index_media([str(path)], store, recognizer)) == {"read": 1}
 
 
+@pytest.mark.process
 def test_a_clip_that_ends_its_reader_is_a_failed_file(films, store, recognizer, monkeypatch):
     monkeypatch.setenv("MOODREEL_TEST_CRASH", "clip 001")
     from readers_in_processes import CrashingRecognizer
@@ -202,6 +214,7 @@ def test_a_second_writer_is_told_who_holds_the_library(films, store, recognizer)
     index_media([str(films)], store, recognizer)
 
 
+@pytest.mark.process
 def test_a_bundle_that_cannot_be_used_is_told_once(films, store, tmp_path):
     from moodreel.errors import BundleError
 

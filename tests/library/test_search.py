@@ -1,6 +1,9 @@
 """Searches: what they find is what NumPy finds row by row, whatever the query, from files and from memory."""
 
+import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -279,6 +282,43 @@ def test_what_comes_later_is_found_after_a_refresh(tmp_path):
     assert len(library.search("angry > .5")) == 2
 
 
+def test_searches_go_on_while_a_writer_merges_parts(tmp_path):
+    library = write_library(tmp_path / "l", angry_windows(0.9))
+    assert len(library.search("angry > .5")) == 1
+    for number in range(2, 70):
+        library.store.write("1of1", Rows.make([make_file(number)], angry_windows(0.9, number=number)))
+    assert len(library.search("angry > .5")) in (1, 69), "neither what was there when it was opened, nor what is there"
+    library.refresh()
+    assert len(library.search("angry > .5")) == 69
+
+
+@pytest.mark.parametrize("table", ["files", "windows"])
+def test_a_damaged_part_is_named_in_one_line(tmp_path, table):
+    write_library(tmp_path / "l", angry_windows(0.9))
+    (part,) = (tmp_path / "l" / table).glob("*.parquet")
+    part.write_bytes(part.read_bytes()[:-200])
+    with pytest.raises(LibraryError, match=re.escape(str(part))) as caught:
+        Library.open(tmp_path / "l").search("angry > .5 and duration > 1")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_closed_library_leaves_nothing_and_can_be_used_again(tmp_path):
+    with write_library(tmp_path / "l", angry_windows(0.9)) as library:
+        assert len(library.search("angry > .5")) == 1
+        temporary = Path(library._temporary.name)
+        assert temporary.exists()
+    assert not temporary.exists()
+    assert len(library.search("angry > .5")) == 1
+
+
+def test_threads_may_search_one_library(folder):
+    library = Library.open(folder)
+    queries = ["angry > .6", "happy > .6 and duration > 1", "sad > .6", "not face"] * 4
+    expected = [found_moments(library.search(query)) for query in queries]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda query: found_moments(library.search(query)), queries)) == expected
+
+
 def test_a_library_that_is_too_large_is_not_held_in_memory(folder):
     library = Library.open(folder, memory_mb=100)
     assert library.warm()
@@ -386,3 +426,10 @@ def test_dates_are_whole_days_months_and_years():
 def test_the_reference_knows_like():
     assert matches("%a_b%", "xxaxbyy") and not matches("a%b", "acbc") and matches("%", "") and matches("%%a", "a")
     assert isinstance(Comparison(Name("label"), "=", Text("sad")), Comparison)
+
+
+def test_a_search_that_takes_long_prints_nothing(library, capfd):
+    shown = "select current_setting('enable_progress_bar') as shown"
+    assert library.sql(shown).to_pylist() == [{"shown": False}]
+    assert library.read(lambda connection: connection.sql(shown).fetchall()) == [(False,)]
+    assert capfd.readouterr().out == ""

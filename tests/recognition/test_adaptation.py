@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from conftest import chirp
+from media_files import write_image
 from moodreel import Recognizer
 from moodreel.errors import BundleError
 from moodreel.face.people import TrackedPerson
@@ -16,6 +17,7 @@ from moodreel.recognition.adaptation import (
     OffsetModel,
     apply_offsets,
     cut_stretches,
+    estimate_at_rest,
     estimate_offsets,
     read_adapter,
     shift,
@@ -65,6 +67,25 @@ def test_who_shows_one_emotion_most_of_the_time_keeps_it(emotion):
         centred.append(share_right(answers - answers.mean(axis=0), emotions))
     assert np.mean(after) >= np.mean(before) - 0.02
     assert np.mean(after) > np.mean(centred)
+
+
+@pytest.mark.parametrize("emotion", range(N))
+def test_who_shows_one_emotion_keeps_it_where_the_networks_are_surer_than_those_it_was_learnt_on(emotion):
+    """A few stretches of another emotion lie far away then, and must not pass for variety."""
+    rng = np.random.default_rng(emotion)
+    before, after = [], []
+    for _ in range(40):
+        emotions = np.where(rng.random(25) < 0.8, emotion, rng.integers(N, size=25))
+        answers = 3 * draw(rng, emotions, 0.3 * rng.normal(size=N), spread=0.5 / 3)
+        before.append(share_right(answers, emotions))
+        after.append(share_right(answers - MODEL.estimate(answers), emotions))
+    assert np.mean(after) >= np.mean(before) - 0.01
+
+
+def test_the_variety_of_a_ten_hour_call_is_told_from_a_part_of_it():
+    rng = np.random.default_rng(6)
+    answers = draw(rng, np.arange(9000) % N, np.zeros(N))
+    assert MODEL.trust_variety(answers) == pytest.approx(MODEL.trust_variety(answers[:250]), abs=0.1)
 
 
 def test_one_stretch_changes_nothing_and_more_change_more():
@@ -230,3 +251,13 @@ def make_evidence(windows, people):
         "c", 25.0, "m", **facts, is_silent=True, people=people, person=1, whole=whole, windows=windows,
         abstain_below=0.3, warnings=(),
     )  # fmt: skip
+
+
+def test_a_picture_is_not_adapted_but_may_show_somebody_at_rest(adapting_bundle, portrait_frames, tmp_path):
+    """People pose for pictures and smile: what is common to them is no resting face."""
+    recognizer = Recognizer.load(adapting_bundle)
+    picture = write_image(tmp_path / "face.png", np.asarray(portrait_frames[0]), codec="png", pix_fmt="rgb24")
+    evidence = recognizer.observe(picture)
+    among = recognizer.conclude(evidence, [evidence] * 20)
+    assert among.probabilities == recognizer.conclude(evidence).probabilities
+    assert estimate_at_rest(recognizer.adapter, evidence).face.any()

@@ -10,7 +10,6 @@ BOUNDED = settings(
     max_examples=10,
     derandomize=True,
     database=None,
-    deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

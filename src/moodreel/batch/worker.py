@@ -7,8 +7,9 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
@@ -21,6 +22,7 @@ SLOTS = 2
 """Clips that a worker holds: the one that it reads, and the next, so that it need not wait to be handed one."""
 _END_S = 10.0
 """How long a worker may take to end once it is told to."""
+_ANSWER_S = 0.2
 _READY = "ready"
 
 
@@ -57,6 +59,11 @@ class Worker(Generic[S]):
         """Whether it takes another clip."""
         return len(self.tasks) < SLOTS
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether it has something to say soon."""
+        return bool(self.tasks)
+
     def hand(self, task: S, clip: Any) -> None:
         """Hand it a clip; a worker that has died says so when it is asked for what it has read."""
         self.tasks.append(task)
@@ -86,7 +93,9 @@ class Worker(Generic[S]):
 
     def interrupt(self) -> None:
         """Have it give up what it reads, as Ctrl-C does, so that nothing half-written is left."""
-        if self.tasks and self._process.pid is not None and self._process.is_alive():
+        if not self.tasks or self._process.pid is None or not self._process.is_alive():
+            return
+        if not self.connection.poll(_ANSWER_S):  # what a terminal's Ctrl-C has reached is not to be disturbed again
             if sys.platform == "win32":
                 self._process.terminate()
             else:
@@ -99,6 +108,30 @@ class Worker(Generic[S]):
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Workers that are processes of this machine.
+
+    Attributes:
+        most: how many there may be.
+    """
+
+    most: int
+
+    def count(self) -> int:
+        """Return how many there may be."""
+        return self.most
+
+    def start(self, read: Callable[[Any], Any]) -> Worker[Any]:
+        """Start one."""
+        return Worker(read)
+
+    def wait(self, workers: Sequence[Worker[Any]]) -> Sequence[Worker[Any]]:
+        """Wait until some have something to say or have died, and return those."""
+        ready = set(wait([worker.connection for worker in workers]))
+        return [worker for worker in workers if worker.connection in ready]
 
 
 def _work(connection: Connection, read: Callable[[Any], Any]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moodreel.cli.options import Adapt, JobsOption, ModelOption, QuietOption, ShardOption, VerboseOption
+from moodreel.cli.options import Adapt, JobsOption, ModelOption, QuietOption, RayOption, ShardOption, VerboseOption
 
 if TYPE_CHECKING:
     from moodreel.library.index import Counts
@@ -24,6 +24,7 @@ def index(
         str, typer.Option("--library", "-l", metavar="LIB", help="Folder or URL of the library; made if need be.")
     ],
     jobs: JobsOption = 0,
+    ray: RayOption = None,
     shard: ShardOption = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what could not be read in an earlier run.")
@@ -47,8 +48,11 @@ def index(
 
     if adapt == Adapt.FOLDER:
         raise OutputError("--adapt folder: a library's files are read one by one; use clip or none")
+    if ray is not None and jobs:
+        raise OutputError("--jobs counts processes of this machine and --ray uses a cluster's cores: give one of them")
     wish = Wish(
         jobs=jobs or count_cores(),
+        ray=ray,
         shard=WHOLE if shard is None else read_shard(shard),
         adapts=adapt == Adapt.CLIP,
         retry_failed=retry_failed,

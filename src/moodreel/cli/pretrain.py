@@ -117,14 +117,23 @@ def pretrain_default(
     ravdess: RavdessOption,
     nemo: NemoOption,
     out: OutOption,
+    corpus: Annotated[
+        list[Path] | None, typer.Option(help="Further corpus for the last layers. May be repeated.")
+    ] = None,
+    nonspeech: Annotated[Path | None, typer.Option(help="Folder of sounds that are no speech.")] = None,
+    cache: CacheOption = None,
     threads: ThreadsOption = 2,
     stage: Annotated[
-        list[str] | None, typer.Option(help="Run this stage alone: faces, voice, calibrate or bundle. May be repeated.")
+        list[str] | None,
+        typer.Option(help="Run this stage alone: faces, voice, calibrate, bundle, heads or sounds. May be repeated."),
     ] = None,
 ) -> None:
-    """Rebuild the default bundle: both networks, their calibration and fusion, in OUT/default."""
+    """Rebuild the default bundle, every network of it, in OUT/default; a run that was stopped goes on."""
+    from moodreel.storage.cache import Cache
     from moodreel.training import machine
     from moodreel.training.default import rebuild as default
 
     machine.start(threads)
-    typer.echo(default.pretrain_default(ferplus, ravdess, nemo, out, threads, stages=stage))
+    data = default.DefaultData(ferplus, ravdess, nemo, tuple(corpus or ()), nonspeech)
+    kept = Cache(cache) if cache else None
+    typer.echo(default.pretrain_default(data, out, threads, kept, stages=stage))

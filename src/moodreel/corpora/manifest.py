@@ -17,6 +17,8 @@ from moodreel.corpora.sample import UNKNOWN_SPEAKER, Corpus, Sample, natural_key
 from moodreel.errors import CorpusError
 
 REQUIRED_COLUMNS = ("path", "label")
+_COMMON_NAMES = ("labels", "manifest")
+"""Names of tables that say nothing of the corpus; the folder's name does."""
 
 
 def read_manifest(path: Path, *, allow_outside: bool = False) -> Corpus:
@@ -29,8 +31,9 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Corpus:
             default: a manifest from somebody else must not make moodreel open files that its user did not hand over.
 
     Returns:
-        A corpus named after the file, or after its folder where the file is called `manifest`. Clips are named by
-        `clip_id`, or else by their path and, where given, their times. Rows without their file are listed as problems.
+        A corpus named after the file, or after its folder where the file is called `manifest` or `labels`. Clips are
+        named by `clip_id`, or else by their path and, where given, their times. Rows without their file are listed as
+        problems.
 
     Raises:
         CorpusError: the table cannot be read, lacks a column, or a row is wrong; the message names the row.
@@ -50,7 +53,7 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Corpus:
 
 
 def _name_corpus(manifest: Path) -> str:
-    return manifest.absolute().parent.name if manifest.stem == "manifest" else manifest.stem
+    return manifest.absolute().parent.name if manifest.stem in _COMMON_NAMES else manifest.stem
 
 
 def find_manifest(root: Path) -> Path:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
 from moodreel.batch.clips import map_clips
+from moodreel.batch.on_ray import joined_cluster
 from moodreel.batch.shards import WHOLE, Shard
 from moodreel.library.describe import to_text
 from moodreel.library.lock import writing
+from moodreel.library.long_files import read_portion
 from moodreel.library.reading import Outcome, Task, fail, make_settings, read_file
 from moodreel.library.sources import Source, Spool, find_sources
 from moodreel.library.store import Store
@@ -73,6 +75,7 @@ class Wish:
 
     Attributes:
         jobs: processes that read files.
+        ray: the Ray cluster whose actors read them instead; `None` for processes here.
         shard: which share of the files.
         adapts: whether answers are adapted to the person by the file alone.
         retry_failed: whether to try again what failed in an earlier run.
@@ -80,6 +83,7 @@ class Wish:
     """
 
     jobs: int = 1
+    ray: str | None = None
     shard: Shard = WHOLE
     adapts: bool = True
     retry_failed: bool = False
@@ -115,13 +119,22 @@ def index_media(
         store.refresh()
         run = _Run(store, recognizer.fingerprint, wish, listener)
         run.begin(spool)
-        read = partial(read_file, recognizer=recognizer, adapts=wish.adapts)
-        outcomes = map_clips(read, run.find_tasks(spool), wish.jobs, fail, in_order=False, isolated=True)
-        with closing(outcomes):
+        with _read_all(run.find_tasks(spool), recognizer, wish) as outcomes:
             for outcome in outcomes:
                 run.take(outcome)
     store.refresh()
     return run.counts
+
+
+@contextmanager
+def _read_all(tasks: Iterator[Task], recognizer: Recognizer, wish: Wish) -> Iterator[Iterator[Outcome]]:
+    """Read files as they come, in processes here or on a cluster, where long ones are shared out."""
+    with joined_cluster(wish.ray) as crew:
+        function: Any = read_file if crew is None else read_portion
+        read = partial(function, recognizer=recognizer, adapts=wish.adapts)
+        found: Generator[Outcome] = map_clips(read, tasks, wish.jobs, fail, in_order=False, isolated=True, crew=crew)
+        with closing(found) as outcomes:
+            yield outcomes
 
 
 @dataclass

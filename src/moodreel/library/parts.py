@@ -86,19 +86,26 @@ Kept = Mapping[PartName, frozenset[str]]
 """Which files of each part are kept, by their ids."""
 
 
-def merge_parts(place: Place, kept: Kept, target: PartName) -> None:
+def merge_parts(place: Place, kept: Kept, target: PartName, held: Mapping[PartName, Rows]) -> None:
     """Write one part of the rows of several, file by file in the order of the parts; these are left where they are.
 
     Args:
         place: where they lie.
         kept: what of each goes on.
         target: the new part.
+        held: parts whose rows are in memory still.
     """
-    names = [str(part) for part in kept]
     for table in WRITING_ORDER:
-        paths = place.fetch(table, names)
-        tables = (_keep(read_table(path, table), ids) for path, ids in zip(paths, kept.values(), strict=True))
+        tables = (_keep(read_part(place, part, table, held), ids) for part, ids in kept.items())
         place.write(f"{table}/{target}", partial(_write_table, table, tables))
+
+
+def read_part(place: Place, part: PartName, table: str, held: Mapping[PartName, Rows]) -> pa.Table:
+    """Read one table of a part, from memory where it is there."""
+    if part in held:
+        return held[part].table(table)
+    (path,) = place.fetch(table, [str(part)])
+    return read_table(path, table)
 
 
 def read_table(path: Path, table: str) -> pa.Table:
@@ -111,7 +118,7 @@ def read_table(path: Path, table: str) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path, schema=arrow_schema(table), partitioning=None, memory_map=False)
+        return pq.ParquetFile(path).read(use_threads=False).cast(arrow_schema(table))
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException, ValueError):

@@ -107,7 +107,7 @@ class Folder(Place):
         try:
             with os.scandir(self.folder / folder) as found:
                 return sorted(one.name for one in found if not one.name.startswith("."))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except (OSError, ValueError) as error:
             raise LibraryError(f"{self.shown}: cannot be read ({first_line(error)})") from None

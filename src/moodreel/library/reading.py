@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -90,7 +91,7 @@ def read_file(task: Task, recognizer: Recognizer, *, adapts: bool) -> Outcome:
             if content_hash in task.known:
                 return Outcome(origin, copy_of=task.known[content_hash])
             rows = _read(source, file, origin, recognizer, adapts=adapts)
-            _check_unchanged(source)
+            check_unchanged(source)
     except BundleError:
         raise
     except _GoneError as error:  # nothing is known of what it holds now: a share that is not mounted loses nothing
@@ -120,6 +121,18 @@ def _fetch(source: Source) -> Iterator[tuple[Path, str]]:
     suffix = Path(source.file).suffix
     with tempfile.NamedTemporaryFile(prefix="moodreel-", suffix=suffix if suffix.isalnum() else "") as target:
         yield Path(target.name), _download(source.file, target)
+
+
+def hash_source(source: Source) -> str:
+    """Return the hash of a file's content.
+
+    Raises:
+        MediaError: its bytes cannot be read.
+    """
+    if not source.is_url:
+        return _hash_file(source.file)
+    with Path(os.devnull).open("wb") as nowhere:
+        return _download(source.file, nowhere)
 
 
 def _hash_file(file: str) -> str:
@@ -155,7 +168,12 @@ def _read(source: Source, file: Path, origin: Origin, recognizer: Recognizer, *,
     return describe_file(origin, prediction, evidence)
 
 
-def _check_unchanged(source: Source) -> None:
+def check_unchanged(source: Source) -> None:
+    """Refuse a file that is another one now.
+
+    Raises:
+        MediaError: it has changed.
+    """
     now = source.look()
     if (now.size_bytes, now.modified_s) != (source.size_bytes, source.modified_s):
         raise MediaError(f"{printable(source.path)}: changed while it was read; index it again when it is whole")

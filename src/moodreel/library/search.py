@@ -211,6 +211,17 @@ class Library:
                 self._connection.close()
             self._connection = self._people = None
 
+    def close(self) -> None:
+        """Let go what is open, and remove temporary files; used again, the library opens anew."""
+        self.refresh()
+        self._temporary.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
             self._connection = self._open()

@@ -17,6 +17,7 @@ from moodreel.library.parts import (
     list_parts,
     looks_whole,
     merge_parts,
+    read_part,
     read_table,
     remove_part,
     tell_damage,
@@ -36,7 +37,11 @@ FAN = 64
 """So many parts of a level become one of the next, so that a million files are a few hundred parts."""
 TOP_LEVEL = 2
 
+_GONE = ("No files found", "Cannot open file", "No such file")
+"""What DuckDB says of a file that was there when its query was planned."""
 _MOST_TRIES = 3
+_MOST_HELD = 2000
+"""Windows of a part whose rows stay in memory until it is merged: some MB for all of them."""
 
 _SQL_TYPES = {
     "text": "VARCHAR",
@@ -60,6 +65,7 @@ class Store:
 
     place: Place
     _own: dict[str, list[PartName]] = field(default_factory=dict, init=False)
+    _held: dict[PartName, Rows] = field(default_factory=dict, init=False)
     _connection: duckdb.DuckDBPyConnection | None = field(default=None, init=False)
 
     @classmethod
@@ -95,6 +101,7 @@ class Store:
         import duckdb
 
         connection = duckdb.connect(config={"autoinstall_known_extensions": False, "parquet_metadata_cache": True})
+        connection.execute("SET enable_progress_bar = false")  # it would stand among answers on stdout
         for _ in range(_MOST_TRIES):  # a writer may merge parts between listing and opening them
             try:
                 with self.guard():
@@ -140,6 +147,7 @@ class Store:
     def refresh(self) -> None:
         """Look anew at what is there, as others may have written it."""
         self._own.clear()
+        self._held.clear()
         self._connection = None
 
     @contextmanager
@@ -159,7 +167,7 @@ class Store:
         except duckdb.InterruptException:  # no part's fault
             raise
         except duckdb.Error as error:
-            if not all(path.exists() for path in self.paths()) or "Cannot open file" in str(error):
+            if any(sign in str(error) for sign in _GONE) or not all(path.exists() for path in self.paths()):
                 raise FileNotFoundError(first_line(error)) from None
             for path in self.paths():
                 read_table(path, path.parent.name)
@@ -178,6 +186,8 @@ class Store:
         """
         name = PartName(shard, 0, rows.digest)
         write_part(self.place, name, rows)
+        if rows.windows.num_rows <= _MOST_HELD:
+            self._held[name] = rows
         if shard not in self._own:
             self._own[shard] = [part for part in list_parts(self.place) if part.shard == shard]
         elif name not in self._own[shard]:
@@ -190,16 +200,17 @@ class Store:
         if len(parts) < FAN:
             return
         target = PartName.of_content(shard, level + 1, map(str, parts))
-        merge_parts(self.place, self._find_latest(parts), target)
+        merge_parts(self.place, self._find_latest(parts), target, self._held)
         for part in parts:
             remove_part(self.place, part)
+            self._held.pop(part, None)
         self._own[shard] = [part for part in self._own[shard] if part not in parts] + [target]
 
     def _find_latest(self, parts: Sequence[PartName]) -> Kept:
         """Return which files of each part were not read again later."""
         latest: dict[str, tuple[float, PartName, str]] = {}
-        for part, path in zip(parts, self.place.fetch("files", list(map(str, parts))), strict=True):
-            rows = read_table(path, "files").select(["path", "indexed_s", "file_id"]).to_pydict()
+        for part in parts:
+            rows = read_part(self.place, part, "files", self._held).select(["path", "indexed_s", "file_id"]).to_pydict()
             for name, indexed_s, file_id in zip(rows["path"], rows["indexed_s"], rows["file_id"], strict=True):
                 latest[name] = max(latest.get(name, (0.0, part, file_id)), (indexed_s, part, file_id))
         kept: dict[PartName, set[str]] = {part: set() for part in parts}

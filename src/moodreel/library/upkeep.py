@@ -215,6 +215,6 @@ def _forget_in(store: Store, part: PartName, path: str) -> Iterable[str]:
     if gone:
         kept = frozenset(file_id for one, file_id in pairs if one not in set(gone))
         if kept:
-            merge_parts(store.place, {part: kept}, PartName.of_content(part.shard, part.level, [str(part), *kept]))
+            merge_parts(store.place, {part: kept}, PartName.of_content(part.shard, part.level, [str(part), *kept]), {})
         remove_part(store.place, part)
     return gone

@@ -27,12 +27,14 @@ BLOCK_WINDOWS = 4
 """Windows of the timeline that make a stretch: some four seconds, as long as the clips that were learnt on."""
 _INDEPENDENT = 0.5
 """Part of a stretch that counts, for neighbours are alike; the first counts nothing: it may be all expression."""
-VARIED = 0.9
+VARIED = 0.7
 """Answers that vary by this part of what people do who show all emotions alike are half taken for varied."""
-_EDGE = 0.1
+_EDGE = 0.05
 """How sharp that edge is, in nats of the variance."""
 _ENOUGH = 8
 """Further stretches from which on the variance of the answers is trusted."""
+_MOST_COMPARED = 256
+"""Stretches that are compared with one another; of more, every so many-th."""
 _LEAST_PROBABILITY = 1e-6
 NEUTRAL = EMOTIONS.index("neutral")
 
@@ -73,13 +75,16 @@ class OffsetModel:
     def trust_variety(self, answers: FloatArray) -> float:
         """Tell how surely stretches show one emotion after another, 0-1; what is common to them is then no emotion.
 
+        What counts is how far two stretches lie apart in the median. A variance would be high too where a few stretches
+        lie far from all others, as they do when somebody smiles through most of a film.
+
         Args:
             answers: log-probabilities, shape (n, 7).
         """
         if len(answers) < 2:
             return 0.0
         between = float((self.expressions**2).sum() / N_EMOTIONS)
-        varied = float(_centre(answers).var(axis=0, ddof=1).sum() / (between + np.trace(self.within)))
+        varied = _median_distance(_centre(answers)) / (2 * (between + np.trace(self.within)))
         surely = float(1 / (1 + (VARIED / max(varied, _LEAST_PROBABILITY)) ** (1 / _EDGE)))
         return surely * min(1.0, (len(answers) - 1) / _ENOUGH)
 
@@ -139,7 +144,9 @@ def adapt_to(evidence: Evidence, evidences: Sequence[Evidence], to: str, adapter
 
 
 def cut_stretches(evidence: Evidence) -> Stretches:
-    """Return what is said of the stretches of a clip."""
+    """Return what is said of the stretches of a clip; a picture has none, for people pose for it and smile."""
+    if not evidence.duration_s:
+        return Stretches((), ())
     return Stretches(tuple(_cut_blocks(evidence, "face")), tuple(_cut_blocks(evidence, "voice")))
 
 
@@ -272,6 +279,13 @@ def _shifted(probabilities: FloatArray, offset: FloatArray) -> FloatArray:
     if not offset.any():
         return probabilities
     return np.asarray(np.exp(log_softmax(np.log(np.maximum(probabilities, _LEAST_PROBABILITY)) - offset)))
+
+
+def _median_distance(rows: FloatArray) -> float:
+    """Median of the squared distances of all pairs of rows."""
+    some = rows[:: -(-len(rows) // _MOST_COMPARED)]
+    squared = ((some[:, None] - some[None]) ** 2).sum(axis=2)
+    return float(np.median(squared[np.triu_indices(len(some), 1)]))
 
 
 def _centre(values: FloatArray) -> FloatArray:

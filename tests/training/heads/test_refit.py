@@ -1,6 +1,5 @@
 """`moodreel pretrain heads`: from corpora of recordings to a bundle that says what it learned from, and raw answers."""
 
-import csv
 import json
 
 import numpy as np
@@ -11,36 +10,10 @@ pytest.importorskip("onnx")
 
 from typer.testing import CliRunner
 
-from media_files import syllables, write_sound
+from heard_corpus import write_faces, write_voices
 from moodreel import Recognizer
 from moodreel.cli.main import app
 from moodreel.labels import EMOTIONS
-
-
-def write_voices(folder, shift_hz, emotions=("angry", "happy", "neutral", "sad")):
-    """A corpus of two speakers whose pitch tells the emotion; the licence lies beside it."""
-    folder.mkdir()
-    rows = []
-    for column, speaker in enumerate(("ann", "bob")):
-        for place, emotion in enumerate(emotions):
-            name = f"{speaker}-{emotion}.wav"
-            write_sound(folder / name, 1.0, sound=syllables(120 + shift_hz + 40 * place + 15 * column), rate=16_000)
-            rows.append([name, emotion, speaker])
-    with (folder / "labels.tsv").open("w", newline="") as file:
-        csv.writer(file, delimiter="\t").writerows([["path", "label", "speaker"], *rows])
-    (folder / "LICENCE.txt").write_text(f"terms of {folder.name}\n")
-    return folder / "labels.tsv"
-
-
-def write_faces(folder):
-    folder.mkdir()
-    for side, seed, n in (("train", 0, 42), ("valid", 1, 14)):
-        rng = np.random.default_rng(seed)
-        votes = np.zeros((n, 10), np.uint8)
-        votes[np.arange(n), np.arange(n) % 7] = 10
-        images = rng.integers(0, 256, (n, 48, 48)).astype(np.uint8)
-        np.savez(folder / f"{side}.npz", images=images, votes=votes, fer2013=(np.arange(n) % 7).astype(np.uint8))
-    return folder
 
 
 def refit(bundle, corpora, faces, out, cache):

@@ -132,16 +132,26 @@ def measure_given(clips: Sequence[AskedClip], calibration: Calibration, adapter:
     return _adapt_people(clips, calibration, lambda _: adapter, len({clip.sample.speaker for clip in clips}))
 
 
+def answer_clips(clips: Sequence[AskedClip], calibration: Calibration) -> list[Answer]:
+    """Answer clips as they are, face and voice apart and together."""
+    return [_answer(clip, calibration) for clip in clips]
+
+
+def adapt_clips(clips: Sequence[AskedClip], calibration: Calibration, adapter: Adapter) -> FloatArray:
+    """Answer the clips of one person adapted to all of them: probabilities, shape (n, 7)."""
+    answers = answer_clips(clips, calibration)
+    offsets = Offsets(_offset(adapter.face, answers, "face"), _offset(adapter.voice, answers, "voice"))
+    return np.array([shift(one, offsets).fused for one in answers], np.float64)
+
+
 def _adapt_people(
     clips: Sequence[AskedClip], calibration: Calibration, adapter_of: Callable[[str], Adapter], n_people: int
 ) -> Adapted:
     before, after, ordered = [], [], []
     for person in sorted({clip.sample.speaker for clip in clips}):
-        own, adapter = [clip for clip in clips if clip.sample.speaker == person], adapter_of(person)
-        answers = [_answer(clip, calibration) for clip in own]
-        offsets = Offsets(_offset(adapter.face, answers, "face"), _offset(adapter.voice, answers, "voice"))
-        before += [one.fused for one in answers]
-        after += [shift(one, offsets).fused for one in answers]
+        own = [clip for clip in clips if clip.sample.speaker == person]
+        before += [one.fused for one in answer_clips(own, calibration)]
+        after += list(adapt_clips(own, calibration, adapter_of(person)))
         ordered += own
     return Adapted(len(ordered), n_people, *_compare(ordered, np.array(before), np.array(after)))
 

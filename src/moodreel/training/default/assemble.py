@@ -13,6 +13,7 @@ from typing import Any
 from moodreel.bundle import BUNDLE_SCHEMA_VERSION
 from moodreel.errors import CorpusError
 from moodreel.face.appearance import NETWORK
+from moodreel.inference import start_session
 from moodreel.labels import EMOTIONS
 from moodreel.storage.cache import hash_file
 from moodreel.storage.whole_files import whole_file, write_text
@@ -80,7 +81,11 @@ def _describe(
         "origin": _ORIGIN,
         "rebuild": rebuild,
         "networks": {
-            "face": {**_file(out / "face.onnx"), "side_px": 96, "input": "aligned face, RGB 0-255"},
+            "face": {
+                **_file(out / "face.onnx"),
+                "side_px": _read_side(out / "face.onnx"),
+                "input": "aligned face, RGB 0-255",
+            },
             "voice": {
                 **_file(out / "voice.onnx"),
                 "no_speech_below_db": calibration.no_speech_below_db,
@@ -100,6 +105,11 @@ def _describe(
 def _name_appearance(face_run: Path) -> tuple[tuple[str, Path], ...]:
     """Return the network that tells people apart, and its run; nothing where it was not made."""
     return ((NETWORK, face_run),) if (face_run / f"{NETWORK}.onnx").is_file() else ()
+
+
+def _read_side(path: Path) -> int:
+    """Width and height in pixels of the faces that a network takes."""
+    return int(start_session(path.read_bytes(), threads=1).get_inputs()[0].shape[-1])
 
 
 def _file(path: Path) -> dict[str, str]:

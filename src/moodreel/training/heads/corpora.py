@@ -22,8 +22,6 @@ from moodreel.training.calibration.choose import AskedClip
 from moodreel.training.heads.voices import HeardCorpus, hear_corpus
 from moodreel.training.tuned.clips import read_described
 
-_COMMON_NAMES = ("labels", "manifest")
-"""File names of manifests that say nothing of the corpus; its folder's name does."""
 _LICENCE_FILES = ("LICENCE.txt", "LICENSE.txt", "LICENCE", "LICENSE", "LICENSE.md")
 _MOST_LICENCE = 300
 
@@ -96,7 +94,7 @@ def read_heads_corpus(path: Path, bundle: Bundle, model: str, cache: Cache, most
         OutputError: the cache cannot be written.
     """
     corpus = read_corpus(path, allow_outside=True)
-    name = path.absolute().parent.name if path.is_file() and path.stem in _COMMON_NAMES else corpus.name
+    name = corpus.name
     samples = tuple(replace(sample, corpus=name) for sample in _draw(corpus.samples, most_clips, seed))
     seen = _see(name, [one for one in samples if one.path.suffix.lower() not in AUDIO_SUFFIXES], model, cache)
     audible = [one for one in samples if one.path.suffix.lower() not in PICTURE_SUFFIXES]
@@ -141,13 +139,16 @@ def _see(name: str, samples: Sequence[Sample], model: str, cache: Cache) -> Seen
     return SeenCorpus(name, kept, np.stack(features), np.stack(logits))
 
 
-def put_together(corpus: HeadsCorpus, face: FloatArray | None, voice: FloatArray | None) -> tuple[AskedClip, ...]:
+def put_together(
+    corpus: HeadsCorpus, face: FloatArray | None, voice: FloatArray | None, variant: int
+) -> tuple[AskedClip, ...]:
     """Put what was answered to the faces and voices of a corpus together, clip by clip.
 
     Args:
         corpus: what was seen and heard.
         face: logits to `corpus.seen`, shape (n, 7); `None` where there is none.
-        voice: logits to `corpus.heard` as they are, shape (n, 7); `None` where there is none.
+        voice: logits to `corpus.heard` in one variant, shape (n, 7); `None` where there is none.
+        variant: which, index into `VARIANTS`.
     """
     found: dict[str, ClipLogits] = {}
     samples: dict[str, Sample] = {}
@@ -158,6 +159,6 @@ def put_together(corpus: HeadsCorpus, face: FloatArray | None, voice: FloatArray
         for index, (sample, row) in enumerate(zip(corpus.heard.samples, voice, strict=True)):
             samples[sample.clip_id] = sample
             before = found.get(sample.clip_id, ClipLogits())
-            found[sample.clip_id] = replace(before, voice=row, snr_db=float(corpus.heard.snr_db[index, 0]))
+            found[sample.clip_id] = replace(before, voice=row, snr_db=float(corpus.heard.snr_db[index, variant]))
     unique = {name: replace(one, speaker=f"{corpus.name}/{one.speaker}") for name, one in samples.items()}
     return tuple(AskedClip(unique[name], found[name]) for name in samples)

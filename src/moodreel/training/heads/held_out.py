@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.model_selection import GroupKFold
 
 from moodreel.bundle import Bundle, read_network
-from moodreel.labels import EMOTIONS
+from moodreel.labels import EMOTIONS, N_EMOTIONS
 from moodreel.metrics import make_outcomes, score, to_plain
 from moodreel.recognition.fusion import FloatArray, log_softmax
 from moodreel.storage.cache import Cache
@@ -25,7 +25,7 @@ from moodreel.training.heads.faces import LabelledFeatures, LinearHead, correct_
 from moodreel.training.heads.gate import GatedCorrection, fit_gate
 from moodreel.training.heads.recipe import HeadsRecipe
 from moodreel.training.heads.voice_head import fit_voice_head
-from moodreel.training.heads.voices import HeardCorpus
+from moodreel.training.heads.voices import VARIANTS, HeardCorpus
 from moodreel.training.progress import phase
 from moodreel.training.tuned.heads import Correction
 
@@ -44,12 +44,16 @@ class Fitted:
         voice: what is added to the voice's, and where.
         before: answers of the bundle as it was, by corpus.
         after: answers of maps that did not learn from the person, or the corpus.
+        covered: the same with the voice under a background.
+        telephone: the same with the voice over a telephone line.
     """
 
     face: Correction
     voice: GatedCorrection
     before: Clips
     after: Clips
+    covered: Clips
+    telephone: Clips
 
 
 def fit_heads(
@@ -81,11 +85,18 @@ def fit_heads(
         voice = _fit_voice(heard, known, recipe)
         voices = {one.name: _hold_out_corpus(one, heard, known, recipe) for one in heard}
     asis = ({one.name: one.logits for one in seen}, {one.name: one.logits[:, 0].astype(np.float64) for one in heard})
-    before, after = (
-        {corpus.name: put_together(corpus, ways[0].get(corpus.name), ways[1].get(corpus.name)) for corpus in read}
-        for ways in (asis, (faces, voices))
+    as_is, *ways = (
+        {corpus.name: put_together(corpus, seen_.get(corpus.name), heard_.get(corpus.name), variant) for corpus in read}
+        for seen_, heard_, variant in (
+            (*asis, CLEAN),
+            *((faces, {name: answers[:, variant] for name, answers in voices.items()}, variant) for variant in _WAYS),
+        )
     )
-    return Fitted(correct_head(face, head), voice, before, after), _score_faces(tests, head, face)
+    return Fitted(correct_head(face, head), voice, as_is, *ways), _score_faces(tests, head, face)
+
+
+CLEAN = VARIANTS.index("clean")
+_WAYS = (CLEAN, VARIANTS.index("background"), VARIANTS.index("telephone"))
 
 
 def _label(seen: Sequence[SeenCorpus], recipe: HeadsRecipe) -> list[LabelledFeatures]:
@@ -129,9 +140,12 @@ def _fit_voice(heard: Sequence[HeardCorpus], known: Sequence[str], recipe: Heads
 def _hold_out_corpus(
     one: HeardCorpus, heard: Sequence[HeardCorpus], known: Sequence[str], recipe: HeadsRecipe
 ) -> FloatArray:
-    """Answer each recording of a corpus by a map and a gate that heard nothing of it."""
+    """Answer each recording of a corpus, in every variant, by a map and a gate that heard nothing of it."""
     found = _fit_voice([other for other in heard if other.name != one.name], known, recipe)
-    return found.apply(one.logits[:, 0].astype(np.float64), one.statistics[:, 0].astype(np.float64))
+    n, n_variants, width = one.statistics.shape
+    logits, statistics = one.logits.reshape(-1, N_EMOTIONS), one.statistics.reshape(-1, width)
+    answers = found.apply(logits.astype(np.float64), statistics.astype(np.float64))
+    return answers.reshape(n, n_variants, N_EMOTIONS)
 
 
 def _score_faces(tests: Sequence[LabelledFeatures], before: LinearHead, after: LinearHead) -> dict[str, Any]:

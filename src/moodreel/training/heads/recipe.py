@@ -43,7 +43,7 @@ class VoiceHeadRecipe:
     shrinkage: float = 0.3
     penalty: float = 3.0
     own_share: float = 0.8
-    gate_strength: float = 10.0
+    gate_strength: float = 100.0
     gate_doubt: float = 2.0
     steps: int = 80
 
@@ -55,11 +55,13 @@ class HeadsRecipe:
     Attributes:
         face: see `FaceHeadRecipe`.
         voice: see `VoiceHeadRecipe`.
+        tilt_nats: a corpus whose answers cost so much more counts e times as much when the fusion is chosen.
         most_clips: of a corpus that are used, drawn by `seed`.
         seed: of all draws.
     """
 
     face: FaceHeadRecipe = field(default_factory=FaceHeadRecipe)
     voice: VoiceHeadRecipe = field(default_factory=VoiceHeadRecipe)
+    tilt_nats: float = 0.5
     most_clips: int = 2000
     seed: int = 0

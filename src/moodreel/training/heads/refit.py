@@ -68,7 +68,7 @@ def refit_heads(
     train, valid = clean_faces(*(read_ferplus(ferplus / f"{side}.npz") for side in ("train", "valid")))
     fitted, faces = fit_heads(bundle, read, known, train, valid, recipe, cache)
     present = read_fusion(bundle.section("fusion"))
-    refitted = judge(fitted, present, faces, known)
+    refitted = judge(fitted, present, faces, known, recipe.tilt_nats)
     _write(bundle, fitted, refitted, read, out, cache, recipe)
     return refitted
 

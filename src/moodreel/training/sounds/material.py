@@ -59,10 +59,10 @@ def read_speech(folder: Path, most: int, seed: int = 0) -> list[SoundRecording]:
         CorpusError: the corpus cannot be read.
     """
     is_listed = (folder / TABLE).is_file()
-    samples = (read_manifest(folder / TABLE) if is_listed else read_corpus(folder)).samples
+    corpus = read_manifest(folder / TABLE) if is_listed else read_corpus(folder, allow_outside=True)
+    samples, name = corpus.samples, corpus.name
     if not samples:
         raise CorpusError(f"{folder}: no clip that {TABLE} names is there; unpack the corpus first")
-    name = folder.absolute().name
     recordings = [SoundRecording(one.path, SPEECH, one.label, name, _person(one, name)) for one in samples]
     return _spread(recordings, most, seed)
 
