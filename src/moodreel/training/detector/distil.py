@@ -22,7 +22,7 @@ from moodreel.training.machine import Precision
 
 _FACE = 0.2
 """Cells that the teacher takes for a face with at least this probability teach sizes, offsets and landmarks."""
-_FEATURES, _SIZES, _OFFSETS, _POINTS = 0.5, 1.0, 1.0, 4.0
+_FEATURES, _SIZES, _OFFSETS, _POINTS = 1.0, 3.0, 3.0, 24.0
 """What counts how much beside the heatmap; landmarks are fractions of a box, and small."""
 _REFINED = 0.02
 

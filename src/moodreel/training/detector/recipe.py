@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from moodreel.training.detector.network import Widths
 
-STUDENT = Widths(16, (40, 48, 56, 80, 80, 96, 128, 128, 128, 160, 160, 160, 192, 224, 224, 224))
+STUDENT = Widths(24, (64, 96, 96, 144, 144, 144, 288, 288, 288, 288, 432, 432, 432, 640, 640, 640))
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class DetectorRecipe:
 
     widths: Widths = STUDENT
     pruning_scenes: int = 48
-    epochs: int = 10
-    steps: int = 120
+    epochs: int = 12
+    steps: int = 100
     batch: int = 12
-    learning_rate: float = 5e-4
-    warmup: int = 100
+    learning_rate: float = 3e-4
+    warmup: int = 50
     weight_decay: float = 1e-4
     averaging: float = 0.995
     frame_s: float = 0.5
