@@ -34,7 +34,7 @@ $(VENV)/.portrait: $(VENV)/.base
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --constraint constraints.txt --editable '.[train,serve,dev]'
+	$(PIP) --constraint constraints.txt --editable '.[train,serve,library,ray,dev]'
 	touch $@ $(VENV)/.base
 
 clean:

@@ -84,6 +84,8 @@ class Evidence:
         warnings: of the media, one line each.
         start_s: where the clip begins in its file; all other times count from there.
         adaptation: what the answers were adapted to; `None` where they were not.
+        picture_px: width and height of the upright picture; `None` without.
+        recorded_s: when the file says it was recorded, seconds since 1970 (UTC); `None` where it does not say.
     """
 
     clip: str
@@ -103,6 +105,8 @@ class Evidence:
     warnings: Sequence[str]
     start_s: float = 0.0
     adaptation: Adaptation | None = None
+    picture_px: tuple[int, int] | None = None
+    recorded_s: float | None = None
 
     @property
     def appearance(self) -> Vector:

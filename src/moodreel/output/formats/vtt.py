@@ -22,7 +22,7 @@ def format_vtt(prediction: Prediction) -> str:
     name = " ".join(prediction.clip.split()).replace("-->", "->")
     lines = ["WEBVTT", "", f"NOTE moodreel {prediction.model}: {name}", ""]
     for stretch, voice in sorted(_cues(prediction), key=lambda cue: cue[0].start_s):
-        times = f"{_clock(stretch.start_s)} --> {_clock(stretch.end_s)}"
+        times = f"{format_time(stretch.start_s)} --> {format_time(stretch.end_s)}"
         lines += [times, f"{voice}{describe_stretch(stretch)}", ""]
     return "\n".join(lines)
 
@@ -35,10 +35,11 @@ def _cues(prediction: Prediction) -> list[tuple[Stretch, str]]:
         for person in prediction.people:
             lane = join_segments(prediction.lanes[person.id], prediction.abstain_below)
             cues += [(stretch, f"<v person {person.id}>") for stretch in lane]
-    return [cue for cue in cues if _clock(cue[0].start_s) != _clock(cue[0].end_s)]
+    return [cue for cue in cues if format_time(cue[0].start_s) != format_time(cue[0].end_s)]
 
 
-def _clock(time_s: float) -> str:
+def format_time(time_s: float) -> str:
+    """Write a time as WebVTT does: hours, minutes, seconds and thousandths."""
     milliseconds = round(time_s * 1000)
     minutes, milliseconds = divmod(milliseconds, 60_000)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"
