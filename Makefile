@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lint format clean
 
-demo: $(VENV)/.base  ## make a clip, tell its emotion, draw its timeline
+demo: $(VENV)/.portrait  ## make a clip, tell its emotion, draw its timeline
 	$(BIN)/moodreel demo
 
 test: $(VENV)/.dev lint  ## lint, type check and tests
@@ -27,6 +27,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.portrait: $(VENV)/.base
+	$(PIP) --no-deps 'scikit-image>=0.22'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python

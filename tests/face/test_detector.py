@@ -20,7 +20,6 @@ from moodreel.face.alignment import (
     fit_similarity,
     place_face,
 )
-from moodreel.face.centerface_file import free_sizes
 from moodreel.face.detector import Face, FaceDetector, box_overlaps, decode_heads, suppress_overlaps
 from moodreel.face.looks import describe_face, similarity
 
@@ -161,23 +160,14 @@ def test_suppression_by_hand():
     assert suppress_overlaps(boxes[:0], scores[:0], 0.3).size == 0
 
 
-@pytest.mark.parametrize("damaged", [b"\x0f", b"\x3a\xff", b"\x80", b"not a model at all"])
-def test_a_foreign_network_is_refused(damaged):
-    with pytest.raises(ValueError, match="not an ONNX model"):
-        free_sizes(damaged)
-
-
 @pytest.mark.parametrize("content", [None, b"", b"nothing"])
 def test_a_broken_install_says_the_fix(monkeypatch, tmp_path, content):
     from moodreel.face import detector as faces
 
-    if content is None:
-        monkeypatch.setattr(faces.importlib.util, "find_spec", lambda name: None)
-    else:
-        path = tmp_path / "centerface.onnx"
-        path.write_bytes(content)
-        monkeypatch.setattr(faces, "_network_path", lambda: path)
-    with pytest.raises(MoodreelError, match="pip install"):
+    monkeypatch.setattr(faces, "NETWORK_FILE", tmp_path / "detector.onnx")
+    if content is not None:
+        (tmp_path / "detector.onnx").write_bytes(content)
+    with pytest.raises(MoodreelError, match="install moodreel anew"):
         FaceDetector()
 
 

@@ -7,14 +7,15 @@ Production"; formant values of Peterson & Barney 1952).
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from moodreel.errors import MoodreelError
 from moodreel.storage.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -137,8 +138,24 @@ def _read_portrait(scale: float) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
     side_px = round(832 * scale)
-    with resources.as_file(resources.files("skimage") / "data" / "astronaut.png") as path, Image.open(path) as image:
+    with Image.open(_find_portrait()) as image:
         return np.asarray(image.convert("RGB").resize((side_px, side_px), Image.Resampling.LANCZOS))
+
+
+def _find_portrait() -> Path:
+    """Find the portrait in the installed scikit-image package, which is not imported: its own packages are not needed.
+
+    Raises:
+        MoodreelError: it is not there; says how to get it.
+    """
+    spec = importlib.util.find_spec("skimage")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / "data" / "astronaut.png"
+        if path.is_file():
+            return path
+    raise MoodreelError(
+        "the demo's portrait is missing: pip install --no-deps scikit-image brings it; or try moodreel predict CLIP"
+    )
 
 
 def _mux_sound(

