@@ -374,7 +374,8 @@ def test_the_description_can_be_made_a_client_of(client):
     ids = [one["operationId"] for methods in document["paths"].values() for one in methods.values()]
     assert sorted(ids) == sorted([
         "create_prediction", "read_job", "delete_job", "follow_job", "read_timeline", "list_models", "check_health",
-        "read_metrics", "create_batch", "read_batch", "delete_batch",
+        "read_metrics", "create_batch", "read_batch", "delete_batch", "read_library", "search_library",
+        "download_moments", "read_file", "read_file_timeline", "read_thumbnail",
     ])  # fmt: skip
 
 

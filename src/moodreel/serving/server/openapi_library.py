@@ -96,7 +96,7 @@ def describe_library(paths: Json) -> None:
 
 
 def _describe_bytes(call: Json, kind: str, fails: tuple[str, ...]) -> None:
-    content = {kind: {"schema": {"type": "string", "format": "binary"}}}
+    content = {kind: {"schema": {"type": "string", "format": "binary"}, "example": "the bytes"}}
     good: Json = {"200": {"description": "The bytes.", "content": content}}
     good["304"] = {"description": "It is what `If-None-Match` names."}
     set_answers(call, (*_READING_FAILS, *fails), good)
