@@ -114,10 +114,14 @@ class Finder:
             columns: what to average over each moment beside the score.
             files: the numbers of the files to look into; `None` for all.
         """
-        for is_sorted in (False, True):  # parts are written in order: sorting is needed for foreign ones alone
+        # Rows come in the order of the files where one thread reads them, and mostly where several do that look nothing
+        # up; sorting takes memory, and is needed for libraries that others wrote alone.
+        for is_sorted, has_one_thread in ((False, False), (False, True), (True, False)):
             statement, text = _write(wanted, columns, files, is_sorted=is_sorted)
-            # Rows come in the order of the files, unless several threads look something up of each file.
-            self._use_threads(is_one=(bool(statement.files) or wanted.has_people) and not is_sorted)
+            is_joined = bool(statement.files) or wanted.has_people
+            if is_joined and not is_sorted and not has_one_thread:
+                continue
+            self._use_threads(is_one=has_one_thread)
             relation = self.connection.sql(text, params=statement.parameters)
             try:
                 return _join(relation, wanted)
