@@ -5,7 +5,7 @@ The cut is that of the network's origin: a square of 0.7 of the face's box, a fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -91,9 +91,11 @@ class LipsCutter:
 
     Attributes:
         paths: where the faces stood, by number.
+        is_wanted: tells of a start and an end in seconds whether lips in between are wanted.
     """
 
     paths: Sequence[FacePath]
+    is_wanted: Callable[[float, float], bool] = lambda *_: True
     _last: Frame | None = field(default=None, init=False)
     _slot: int = field(default=0, init=False)
 
@@ -111,6 +113,9 @@ class LipsCutter:
             self._slot = int(np.ceil((until_s - _HALF_SLOT_S) * LIPS_RATE_HZ))
             return
         cuts: dict[int, Lips] = {}
+        if not self.is_wanted(self._slot / LIPS_RATE_HZ, until_s):
+            self._slot = max(self._slot, int(np.ceil((until_s - _HALF_SLOT_S) * LIPS_RATE_HZ)))
+            return
         while self._slot / LIPS_RATE_HZ + _HALF_SLOT_S < until_s:
             for number, path in enumerate(self.paths):
                 box_px = path.at(self._last.time_s)

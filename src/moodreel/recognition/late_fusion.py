@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.bundle import Bundle
-from moodreel.errors import BundleError
+from moodreel.errors import BundleError, MediaError
 from moodreel.face.alignment import align_face
 from moodreel.face.appearance import AppearanceReader
 from moodreel.face.detector import FaceDetector
 from moodreel.face.expression import ExpressionReader, Expressions, join_expressions, read_faces
+from moodreel.face.lips import LIPS_RATE_HZ, smooth_path
 from moodreel.face.people import TrackedPerson, find_people
 from moodreel.face.tracking import ANALYSIS_LONG_SIDE_PX, ANALYSIS_RATE_HZ, FaceTracker, TrackingOptions
 from moodreel.inference import output_width
@@ -24,9 +25,13 @@ from moodreel.media.clip import Clip
 from moodreel.media.frames import Frame
 from moodreel.media.read_ahead import read_ahead, report_progress
 from moodreel.media.sounds import Sound
-from moodreel.recognition.evidence import Answer, Evidence, SeenPerson, find_scope, pool_log_probabilities
+from moodreel.recognition.evidence import Answer, Evidence, Own, SeenPerson, find_scope, pool_log_probabilities
 from moodreel.recognition.fusion import ClipLogits, FloatArray, Fusion, read_fusion
+from moodreel.recognition.lip_reading import LipScores, LipWatch, SpeakerReader
+from moodreel.recognition.own_voices import hear_apart, list_turns
 from moodreel.recognition.prediction import Box
+from moodreel.recognition.prediction_parts import EVERYONE, MOST_PRESENT, MOST_SPEAKING
+from moodreel.recognition.speakers import Turns, find_turns
 from moodreel.timeline import count_windows, window_times, windows_between
 from moodreel.voice.listener import Voice, VoiceListener, VoiceWindow, read_voice
 from moodreel.voice.sounds import SoundNetwork
@@ -64,6 +69,8 @@ class Scene:
         people: the people seen, most present first.
         voice: the voice network's answers.
         warnings: of the media, one line each.
+        speech: whose the voice is; `None` where nothing tells.
+        speakers: one of `SPEAKER_STATES`: why.
     """
 
     clip: str
@@ -74,6 +81,21 @@ class Scene:
     people: Sequence[WatchedPerson]
     voice: Voice
     warnings: Sequence[str]
+    speech: Speech | None = None
+    speakers: str = "not_told"
+
+
+@dataclass(frozen=True, eq=False)
+class Speech:
+    """Whose the voice is.
+
+    Attributes:
+        turns: who speaks how likely at each moment.
+        voices: each speaker's own voice by number, under `None` what comes from off screen.
+    """
+
+    turns: Turns
+    voices: Mapping[int | None, Voice]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +127,7 @@ class LateNetworks:
         tracking: how faces are followed and cut out.
         no_speech_below_db: below this estimated speech-to-background ratio nobody is taken to speak.
         appearance: what tells people apart; `None` where the bundle has nothing that does.
+        speaker: what reads lips; `None` where the bundle has nothing that does.
     """
 
     title: str
@@ -116,6 +139,7 @@ class LateNetworks:
     tracking: TrackingOptions
     no_speech_below_db: float
     appearance: AppearanceReader | None = None
+    speaker: SpeakerReader | None = None
 
     @classmethod
     def open(cls, bundle: Bundle, *, threads: int) -> LateNetworks:
@@ -139,17 +163,23 @@ class LateNetworks:
             tracking=TrackingOptions(detect_every_s=DETECT_EVERY_S, side_px=side_px),
             no_speech_below_db=bundle.number("voice", "no_speech_below_db", -200, -200, 200),
             appearance=AppearanceReader.open(bundle, threads=threads),
+            speaker=SpeakerReader.open(bundle, threads=threads),
         )
         networks._try(bundle.path)
         return networks
 
-    def weigh(self, scene: Scene) -> Evidence:
-        """Add what face and voice say; the answer speaks for the most present person.
+    def weigh(self, scene: Scene, speaks_for: str = MOST_PRESENT) -> Evidence:
+        """Add what face and voice say; the answer speaks for one person.
 
         Args:
             scene: what the two networks made of a clip.
+            speaks_for: one of `SPEAKS_FOR`, or the number of a person.
+
+        Raises:
+            MediaError: nobody of that number was seen.
         """
-        answerer = _Answerer(scene, self)
+        which, why = _choose(scene, speaks_for)
+        answerer = _Answerer(scene, self, which, is_crowd=True if speaks_for == EVERYONE else None)
         return Evidence(
             clip=scene.clip,
             duration_s=scene.duration_s,
@@ -161,11 +191,15 @@ class LateNetworks:
             heard_s=scene.voice.heard_s,
             is_silent=scene.voice.is_silent,
             people=[answerer.person(which) for which in range(len(scene.people))],
-            person=scene.people[0].tracked.id if scene.people else None,
+            person=scene.people[which].tracked.id if scene.people else None,
             whole=answerer.whole(),
             windows=[answerer.window(index) for index in range(count_windows(scene.duration_s))],
             abstain_below=self.fusion.abstain_below,
             warnings=scene.warnings,
+            turns=() if scene.speech is None else list_turns(scene.speech.turns, scene.speech.voices.get(None)),
+            speakers=scene.speakers,
+            why=why,
+            scope="crowd" if answerer.is_crowd else "person",
         )
 
     def _try(self, path: Path) -> None:
@@ -200,18 +234,25 @@ class LateReader:
         """How the answers of both networks are calibrated and added."""
         return self._networks.fusion
 
-    def observe(self, clip: Clip, name: str, progress: Callable[[float], None] | None) -> Evidence:
+    def observe(
+        self,
+        clip: Clip,
+        name: str,
+        progress: Callable[[float], None] | None,
+        speaks_for: str = MOST_PRESENT,
+    ) -> Evidence:
         """Tell what an opened clip shows.
 
         Args:
             clip: the clip.
             name: the clip as the user named it.
             progress: called now and then with the share done, 0-1.
+            speaks_for: one of `SPEAKS_FOR`, or the number of a person.
 
         Raises:
             MediaError: nothing in the clip can be decoded.
         """
-        return self._networks.weigh(self._gather(clip, name, progress))
+        return self._networks.weigh(self._tell_speakers(clip, self._gather(clip, name, progress)), speaks_for)
 
     def read_logits(self, clip: Clip) -> ClipLogits:
         """Tell what the networks say of an opened clip before it is calibrated.
@@ -252,6 +293,30 @@ class LateReader:
             voice=listener.finish(),
             warnings=clip.warnings,
         )
+
+    def _tell_speakers(self, clip: Clip, scene: Scene) -> Scene:
+        """Tell whose the voice is, in a second pass over picture and sound, where several may speak."""
+        reader = self._networks.speaker
+        if reader is None or len(scene.people) < 2 or not scene.voice.windows:
+            return scene
+        paths = [smooth_path(one.tracked.times_s, one.tracked.boxes_px) for one in scene.people]
+        spoken = _join_spans([(one.start_s, one.end_s) for one in scene.voice.windows])
+        try:
+            scores = self._watch_lips(clip, LipWatch(reader, paths, spoken))
+        except MediaError:  # a stream that cannot go back
+            return scene
+        turns = find_turns(scores, [one.tracked.id for one in scene.people])
+        if not turns.lips_seen[:, turns.voiced].any():
+            return replace(scene, speakers="lips_not_seen")
+        networks = self._networks
+        sounds = (one for one in clip.stream(longest_side_px=1, frames_rate_hz=0) if isinstance(one, Sound))
+        voices = hear_apart(sounds, turns, lambda: VoiceListener(networks.voice, networks.sounds, describes=True))
+        return replace(scene, speech=Speech(turns, voices), speakers="told")
+
+    def _watch_lips(self, clip: Clip, watch: LipWatch) -> LipScores:
+        stream = clip.stream(longest_side_px=ANALYSIS_LONG_SIDE_PX, frames_rate_hz=LIPS_RATE_HZ)
+        with read_ahead(stream) as items:
+            return watch.watch(items)
 
     def start_live(self) -> LateLive:
         """Begin a live stream."""
@@ -328,26 +393,88 @@ class _Spoken:
     snr_db: float
 
 
-class _Answerer:
-    """Answers stretches of one scene."""
+def _choose(scene: Scene, speaks_for: str) -> tuple[int, str]:
+    """Return the place of the person whom the answer speaks for, and why.
 
-    def __init__(self, scene: Scene, networks: LateNetworks) -> None:
+    Raises:
+        MediaError: nobody of that number was seen.
+    """
+    numbers = [one.tracked.id for one in scene.people]
+    asked = speaks_for.removeprefix("person").strip(" -_")
+    if asked.isdecimal():
+        if int(asked) not in numbers:
+            seen = ", ".join(map(str, sorted(numbers))) or "nobody"
+            raise MediaError(f"{scene.clip}: person {asked} was asked for, but seen were: {seen}")
+        return numbers.index(int(asked)), "asked"
+    if speaks_for == MOST_SPEAKING and scene.speech is not None and numbers:
+        turns = scene.speech.turns
+        longest_s = [turns.speaking_s(number) for number in numbers]
+        if max(longest_s) > 0:
+            return int(np.argmax(longest_s)), MOST_SPEAKING
+    return 0, MOST_PRESENT
+
+
+def _join_spans(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Join stretches that overlap or touch; they are in the order of their starts."""
+    joined: list[tuple[float, float]] = []
+    for start_s, end_s in spans:
+        if joined and start_s <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end_s)
+        else:
+            joined.append((start_s, end_s))
+    return joined
+
+
+class _Answerer:
+    """Answers stretches of one scene for the person at one place.
+
+    Attributes:
+        is_crowd: whether nobody carries the clip.
+    """
+
+    def __init__(self, scene: Scene, networks: LateNetworks, which: int = 0, *, is_crowd: bool | None = None) -> None:
         self._scene = scene
+        self._which = which
         self._fusion = networks.fusion
         self._least_snr_db = networks.no_speech_below_db
         self._faces = [self._fusion.face_log_probabilities(one.expressions.logits) for one in scene.people]
         self._windows = {round(window.start_s, 3): window for window in self._spoken(scene.voice.windows)}
         self._sounds = {round(one.start_s, 3): one.sounds for one in scene.voice.sounds}
         shares = [one.tracked.share_on_screen for one in scene.people]
-        # How likely the voice is the most present person's: that person's part of all faces' time on screen.
-        self._speaker_share = shares[0] / sum(shares) if shares else 1.0
+        # How likely the voice is the person's where nothing else tells: the person's part of all faces' time on screen.
+        self._speaker_share = shares[which] / sum(shares) if shares else 1.0
         tracked = [one.tracked for one in scene.people]
-        self._is_crowd = find_scope(tracked, tracked[0].id if tracked else None) == "crowd"
+        crowd = find_scope(tracked, tracked[which].id if tracked else None) == "crowd"
+        self.is_crowd = crowd if is_crowd is None else is_crowd and len(tracked) > 1
+        voices = scene.speech.voices if scene.speech else {}
+        self._own = {
+            number: {round(window.start_s, 3): window for window in self._spoken(voice.windows)}
+            for number, voice in voices.items()
+        }
 
     def whole(self) -> Answer:
-        face = pool_log_probabilities(self._faces[0]) if self._faces else None
-        answer = self._fuse(face, self._pool_voice(self._spoken(self._scene.voice.utterances)), self._speaker_share)
-        return replace(answer, person=self._scene.people[0].tracked.id if self._faces else None)
+        """Answer the clip: by the person's own voice where it is told apart; another's counts nothing."""
+        heard = self._spoken(self._scene.voice.utterances)
+        if not self._faces:
+            return self._fuse(None, self._pool_voice(heard), 1.0)
+        tracked = self._scene.people[self._which].tracked
+        face = pool_log_probabilities(self._faces[self._which])
+        answer = self._answer_whole(face, tracked.id, heard)
+        return replace(answer, person=tracked.id)
+
+    def _answer_whole(self, face: FloatArray, number: int, heard: Sequence[VoiceWindow]) -> Answer:
+        speech = self._scene.speech
+        share = speech.turns.share(0.0, np.inf) if speech else None
+        if speech is None or share is None or not share.is_sure:
+            return self._fuse(face, self._pool_voice(heard), self._speaker_share)
+        own = self._own_utterances(number)
+        if own:
+            return self._fuse(face, self._pool_voice(own), 1.0)
+        return _beside(self._fuse(face, None, 1.0), self._fuse(None, self._pool_voice(heard), 1.0))
+
+    def _own_utterances(self, number: int | None) -> list[VoiceWindow]:
+        voice = self._scene.speech.voices.get(number) if self._scene.speech else None
+        return self._spoken(voice.utterances) if voice else []
 
     def logits(self) -> ClipLogits:
         """Pool what `whole` pools before it is calibrated: the order of the two makes no difference."""
@@ -355,7 +482,7 @@ class _Answerer:
         weights = [window.weight for window in spoken]
         people = self._scene.people
         return ClipLogits(
-            face=people[0].expressions.logits.mean(axis=0, dtype=np.float64) if people else None,
+            face=people[self._which].expressions.logits.mean(axis=0, dtype=np.float64) if people else None,
             voice=np.average([window.logits for window in spoken], axis=0, weights=weights) if spoken else None,
             snr_db=float(np.average([window.snr_db for window in spoken], weights=weights)) if spoken else None,
             speaker_share=self._speaker_share,
@@ -372,14 +499,37 @@ class _Answerer:
         )
 
     def window(self, index: int) -> Answer:
-        """Answer a window: for the one spoken for, in a crowd for whoever is seen most in it."""
+        """Answer a window: for the one spoken for, in a crowd for who speaks in it, or is seen most."""
         start_s, end_s = window_times(index, self._scene.duration_s)
-        which, share = self._most_seen(start_s, end_s) if self._is_crowd else (0, self._speaker_share)
+        said = self._scene.speech.turns.share(start_s, end_s) if self._scene.speech else None
+        voice_of = said.voice_of if said else None
+        which, share = self._whose(start_s, end_s, voice_of)
         face = self._pool_face(which, start_s, end_s) if self._faces else None
-        spoken = self._windows.get(round(start_s, 3))
-        answer = self._fuse(face, self._pool_voice([] if spoken is None else [spoken]), share)
+        answer = self._answer_window(start_s, face, which, share, voice_of)
         answer = replace(answer, sounds=self._sounds.get(round(start_s, 3)))
+        if said is not None:
+            answer = replace(answer, voice_of=voice_of, overlap=said.together)
         return answer if face is None else replace(answer, person=self._scene.people[which].tracked.id)
+
+    def _answer_window(
+        self, start_s: float, face: FloatArray | None, which: int, share: float, voice_of: int | str | None
+    ) -> Answer:
+        heard = self._windows.get(round(start_s, 3))
+        whole = self._pool_voice([] if heard is None else [heard])
+        if voice_of is None or face is None:
+            return self._fuse(face, whole, share)
+        if voice_of != self._scene.people[which].tracked.id:
+            return _beside(self._fuse(face, None, 1.0), self._fuse(None, whole, 1.0))
+        own = self._own.get(self._scene.people[which].tracked.id, {}).get(round(start_s, 3))
+        return self._fuse(face, whole if own is None else self._pool_voice([own]), 1.0)
+
+    def _whose(self, start_s: float, end_s: float, voice_of: int | str | None) -> tuple[int, float]:
+        """Return who is spoken for between two instants, and how likely the voice is theirs where nothing tells."""
+        if not self.is_crowd:
+            return self._which, self._speaker_share
+        which, share = self._most_seen(start_s, end_s)
+        numbers = [one.tracked.id for one in self._scene.people]
+        return (numbers.index(voice_of), share) if isinstance(voice_of, int) else (which, share)
 
     def _most_seen(self, start_s: float, end_s: float) -> tuple[int, float]:
         """Return who is seen longest and largest between two instants, and the part of all face time there."""
@@ -394,8 +544,26 @@ class _Answerer:
             index: self._pool_face(which, *window_times(index, duration_s))
             for index in windows_between(tracked.times_s[0], tracked.times_s[-1], duration_s)
         }
-        windows = {index: np.exp(face) for index, face in pooled.items() if face is not None}
-        return SeenPerson(tracked, np.exp(pool_log_probabilities(self._faces[which])), windows)
+        faces = {index: face for index, face in pooled.items() if face is not None}
+        whole = pool_log_probabilities(self._faces[which])
+        seen = SeenPerson(tracked, np.exp(whole), {index: np.exp(face) for index, face in faces.items()})
+        speech = self._scene.speech
+        if speech is None:
+            return seen
+        utterances = self._own_utterances(tracked.id)
+        return replace(
+            seen,
+            own={index: self._own_window(index, face, tracked.id, speech.turns) for index, face in faces.items()},
+            whole=self._fuse(whole, self._pool_voice(utterances), 1.0) if utterances else None,
+            speaking_s=speech.turns.speaking_s(tracked.id),
+        )
+
+    def _own_window(self, index: int, face: FloatArray, number: int, turns: Turns) -> Own:
+        """Tell what a person's own voice says of a window."""
+        start_s, end_s = window_times(index, self._scene.duration_s)
+        window = self._own.get(number, {}).get(round(start_s, 3))
+        speaking = turns.share(start_s, end_s).people[number]
+        return Own(speaking, None if window is None else self._fuse(face, self._pool_voice([window]), 1.0))
 
     def _spoken(self, windows: Sequence[VoiceWindow]) -> list[VoiceWindow]:
         return [window for window in windows if window.snr_db >= self._least_snr_db]
@@ -420,6 +588,11 @@ class _Answerer:
             fused=self._fusion.fuse(face, voice, snr_db, speaker_share),
             weights=self._fusion.weights(snr_db, has_face=face is not None, speaker_share=speaker_share),
         )
+
+
+def _beside(face: Answer, voice: Answer) -> Answer:
+    """Answer by the face alone, and name what somebody else's voice says beside it."""
+    return replace(face, voice=voice.voice)
 
 
 def _span(times_s: npt.NDArray[np.floating], start_s: float, end_s: float) -> slice:

@@ -35,7 +35,7 @@ def extract_cepstra(samples: npt.NDArray[np.float32], n_frames: int) -> Cepstra:
     padded = np.zeros(max(needed, len(samples)), np.float64)
     padded[: len(samples)] = samples.astype(np.float64) * _FULL_SCALE
     padded[1:] -= _EMPHASIS * padded[:-1].copy()
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _LENGTH)[:: _STEP][:n_frames]
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _LENGTH)[::_STEP][:n_frames]
     power = np.abs(np.fft.rfft(frames, _FFT)) ** 2 / _FFT
     energy = np.log(np.maximum(power.sum(axis=1), _TINY))
     bands = np.log(np.maximum(power @ _filters().T, _TINY))

@@ -53,12 +53,12 @@ class PictureBlock(nn.Module):
 
     def forward(self, pictures: Tensor, n_faces: int) -> Tensor:
         """Read pictures of shape (n_faces * n_times, channels, height, width)."""
-        seen = self.s_2(self.s_1(pictures))
+        seen: Tensor = self.s_2(self.s_1(pictures))
         if self.pools:
             seen = nn.functional.max_pool2d(seen, 3, 2, 1)
         _, n_channels, height, width = seen.shape
         planes = seen.reshape(n_faces, -1, n_channels, height * width).transpose(1, 2)
-        moved = self.t_2(self.t_1(planes)).transpose(1, 2)
+        moved: Tensor = self.t_2(self.t_1(planes)).transpose(1, 2)
         return moved.reshape(-1, n_channels, height, width)
 
 
@@ -138,7 +138,7 @@ class SpeakerNetwork(nn.Module):
         joined = self.gate(heard, seen)
         forth, _ = self.forth(joined)
         back, _ = self.back(joined.flip(1))
-        scores = self.head(self.gate_of_both(forth, back.flip(1)))
+        scores: Tensor = self.head(self.gate_of_both(forth, back.flip(1)))
         return scores[..., 1] - scores[..., 0]
 
     def forward(self, lips: Tensor, spectra: Tensor) -> Tensor:
