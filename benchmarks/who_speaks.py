@@ -361,7 +361,7 @@ def interval(groups: Sequence[str], values: Sequence[float], n: int = 2000) -> t
     names = sorted(set(groups))
     sums = np.array(
         [[sum(v for g, v in zip(groups, values, strict=True) if g == name), groups.count(name)] for name in names]
-    )  # type: ignore[attr-defined]
+    )
     chosen = np.random.default_rng(0).integers(len(names), size=(n, len(names)))
     drawn = sums[chosen].sum(axis=1)
     low, high = np.percentile(drawn[:, 0] / drawn[:, 1], (2.5, 97.5))

@@ -75,6 +75,14 @@ def predict(
     baseline: Annotated[
         Path | None, typer.Option(help="A clip or picture of the person at rest: all that is adapted to.")
     ] = None,
+    speaks_for: Annotated[
+        str,
+        typer.Option(
+            "--speaks-for",
+            metavar="WHOM",
+            help="Whom a clip's label speaks for: most-present, most-speaking, a person's number, or everyone.",
+        ),
+    ] = "most-present",
     bom: Annotated[bool, typer.Option("--bom", help="Begin CSV with the mark by which Excel knows UTF-8.")] = False,
     model: ModelOption = "default",
     threads: ThreadsOption = 2,
@@ -92,6 +100,7 @@ def predict(
     from moodreel.media.parts import check_part, read_time
     from moodreel.output.report import Report
     from moodreel.output.resume import check_options
+    from moodreel.recognition.speaks_for import read_speaks_for
 
     start_s, end_s = 0.0 if start is None else read_time(start), None if end is None else read_time(end)
     check_part("--from and --to", start_s, end_s)
@@ -99,7 +108,8 @@ def predict(
     check_options(chosen, output, resume=resume, overwrite=overwrite)
     report = Report(chosen, output, plot, overlay, quiet=quiet, verbose=verbose, overwrite=overwrite)
     how = Adapting(adapt, None if speakers is None else read_pattern(speakers), baseline)
-    wanted = Wanted(tuple(clips), start_s, end_s, read_channels(channels), Finder(takes_covers=all), how)
+    whom = read_speaks_for(speaks_for)
+    wanted = Wanted(tuple(clips), start_s, end_s, read_channels(channels), Finder(takes_covers=all), how, whom)
     raise typer.Exit(predict_clips(report, wanted, model, threads))
 
 
@@ -152,6 +162,7 @@ class Wanted:
         channels: what to hear of each.
         finder: what looks into folders; `None` for the usual one.
         adapting: how answers are adapted to a person.
+        speaks_for: whom each answer speaks for, see `Recognizer.predict`.
     """
 
     names: tuple[str, ...]
@@ -160,6 +171,7 @@ class Wanted:
     channels: Channels = "mix"
     finder: Finder | None = None
     adapting: Adapting = Adapting()
+    speaks_for: str = "most-present"
 
 
 def predict_clips(report: Report, wanted: Wanted, model: str, threads: int) -> int:
@@ -175,18 +187,19 @@ def predict_clips(report: Report, wanted: Wanted, model: str, threads: int) -> i
         suppress(BrokenPipeError),
         report.open(found, is_list=is_list, model=recognizer.bundle.title, folders=folders) as waiting,
     ):
-        _predict_waiting(report, recognizer, waiting, wanted.adapting)
+        _predict_waiting(report, recognizer, waiting, wanted)
     return report.exit_status
 
 
-def _predict_waiting(report: Report, recognizer: Recognizer, waiting: Sequence[Part], how: Adapting) -> None:
+def _predict_waiting(report: Report, recognizer: Recognizer, waiting: Sequence[Part], wanted: Wanted) -> None:
+    how = wanted.adapting
     at_rest = None if how.baseline is None else recognizer.observe(how.baseline)
     if not recognizer.adapts and (at_rest is not None or how.to == Adapt.FOLDER):
         report.note(f"nothing is adapted to: {recognizer.bundle.title} was not taught how answers vary between people")
     observed: dict[Part, Evidence] = {}
     for part in waiting:
         with report.guard(part):
-            evidence = _observe(report, recognizer, part)
+            evidence = _observe(report, recognizer, part, wanted.speaks_for)
             if how.to == Adapt.FOLDER and at_rest is None and recognizer.adapts:
                 observed[part] = evidence  # nobody is known before all clips are read
             else:
@@ -211,13 +224,18 @@ def _conclude_people(report: Report, recognizer: Recognizer, observed: Mapping[P
             report.add(part, recognizer.conclude(evidence, people[names[part]]))
 
 
-def _observe(report: Report, recognizer: Recognizer, part: Part) -> Evidence:
+def _observe(report: Report, recognizer: Recognizer, part: Part, speaks_for: str) -> Evidence:
     from moodreel.media.defence import name_clip
 
     progress = report.progress(part)
     with name_clip(str(part)):
         return recognizer.observe(
-            part.path, start_s=part.start_s, end_s=part.end_s, channels=part.channel, progress=progress
+            part.path,
+            start_s=part.start_s,
+            end_s=part.end_s,
+            channels=part.channel,
+            speaks_for=speaks_for,
+            progress=progress,
         )
 
 

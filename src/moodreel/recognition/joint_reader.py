@@ -74,6 +74,7 @@ class JointReader:
             clip: the clip.
             name: the clip as the user named it.
             progress: called now and then with the share done, 0-1.
+            speaks_for: whom the answer speaks for: always the face that it follows.
 
         Raises:
             MediaError: nothing in the clip can be decoded.

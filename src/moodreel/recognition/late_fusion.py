@@ -32,6 +32,7 @@ from moodreel.recognition.own_voices import hear_apart, list_turns
 from moodreel.recognition.prediction import Box
 from moodreel.recognition.prediction_parts import EVERYONE, MOST_PRESENT, MOST_SPEAKING
 from moodreel.recognition.speakers import Turns, find_turns
+from moodreel.recognition.speaks_for import read_number
 from moodreel.timeline import count_windows, window_times, windows_between
 from moodreel.voice.listener import Voice, VoiceListener, VoiceWindow, read_voice
 from moodreel.voice.sounds import SoundNetwork
@@ -400,12 +401,12 @@ def _choose(scene: Scene, speaks_for: str) -> tuple[int, str]:
         MediaError: nobody of that number was seen.
     """
     numbers = [one.tracked.id for one in scene.people]
-    asked = speaks_for.removeprefix("person").strip(" -_")
-    if asked.isdecimal():
-        if int(asked) not in numbers:
+    asked = read_number(speaks_for)
+    if asked is not None:
+        if asked not in numbers:
             seen = ", ".join(map(str, sorted(numbers))) or "nobody"
-            raise MediaError(f"{scene.clip}: person {asked} was asked for, but seen were: {seen}")
-        return numbers.index(int(asked)), "asked"
+            raise MediaError(f"{scene.clip}: person {asked} was asked for, but seen were: {seen}; name one of these")
+        return numbers.index(asked), "asked"
     if speaks_for == MOST_SPEAKING and scene.speech is not None and numbers:
         turns = scene.speech.turns
         longest_s = [turns.speaking_s(number) for number in numbers]
