@@ -142,8 +142,9 @@ class SpeakerNetwork(nn.Module):
         return scores[..., 1] - scores[..., 0]
 
     def forward(self, lips: Tensor, spectra: Tensor) -> Tensor:
-        """Log-odds that each face speaks, shape (n, times)."""
-        return self.compare(self.hear(spectra), self.see(lips))
+        """Log-odds that each face speaks, shape (n, times), all beside one sound: `spectra` (1, 4 * times, 13)."""
+        seen = self.see(lips.float())
+        return self.compare(self.hear(spectra).expand(seen.shape[0], -1, -1), seen)
 
 
 def read_origin(path: Path) -> dict[str, Tensor]:
