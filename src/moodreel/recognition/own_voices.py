@@ -61,7 +61,7 @@ def _widen(mask: Flags, others: dict[int | None, Flags]) -> Flags:
 def _gain(mask: Flags, first: int, length: int) -> Float32:
     """Return 1 where a mask lets sound through and 0 elsewhere, with short ramps, for a stretch of samples."""
     places = np.arange(first - _RAMP_SAMPLES, first + length + _RAMP_SAMPLES) // _STEP_SAMPLES
-    steps = np.where((places >= 0) & (places < len(mask)), mask[np.clip(places, 0, len(mask) - 1)], False)
+    steps = mask[np.clip(places, 0, len(mask) - 1)]
     total = np.concatenate([[0.0], np.cumsum(steps)])
     smooth = (total[2 * _RAMP_SAMPLES :] - total[: -2 * _RAMP_SAMPLES]) / (2 * _RAMP_SAMPLES)
     return np.asarray(smooth[:length], np.float32)

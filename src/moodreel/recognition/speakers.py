@@ -88,12 +88,14 @@ class Turns:
         steps = self.within(start_s, end_s)
         heard = self.voiced[steps]
         if not heard.any():
-            return Share(dict.fromkeys(self.ids, 0.0), 0.0, 0.0, heard_s=0.0)
+            return Share(dict.fromkeys(self.ids, 0.0), 0.0, 0.0, heard_s=0.0, sure=0.0)
         speaking = self.speaking[:, steps][:, heard]
         together = float((np.sort(speaking, axis=0)[-2:].sum(axis=0) - 1).clip(0).mean()) if len(self.ids) > 1 else 0.0
         people = {number: float(one.mean()) for number, one in zip(self.ids, speaking, strict=True)}
         off_screen = float(self.off_screen[steps][heard].mean())
-        return Share(people, off_screen, together, heard_s=float(heard.sum()) * STEP_S)
+        likeliest = np.maximum(speaking.max(axis=0, initial=0.0), self.off_screen[steps][heard])
+        sure = float((likeliest >= SURE).mean())
+        return Share(people, off_screen, together, heard_s=float(heard.sum()) * STEP_S, sure=sure)
 
     def mask(self, number: int | None) -> Flags:
         """Tell in which steps a person speaks; of `None`, in which nobody on screen does."""
@@ -114,17 +116,19 @@ class Share:
         off_screen: which part is nobody's on screen, 0-1.
         together: in which part two speak at once, 0-1.
         heard_s: seconds in which somebody is heard.
+        sure: in which part of them it is sure whose the voice is, 0-1.
     """
 
     people: dict[int, float]
     off_screen: float
     together: float
     heard_s: float
+    sure: float
 
     @property
     def is_sure(self) -> bool:
         """Whether it is told of most of what is heard whose it is."""
-        return bool(self.heard_s) and sum(self.people.values()) + self.off_screen - self.together >= SURE
+        return self.sure >= SURE
 
     @property
     def voice_of(self) -> int | str | None:

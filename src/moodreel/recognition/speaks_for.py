@@ -31,5 +31,5 @@ def read_speaks_for(text: str) -> str:
 
 def read_number(word: str) -> int | None:
     """Return a person's number out of `2` or `person 2`; `None` where there is none."""
-    digits = word.removeprefix("person").strip(" -_")
+    digits = word.removeprefix("person").lstrip(" -_") if word.startswith("person") else word
     return int(digits) if digits.isascii() and digits.isdecimal() and 0 < len(digits) < 6 and int(digits) else None
