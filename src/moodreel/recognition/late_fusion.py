@@ -17,7 +17,7 @@ from moodreel.face.alignment import align_face
 from moodreel.face.appearance import AppearanceReader
 from moodreel.face.detector import FaceDetector
 from moodreel.face.expression import ExpressionReader, Expressions, join_expressions, read_faces
-from moodreel.face.lips import LIPS_RATE_HZ, smooth_path
+from moodreel.face.mouth_motion import STILL, MouthMotion
 from moodreel.face.people import TrackedPerson, find_people
 from moodreel.face.tracking import ANALYSIS_LONG_SIDE_PX, ANALYSIS_RATE_HZ, FaceTracker, TrackingOptions
 from moodreel.inference import output_width
@@ -27,11 +27,12 @@ from moodreel.media.read_ahead import read_ahead, report_progress
 from moodreel.media.sounds import Sound
 from moodreel.recognition.evidence import Answer, Evidence, Own, SeenPerson, find_scope, pool_log_probabilities
 from moodreel.recognition.fusion import ClipLogits, FloatArray, Fusion, read_fusion
-from moodreel.recognition.lip_reading import LipScores, LipWatch, SpeakerReader
+from moodreel.recognition.lip_reading import SpeakerReader
 from moodreel.recognition.own_voices import hear_apart, list_turns
 from moodreel.recognition.prediction import Box
 from moodreel.recognition.prediction_parts import EVERYONE, MOST_PRESENT, MOST_SPEAKING
-from moodreel.recognition.speakers import Turns, find_turns
+from moodreel.recognition.speaker_pass import read_turns
+from moodreel.recognition.speakers import Turns
 from moodreel.recognition.speaks_for import read_number
 from moodreel.timeline import count_windows, window_times, windows_between
 from moodreel.voice.listener import Voice, VoiceListener, VoiceWindow, read_voice
@@ -215,6 +216,35 @@ class LateNetworks:
             raise BundleError(f"{path}: {error}") from None
 
 
+_TOO_SMALL = "the faces are too small to tell who speaks by their lips"
+_LEAST_FACE_PX = 20
+"""Lips of faces lower than this in the analysed frame are not read."""
+
+
+def _is_large(person: TrackedPerson, clip: Clip) -> bool:
+    """Tell whether a person's lips can be read."""
+    longest_px = max(clip.video.width_px, clip.video.height_px) if clip.video is not None else 1
+    scale = min(1.0, ANALYSIS_LONG_SIDE_PX / max(longest_px, 1))
+    return float(np.median(person.boxes_px[:, 3] - person.boxes_px[:, 1])) * scale >= _LEAST_FACE_PX
+
+
+@dataclass(frozen=True, eq=False)
+class _Gathered:
+    """A scene, and how much its mouths move."""
+
+    scene: Scene
+    motion: MouthMotion
+
+    @property
+    def may_be_strange(self) -> bool:
+        """Whether the voice may be somebody else's than the only person's: there are several, or the mouth rests."""
+        people, windows = self.scene.people, self.scene.voice.windows
+        if len(people) != 1:
+            return True
+        changes = self.motion.measure(people[0].tracked.track_ids, [(one.start_s, one.end_s) for one in windows])
+        return changes is not None and changes < STILL
+
+
 class LateReader:
     """Reads a clip once: listens to its voice, watches its faces, and adds both."""
 
@@ -253,7 +283,8 @@ class LateReader:
         Raises:
             MediaError: nothing in the clip can be decoded.
         """
-        return self._networks.weigh(self._tell_speakers(clip, self._gather(clip, name, progress)), speaks_for)
+        gathered = self._gather(clip, name, progress)
+        return self._networks.weigh(self._tell_speakers(clip, gathered), speaks_for)
 
     def read_logits(self, clip: Clip) -> ClipLogits:
         """Tell what the networks say of an opened clip before it is calibrated.
@@ -261,7 +292,7 @@ class LateReader:
         Raises:
             MediaError: nothing in the clip can be decoded.
         """
-        return _Answerer(self._gather(clip, clip.name, None), self._networks).logits()
+        return _Answerer(self._gather(clip, clip.name, None).scene, self._networks).logits()
 
     def describe(self, clip: Clip) -> Description:
         """Tell what the networks say of an opened clip, and what that rests on.
@@ -270,12 +301,12 @@ class LateReader:
             BundleError: a network does not give its features.
             MediaError: nothing in the clip can be decoded.
         """
-        return _Answerer(self._gather(clip, clip.name, None, describes=True), self._networks).describe()
+        return _Answerer(self._gather(clip, clip.name, None, describes=True).scene, self._networks).describe()
 
     def _gather(
         self, clip: Clip, name: str, progress: Callable[[float], None] | None, *, describes: bool = False
-    ) -> Scene:
-        networks = self._networks
+    ) -> _Gathered:
+        networks, motion = self._networks, MouthMotion()
         tracker = FaceTracker(networks.detector, networks.tracking, appearance=networks.appearance)
         reader = ExpressionReader(networks.face, describes)
         listener = VoiceListener(networks.voice, networks.sounds, describes)
@@ -284,7 +315,8 @@ class LateReader:
             reported = report_progress(items, clip.duration_s, progress)
             for face in tracker.track(_listen_in_passing(reported, listener)):
                 reader.read(face)
-        return Scene(
+                motion.watch(face)
+        scene = Scene(
             clip=name,
             duration_s=clip.decoded_s,
             has_video=clip.has_picture,
@@ -294,30 +326,25 @@ class LateReader:
             voice=listener.finish(),
             warnings=clip.warnings,
         )
+        return _Gathered(scene, motion)
 
-    def _tell_speakers(self, clip: Clip, scene: Scene) -> Scene:
-        """Tell whose the voice is, in a second pass over picture and sound, where several may speak."""
-        reader = self._networks.speaker
-        if reader is None or len(scene.people) < 2 or not scene.voice.windows:
+    def _tell_speakers(self, clip: Clip, gathered: _Gathered) -> Scene:
+        """Tell whose the voice is, in a second pass over picture and sound, where that is a question."""
+        scene, networks = gathered.scene, self._networks
+        if networks.speaker is None or not scene.people or not scene.voice.windows or not gathered.may_be_strange:
             return scene
-        paths = [smooth_path(one.tracked.times_s, one.tracked.boxes_px) for one in scene.people]
-        spoken = _join_spans([(one.start_s, one.end_s) for one in scene.voice.windows])
+        if not any(_is_large(one.tracked, clip) for one in scene.people):
+            return replace(scene, speakers="lips_not_seen", warnings=[*scene.warnings, _TOO_SMALL])
         try:
-            scores = self._watch_lips(clip, LipWatch(reader, paths, spoken))
+            turns, warning = read_turns(clip, networks.speaker, [one.tracked for one in scene.people], scene.voice)
         except MediaError:  # a stream that cannot go back
             return scene
-        turns = find_turns(scores, [one.tracked.id for one in scene.people])
-        if not turns.lips_seen[:, turns.voiced].any():
-            return replace(scene, speakers="lips_not_seen")
-        networks = self._networks
+        warnings = [*scene.warnings, *([warning] if warning else [])]
+        if turns is None:
+            return replace(scene, speakers="lips_disagree" if warning else "lips_not_seen", warnings=warnings)
         sounds = (one for one in clip.stream(longest_side_px=1, frames_rate_hz=0) if isinstance(one, Sound))
         voices = hear_apart(sounds, turns, lambda: VoiceListener(networks.voice, networks.sounds, describes=True))
-        return replace(scene, speech=Speech(turns, voices), speakers="told")
-
-    def _watch_lips(self, clip: Clip, watch: LipWatch) -> LipScores:
-        stream = clip.stream(longest_side_px=ANALYSIS_LONG_SIDE_PX, frames_rate_hz=LIPS_RATE_HZ)
-        with read_ahead(stream) as items:
-            return watch.watch(items)
+        return replace(scene, speech=Speech(turns, voices), speakers="told", warnings=warnings)
 
     def start_live(self) -> LateLive:
         """Begin a live stream."""
@@ -413,17 +440,6 @@ def _choose(scene: Scene, speaks_for: str) -> tuple[int, str]:
         if max(longest_s) > 0:
             return int(np.argmax(longest_s)), MOST_SPEAKING
     return 0, MOST_PRESENT
-
-
-def _join_spans(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Join stretches that overlap or touch; they are in the order of their starts."""
-    joined: list[tuple[float, float]] = []
-    for start_s, end_s in spans:
-        if joined and start_s <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(joined[-1][1], end_s)
-        else:
-            joined.append((start_s, end_s))
-    return joined
 
 
 class _Answerer:

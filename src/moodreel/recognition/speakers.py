@@ -141,13 +141,14 @@ class Share:
         return best if best is not None and self.people[best] >= SURE else None
 
 
-def find_turns(scores: LipScores, ids: Sequence[int], model: TurnModel = TurnModel()) -> Turns:
+def find_turns(scores: LipScores, ids: Sequence[int], model: TurnModel = TurnModel(), lag_s: float = 0.0) -> Turns:
     """Find who speaks when.
 
     Args:
         scores: what was read from the lips.
         ids: the people's numbers, in the order of the scores' rows.
         model: how turns go.
+        lag_s: how much later than the lips the sound is, in seconds.
     """
     n_steps = -(-scores.log_odds.shape[1] // _SLOTS)
     padding = n_steps * _SLOTS - scores.log_odds.shape[1]
@@ -162,7 +163,7 @@ def find_turns(scores: LipScores, ids: Sequence[int], model: TurnModel = TurnMod
     for first, last in _runs(voiced):
         part = slice(first, last)
         speaking[:, part], off_screen[part] = _follow(says[:, part], seen[:, part], model)
-    return Turns(tuple(ids), speaking, off_screen, voiced, seen)
+    return Turns(tuple(ids), speaking, off_screen, voiced, seen, lag_s)
 
 
 _LONGEST_PAUSE = 5
