@@ -144,7 +144,7 @@ class MotionReader:
 
 def _correlate(one: npt.NDArray[Any], other: npt.NDArray[Any], reach: int) -> npt.NDArray[Any]:
     """Correlate two series over a window around each place."""
-    box = np.ones(2 * reach + 1)
+    box = np.ones(2 * min(reach, (len(one) - 1) // 2) + 1)
 
     def mean(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.convolve(values, box, "same") / np.convolve(np.ones(len(values)), box, "same")

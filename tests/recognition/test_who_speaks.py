@@ -92,13 +92,26 @@ def test_the_label_speaks_for_whom_is_asked(speaking_bundle, duet):
         recognizer.predict(duet, speaks_for="7")
 
 
-def test_nothing_is_told_where_the_bundle_cannot_or_nobody_else_is_there(tiny_bundle, speaking_bundle, duet, face_clip):
+def test_nothing_is_told_where_the_bundle_cannot_or_the_only_mouth_moves(
+    tiny_bundle, speaking_bundle, duet, face_clip, monkeypatch
+):
     without = Recognizer.load(tiny_bundle, threads=1).predict(duet)
     assert (without.speakers, without.turns) == ("not_told", ())
     assert all(one.speaking_s is None and one.voice is None for one in without.people)
+    monkeypatch.setattr("moodreel.face.mouth_motion.MouthMotion.measure", lambda *_: 0.5)
     alone = Recognizer.load(speaking_bundle, threads=1).predict(face_clip)
     assert alone.speakers == "not_told"
     assert alone.probabilities == Recognizer.load(tiny_bundle, threads=1).predict(face_clip).probabilities
+
+
+def test_one_mouth_that_rests_while_somebody_is_heard_is_asked(speaking_bundle, duet, portrait_frames):
+    """A voice over a face that does not speak is nobody's on screen."""
+    dark = [(np.asarray(frame) * 0.2).astype(np.uint8) for frame in portrait_frames]
+    path = write_clip(duet.parent / "over.mp4", 4, size=(320, 240), frames=lambda index: dark[index % 40], sound=chirp)
+    found = Recognizer.load(speaking_bundle, threads=1).predict(path)
+    if found.people:  # a dark face is not always found
+        assert {turn.who for turn in found.turns} == {"off screen 1"}
+        assert found.face.weight == 1.0 and found.timeline[0].voice_of == "off_screen"
 
 
 def test_a_stream_that_cannot_go_back_is_answered_as_without(speaking_bundle, duet):

@@ -34,7 +34,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class TurnModel:
-    """How turns of speech go; the numbers stand in `bundle.json`.
+    """How turns of speech go.
 
     Attributes:
         scale: what a step's mean log-odds are multiplied by: neighbouring slots say much the same.
@@ -44,10 +44,10 @@ class TurnModel:
         most: most that one step may say, for or against.
     """
 
-    scale: float = 1.0
+    scale: float = 2.0
     off_screen: float = 0.0
     together: float = 3.0
-    switch: float = -4.0
+    switch: float = -5.0
     most: float = 4.0
 
 

@@ -155,11 +155,13 @@ def read_origin(path: Path) -> dict[str, Tensor]:
     """
     try:
         held = torch.load(path, weights_only=True, map_location="cpu")
-        return {_rename(name): _flatten(name, value) for name, value in _inference_part(held).items()}
+        state = {_rename(name): _flatten(name, value) for name, value in _inference_part(held).items()}
+        SpeakerNetwork().load_state_dict(state)
     except Exception as error:  # a foreign file fails in many ways
         raise MoodreelError(
             f"{path}: not LR-ASD's weights ({type(error).__name__}); expected its file finetuning_TalkSet.model"
         ) from None
+    return state
 
 
 def _inference_part(held: Mapping[str, Tensor]) -> dict[str, Tensor]:
