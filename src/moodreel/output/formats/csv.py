@@ -56,7 +56,7 @@ def _rows(prediction: Prediction) -> Iterator[list[Cell]]:
         for number, lane in lanes.items():
             if number != segment.person and segment.end_s in lane:
                 beside = lane[segment.end_s]
-                states = "ok", "ok" if beside.voice is not None else "not_attributed"
+                states = "ok", "ok" if beside.fused is not None else "not_attributed"
                 yield [*_row(prediction, beside, number, states, True), "", "", *_own_cells(beside)]
 
 
