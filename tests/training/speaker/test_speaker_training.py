@@ -129,8 +129,9 @@ def test_the_origins_names_and_shapes_fit(tmp_path):
 def test_footage_is_read_from_a_corpus(tmp_path, portrait_frames):
     faces = [np.asarray(frame) for frame in portrait_frames]
     write_clip(tmp_path / "a.mp4", 2, size=(320, 240), frames=lambda index: faces[index % 40], sound=chirp)
-    write_clip(tmp_path / "silent.mp4", 2, size=(320, 240), frames=lambda index: faces[index % 40])
-    write_clip(tmp_path / "nobody.mp4", 2, size=(320, 240), sound=chirp)
+    grey = np.full((240, 320, 3), 128, np.uint8)
+    write_clip(tmp_path / "silent.mp4", 2, size=(320, 240), frames=lambda index: faces[index % 40], sound=np.zeros_like)
+    write_clip(tmp_path / "nobody.mp4", 2, size=(320, 240), frames=lambda _: grey, sound=chirp)
     rows = "".join(f"{name}.mp4\thappy\t{name}\n" for name in ("a", "silent", "nobody"))
     (tmp_path / "labels.tsv").write_text("path\tlabel\tspeaker\n" + rows)
     (footage,) = read_footage(tmp_path, is_drawn=False)

@@ -29,6 +29,7 @@ _DETECT_EVERY = 8
 _FACE_THRESHOLD = 0.15  # drawn faces convince the detector less
 _LOUD_DB, _QUIET_DB, _ABOVE_FLOOR_DB = 22.0, 35.0, 3.0
 _PAUSE_SLOTS = 8
+_SILENT = 1e-3
 _MOST_FRAMES = 1500
 
 Float32 = npt.NDArray[np.float32]
@@ -97,7 +98,7 @@ def _read(sample: Sample, folder: Path, detector: FaceDetector, is_drawn: bool) 
     except MediaError as error:
         logger.warning("moodreel: warning: %s: left out", error)
         return None
-    if len(lips) < LEAST_SLOTS or not np.abs(sound).max(initial=0.0):
+    if len(lips) < LEAST_SLOTS or np.abs(sound).max(initial=0.0) < _SILENT:
         return None
     return Footage(f"{folder.absolute().name}-{sample.speaker}", is_drawn, lips, sound)
 
