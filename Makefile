@@ -30,7 +30,7 @@ $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --constraint constraints.txt --editable '.[train,serve,dev]'
+	$(PIP) --constraint constraints.txt --editable '.[train,serve,library,ray,dev]'
 	touch $@ $(VENV)/.base
 
 clean:

@@ -1,8 +1,8 @@
-"""The pictures of the page in the docs, made anew from the demo clip: needs Chromium and the extras `serve` and `dev`.
+"""The pictures of the pages in the docs, made anew: needs Chromium and the extras `serve`, `library` and `dev`.
 
     python benchmarks/page_pictures.py docs
 
-writes `serve.png`, and `serve-phone.png` in dark colours.
+writes `serve.png`, and `serve-phone.png` in dark colours, of the demo clip, and `library-page.png` of a drawn library.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from browser import chromium, emulate
+from browser import Page, chromium, emulate
+from drawn_library import write_drawn_library
 from moodreel.cli.demo_clip import write_demo_clip
 from running_server import running_server
 
 AT_S = 1.5
+PICTURED = "return [...document.querySelectorAll('.shot img')].every((one) => one.complete && one.naturalWidth > 0)"
 SHOTS = {"serve.png": ("light", 1200), "serve-phone.png": ("dark", 390)}
 
 
@@ -37,6 +39,21 @@ def main(folder: Path, clip: Path | None = None) -> None:
             driver.execute_script(f"document.querySelector('#player video').currentTime = {AT_S}; scrollTo(0, 0)")
             time.sleep(2)
             (folder / name).write_bytes(_picture(driver))
+    picture_library(folder)
+
+
+def picture_library(folder: Path) -> None:
+    """Search a drawn library, and picture what is found."""
+    with tempfile.TemporaryDirectory() as made, chromium() as driver:
+        library = write_drawn_library(Path(made))
+        with running_server("default", "--library", str(library)) as (address, _):
+            emulate(driver, width_px=1280)
+            driver.get(f"{address}/library.html#happy=40&surprise=40")
+            Page(driver).find(".moment")
+            while not driver.execute_script(PICTURED):
+                time.sleep(0.2)
+            shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+            (folder / "library-page.png").write_bytes(base64.b64decode(shot["data"]))
 
 
 def _picture(driver: Any) -> bytes:

@@ -15,7 +15,7 @@ import argparse
 import csv
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -28,8 +28,10 @@ from moodreel.recognition.fusion import FloatArray, Fusion, read_fusion
 from moodreel.storage.cache import default_cache
 from moodreel.training.progress import hide_bars
 from moodreel.training.tuned.clips import TunedClip, open_late, read_described
-from moodreel.training.tuned.train import choose_levels
-from moodreel.training.tuned.tune import Judged, answer_as_is, compare_answers, gather, tune_where_better
+from moodreel.training.tuned.networks import NETWORK_LEVELS
+from moodreel.training.tuned.recipe import load_tuned
+from moodreel.training.tuned.train import choose_levels, make_tuner
+from moodreel.training.tuned.tune import Judged, Tuner, answer_as_is, compare_answers, gather, tune_where_better
 
 LEAST_CLIPS = 20
 """Speakers with fewer are asked about, never learned from."""
@@ -40,10 +42,13 @@ def main() -> None:
     given = _read_arguments()
     hide_bars()
     samples = read_corpus(given.corpus, allow_outside=True).samples
-    done = read_described(samples, given.model, default_cache(), given.workers, allow_unreadable=True)
+    keeps_given = given.level in NETWORK_LEVELS
+    cache, base = default_cache(), open_late(given.model)
+    done = read_described(samples, given.model, cache, given.workers, allow_unreadable=True, keeps_given=keeps_given)
     clips = [clip for _, clip in done.kept if not clip.is_empty]
     sentence_of = _read_column(given.corpus, given.apart) if given.apart else {}
-    fusion = read_fusion(open_late(given.model).section("fusion"))
+    tuner = make_tuner(base, cache, load_tuned("tuned", [f"model={given.model}"]))
+    tools = _Tools(read_fusion(base.section("fusion")), given.level, given.always, tuner)
     print(
         "| speakers | clips | UAR | gain | gain, of its classes | gain in NLL | kept |\n|---|---|---|---|---|---|---|"
     )
@@ -52,14 +57,25 @@ def main() -> None:
             rng = np.random.default_rng(given.seed)
             groups = _draw_speakers(clips, n_speakers, given.draws, rng)
             drawn = [_draw(clips, chosen, n_clips, sentence_of, rng) for chosen in groups]
-            print(_format_row(n_speakers, drawn, fusion, given.level), flush=True)
+            print(_format_row(n_speakers, drawn, tools), flush=True)
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """The bundle's fusion, the level that is asked for and whether it is taken unseen, and what tunes."""
+
+    fusion: Fusion
+    level: str
+    always: bool
+    tuner: Tuner
 
 
 def _read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--model", default="default")
-    parser.add_argument("--level", default="auto", choices=("auto", "fusion", "heads"))
+    parser.add_argument("--level", default="auto", choices=("auto", "fusion", "heads", "last-block", "all"))
+    parser.add_argument("--always", action="store_true", help="take what was tuned without a look at its own folds")
     parser.add_argument("--speakers", type=_numbers, default=[1, 2, 4, 8])
     parser.add_argument("--clips", type=_numbers, default=[0], help="clips a speaker; 0 for all")
     parser.add_argument("--draws", type=int, default=6)
@@ -151,10 +167,11 @@ def _thin(clips: Sequence[TunedClip], speaker: str, n_clips: int, rng: np.random
     return [own[row] for _, row in sorted(ranks, key=lambda rank: rank[0])[: n_clips or None]]
 
 
-def _format_row(n_speakers: int, drawn: Sequence[Drawn], fusion: Fusion, level: str) -> str:
+def _format_row(n_speakers: int, drawn: Sequence[Drawn], tools: _Tools) -> str:
+    fusion = tools.fusion
     asked, before, after, kept = [], [], [], 0
     for number, (learned, others) in enumerate(drawn):
-        tuned = _tune(learned, fusion, level)
+        tuned = _tune(learned, tools)
         kept += tuned is None
         asked += [_mark(clip, number) for clip in others]
         before += list(answer_as_is(others, fusion))
@@ -167,11 +184,13 @@ def _format_row(n_speakers: int, drawn: Sequence[Drawn], fusion: Fusion, level: 
     return f"| {n_speakers} | {n_clips} | {uar} | {' | '.join(gains)} | {kept} of {len(drawn)} |"
 
 
-def _tune(learned: Sequence[TunedClip], fusion: Fusion, level: str):  # noqa: ANN202  # a Tuned or None
+def _tune(learned: Sequence[TunedClip], tools: _Tools):  # noqa: ANN202  # a Tuned or None
     speakers = [clip.sample.speaker for clip in learned]
     groups = speakers if len(set(speakers)) > 1 else [clip.sample.clip_id for clip in learned]
-    levels, _ = choose_levels(level, len(learned), len(set(speakers)))  # type: ignore[arg-type]
-    return tune_where_better(learned, groups, fusion, levels)[0]
+    levels, _ = choose_levels(tools.level, len(learned), len(set(speakers)))  # type: ignore[arg-type]
+    if tools.always:
+        return tools.tuner(learned, groups, tools.fusion, levels[0])
+    return tune_where_better(learned, groups, tools.fusion, levels, tools.tuner)[0]
 
 
 def _mark(clip: TunedClip, number: int) -> TunedClip:

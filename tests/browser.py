@@ -1,5 +1,6 @@
 """A real browser for tests: Debian's Chromium without a window, driven with Selenium, which downloads nothing."""
 
+import json
 import shutil
 from contextlib import contextmanager
 
@@ -52,6 +53,14 @@ def emulate(driver, *, scheme="light", width_px=1200, height_px=1000):
     )
     size = {"width": width_px, "height": height_px, "deviceScaleFactor": 1, "mobile": width_px < 600}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def requested_urls(driver):
+    """Yield what was asked for since the log was last read."""
+    for entry in driver.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] in ("Network.requestWillBeSent", "Network.webSocketCreated"):
+            yield message["params"].get("request", message["params"])["url"]
 
 
 class Page:

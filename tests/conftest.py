@@ -2,6 +2,7 @@
 
 import os
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -10,6 +11,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from media_files import write_clip
 from moodreel.cli.demo_clip import pan_portrait
 from tiny_bundle import write_hearing_bundle, write_tiny_bundle, write_tiny_joint_bundle
+
+hypothesis.settings.register_profile(
+    "moodreel", deadline=None
+)  # how long one example takes says how busy the machine is
+hypothesis.settings.load_profile("moodreel")
 
 
 @pytest.fixture(scope="session")

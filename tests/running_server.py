@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 
 from starlette.testclient import TestClient
@@ -12,7 +13,8 @@ from moodreel.serving.protocol.limits import Limits
 from moodreel.serving.server.app import Settings, create_app
 from moodreel.serving.server.guard import Access
 
-MOST_ASKED = 20_000
+LONGEST_WAIT_S = 180.0
+_ASK_EVERY_S = 0.01
 ASYNC = {"Prefer": "respond-async"}
 
 
@@ -43,10 +45,12 @@ def running_server(bundle, *options, **environment):
 
 
 def wait_until(told, client, path="/healthz"):
-    """Ask until what a path says fulfils a condition."""
-    for _ in range(MOST_ASKED):
+    """Ask until what a path says fulfils a condition; a worker that is waited for needs the processor too."""
+    asked_until_s = time.monotonic() + LONGEST_WAIT_S
+    while time.monotonic() < asked_until_s:
         if told(answer := client.get(path).json()):
             return answer
+        time.sleep(_ASK_EVERY_S)
     raise AssertionError(f"it never came: {answer}")
 
 

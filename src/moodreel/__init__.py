@@ -20,17 +20,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from moodreel.batch.predicting import Outcome, predict_many
     from moodreel.errors import (
         BundleError,
         CorpusError,
         EvaluationError,
+        LibraryError,
         MediaError,
         MoodreelError,
         OutputError,
         PredictionError,
+        QueryError,
         RecipeError,
     )
     from moodreel.labels import EMOTIONS
+    from moodreel.library.search import Library
     from moodreel.media.arrays import Arrays
     from moodreel.recognition.prediction import Adaptation, Box, Modality, Person, Prediction, Stretch, Window
     from moodreel.recognition.recognizer import Recognizer
@@ -44,22 +48,29 @@ __all__ = [
     "BundleError",
     "CorpusError",
     "EvaluationError",
+    "Library",
+    "LibraryError",
     "MediaError",
     "Modality",
     "MoodreelError",
+    "Outcome",
     "OutputError",
     "Person",
     "Prediction",
     "PredictionError",
+    "QueryError",
     "RecipeError",
     "Recognizer",
     "Stretch",
     "Window",
     "__version__",
+    "predict_many",
 ]
 
 _PLACES = {
+    "moodreel.batch.predicting": ("Outcome", "predict_many"),
     "moodreel.labels": ("EMOTIONS",),
+    "moodreel.library.search": ("Library",),
     "moodreel.media.arrays": ("Arrays",),
     "moodreel.recognition.prediction": (
         "Adaptation",

@@ -33,3 +33,19 @@ class EvaluationError(MoodreelError):
 
 class PredictionError(MoodreelError):
     """A stored prediction cannot be read: damaged, foreign or of another schema version."""
+
+
+class LibraryError(MoodreelError):
+    """A library cannot be used: missing, damaged, of another schema version, or written by somebody else just now."""
+
+
+class QueryError(MoodreelError):
+    """A query of a library cannot be understood.
+
+    Attributes:
+        pointer: two lines to show below the message, the query and carets under the mistake; or empty.
+    """
+
+    def __init__(self, problem: str, pointer: str = "") -> None:
+        super().__init__(problem)
+        self.pointer = pointer

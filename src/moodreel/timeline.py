@@ -9,6 +9,28 @@ HOP_S = 1.0
 TAIL_S = 0.25
 """A rest shorter than this gets no window of its own; the window before it reaches to the end."""
 
+STRETCH_S = 600.0
+"""Length of the stretches by which long clips are read; what is followed over time begins anew with each."""
+
+
+def stretch_at(time_s: float) -> int:
+    """Return the number of the stretch that an instant lies in, from 0."""
+    return int(time_s // STRETCH_S)
+
+
+def count_stretches(duration_s: float) -> int:
+    """Return how many stretches a clip of this length is read by; a short rest goes with the last one.
+
+    Args:
+        duration_s: in seconds, from 0.
+    """
+    return max(1, round(duration_s / STRETCH_S))
+
+
+def stretch_times(number: int, count: int) -> tuple[float, float]:
+    """Return start and end of one of several stretches in seconds; the last one ends at infinity."""
+    return number * STRETCH_S, math.inf if number == count - 1 else (number + 1) * STRETCH_S
+
 
 def count_windows(duration_s: float) -> int:
     """Return how many windows cover a clip: at least one.

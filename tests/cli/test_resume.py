@@ -247,3 +247,33 @@ def test_a_clip_that_fails_first_in_a_second_run_brings_no_second_header(run, cl
     assert run(bad, *clips, "-f", "csv-clips", "-o", output)[0] == 1
     rows = list(csv.DictReader(output.read_text().splitlines()))
     assert [row["status"] for row in rows] == ["ok", "failed", "ok", "ok"]
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv", "table", "vtt"])
+def test_a_folder_takes_a_file_for_each_clip_in_any_format(run, clips, tmp_path, form):
+    folder = tmp_path / "answers"
+    status, out, _ = run(*clips[:2], "-f", form, "-o", f"{folder}/")
+    assert status == 0 and out == ""
+    files = sorted(folder.iterdir())
+    assert [path.stem for path in files] == ["a", "b"]
+    if form in ("json", "jsonl"):
+        assert [json.loads(path.read_text())["clip"] for path in files] == [str(clip) for clip in clips[:2]]
+    if form == "csv":
+        assert [names(path) for path in files] == [[str(clip)] for clip in clips[:2]]
+    before = [path.stat().st_mtime_ns for path in files]
+    status, _, err = run(*clips, "-f", form, "-o", folder, "--resume")
+    assert status == 0 and "2 of 3 clips are answered already" in err
+    assert [path.stat().st_mtime_ns for path in files] == before and len(list(folder.iterdir())) == 3
+
+
+def test_a_clip_that_fails_leaves_no_file_in_a_folder(run, clips, tmp_path):
+    (tmp_path / "bad.wav").write_bytes(b"no sound")
+    status, _, err = run(tmp_path / "bad.wav", clips[0], "-f", "csv", "-o", f"{tmp_path}/answers/")
+    assert status == 1 and "bad.wav: is not media" in err
+    assert [path.name for path in (tmp_path / "answers").rglob("*.csv")] == ["a.csv"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(run, clips, tmp_path):
+    (tmp_path / "file").touch()
+    status, _, err = run(*clips, "-f", "csv", "-o", f"{tmp_path}/file/answers/")
+    assert status == 2 and "the folder cannot be made" in err and len(err.splitlines()) == 1

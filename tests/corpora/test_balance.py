@@ -40,7 +40,7 @@ def test_a_class_of_two_speakers_is_not_heaped_into_one_fold():
     assert fold_of[0] != fold_of[1]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows=COUNTS, n_folds=st.integers(2, 14))
 def test_every_fold_has_a_speaker_and_no_class_lies_in_one_alone(rows, n_folds):
     counts = np.array(rows)
@@ -62,7 +62,7 @@ def unevenness(counts, fold_of, n_folds):
     return (shares**2).sum() + counts.shape[1] * (of_all**2).sum()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 9999), n_speakers=st.integers(10, 40), n_folds=st.integers(2, 5))
 @example(seed=6440, n_speakers=10, n_folds=2)
 def test_folds_are_no_less_equal_than_consecutive_ones(seed, n_speakers, n_folds):
@@ -88,7 +88,7 @@ def test_many_speakers_take_no_long_time(n_speakers):
     assert sums.max() / sums.min() < 1.01
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 99))
 def test_the_order_of_the_clips_does_not_matter(seed):
     rng = random.Random(seed)

@@ -48,7 +48,7 @@ class TestSpeakerFolds:
             ["actor10", "actor9"],
         ]
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(n_speakers=st.integers(2, 30), n_folds=st.integers(2, 30), seed=st.integers(0, 99))
     def test_every_clip_is_tested_once_by_strangers(self, n_speakers, n_folds, seed):
         samples = actors(n_speakers, n_takes=1)
@@ -105,7 +105,7 @@ class TestSpeakerSplit:
     def test_seeds_differ(self):
         assert len({frozenset(speakers(speaker_split(actors(20), seed=seed).valid)) for seed in range(5)}) > 1
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(n_speakers=st.integers(2, 25), share=st.floats(0.01, 0.99), seed=st.integers(0, 99))
     def test_speakers_stand_on_one_side(self, n_speakers, share, seed):
         samples = actors(n_speakers, n_takes=1)

@@ -226,7 +226,7 @@ def test_points_that_fall_together(bad):
         align_face(picture, bad, 48, box_px=(10, 10, 10, 10))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(angle=st.floats(-1.0, 1.0), eye_distance=st.floats(12, 130), x=st.floats(150, 490), y=st.floats(100, 260))
 def test_landmarks_come_to_lie_on_the_template(angle, eye_distance, x, y):
     """Five dots are drawn where a turned and scaled template has them; the crop shows them at the template."""

@@ -116,7 +116,7 @@ def test_identities_survive_a_crossing(hidden):
     assert len(people_of(tracker)) == 2
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(step=st.floats(2, 9), gap=st.integers(0, 6), every=st.sampled_from([1, 2]))
 def test_identities_survive_any_crossing(step, gap, every):
     middle = round(140 / step)
@@ -444,7 +444,7 @@ def test_a_face_in_another_framing_after_a_cut_is_the_same_person():
     assert len(find_people(tracker)) == 4, "nothing is joined where nothing tells"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 10_000))
 def test_assignment_is_the_cheapest(rows, columns, seed):
     costs = np.random.default_rng(seed).uniform(0, 2, (rows, columns))

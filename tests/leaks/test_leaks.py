@@ -143,7 +143,7 @@ class TestPicture:
 
 
 class TestMatching:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.integers(60, 120), st.floats(0, 0.12))
     def test_a_part_with_wrong_bits_is_found_among_strangers(self, seed, start, length, share):
         rng = np.random.default_rng(seed)

@@ -219,7 +219,7 @@ class TestSampling:
         assert large.frames[0].scale == 1.0
 
     @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 64))
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     def test_any_size(self, width, height, side):
         with tempfile.TemporaryDirectory() as folder:
             pixels = np.full((height, width, 3), 200, np.uint8)
@@ -764,13 +764,13 @@ class TestDamagedAtRandom:
         assert all("\n" not in warning for warning in streamed.warnings)
 
     @given(which=st.integers(0, 7), share=st.floats(0, 1))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_truncated(self, originals, which, share):
         data = originals[which]
         self.survive(data[: int(len(data) * share)])
 
     @given(which=st.integers(0, 7), flips=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12))
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=120)
     def test_flipped(self, originals, which, flips):
         data = bytearray(originals[which])
         for share, value in flips:

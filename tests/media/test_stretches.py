@@ -17,6 +17,7 @@ from moodreel.media.stretches import read_stretch
 
 RATE_HZ = 16_000
 SECONDS = 24.0
+SMALL = {"size": (96, 72), "rate": 25}
 H264 = {"video_options": {"preset": "ultrafast", "threads": "1", "g": "50"}}
 
 
@@ -46,7 +47,7 @@ def clips(tmp_path_factory):
     for kind, settings_ in KINDS.items():
         path = folder / f"clip.{kind}"
         write = write_clip if "video_codec" in settings_ or "video_options" in settings_ else write_sound
-        paths[kind] = write(path, SECONDS, sound=chirp, **({"rate": 25} if write is write_clip else {}), **settings_)
+        paths[kind] = write(path, SECONDS, sound=chirp, **(SMALL if write is write_clip else {}), **settings_)
     return paths
 
 
@@ -97,16 +98,26 @@ def assert_same_sound(found: np.ndarray, expected: np.ndarray, rounded_s: float)
         np.testing.assert_allclose(found, expected, atol=0.02)
         return
     assert len(found) == len(expected)
-    most = round(rounded_s / 2 * RATE_HZ) + 1
-    inner = slice(most, len(expected) - most)
-    alike = [np.corrcoef(np.roll(found, shift)[inner], expected[inner])[0, 1] for shift in range(-most, most + 1)]
-    assert max(alike) > 0.99, f"the sound lies over {rounded_s / 2} s beside its place"
+    most = rounded_s / 2 + 1 / RATE_HZ
+    assert correlate(found, expected, most) > 0.99, f"the sound lies over {rounded_s / 2} s beside its place"
+
+
+def correlate(found: np.ndarray, expected: np.ndarray, most_s: float, finer: int = 4) -> float:
+    """Greatest correlation with one of two sounds moved by up to so much, a part of a sample at a time.
+
+    Half a sample aside, tones of 3 kHz correlate by 0.83 alone.
+    """
+    spectra = [np.fft.rfft(one - one.mean()) for one in (found, expected)]
+    powers = np.prod([np.sum((one - one.mean()) ** 2) for one in (found, expected)])
+    alike = finer * np.fft.irfft(np.conj(spectra[0]) * spectra[1], finer * len(found)) / np.sqrt(powers)
+    most = round(most_s * RATE_HZ * finer)
+    return float(np.concatenate([alike[: most + 1], alike[-most:]]).max())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(start_s=st.floats(0, SECONDS - 0.5), length_s=st.floats(0.4, 6))
 @example(start_s=14.5, length_s=1.0)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_stretch_is_the_same_cut_of_a_full_pass(clips, passes, kind, start_s, length_s):
     end_s = start_s + length_s
     clip, frames, sounds = stream(clips[kind], start_s=start_s, end_s=end_s)
@@ -123,7 +134,8 @@ def test_a_stretch_is_the_same_cut_of_a_full_pass(clips, passes, kind, start_s, 
 def test_an_early_and_a_late_stretch_cost_alike(tmp_path, kind, n_decoded):
     settings_ = KINDS[kind]
     write = write_clip if "video_codec" in settings_ or "video_options" in settings_ else write_sound
-    path = write(tmp_path / f"long.{kind}", 120, **settings_)
+    small = {"size": SMALL["size"]} if write is write_clip else {}
+    path = write(tmp_path / f"long.{kind}", 120, **small, **settings_)
     stream(path)
     whole, n_decoded[0] = n_decoded[0], 0
     stream(path, start_s=0.0, end_s=4.0)

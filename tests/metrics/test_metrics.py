@@ -219,7 +219,7 @@ class TestCalibration:
         assert sum(counts) == 300
         assert set(counts) <= {19, 20, 21}
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(st.integers(1, 40), st.integers(1, 20), st.integers(0, 99))
     def test_no_clip_is_lost_and_order_does_not_matter(self, n, n_bins, seed):
         rng = np.random.default_rng(seed)

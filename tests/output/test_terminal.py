@@ -9,6 +9,8 @@ from moodreel.output.terminal import Terminal, tell_progress
 
 def test_progress_in_words():
     assert tell_progress(3, 40, 1, 750) == "3 of 40 files done, 1 failed, 12:30 left"
+    assert tell_progress(3, 40, 0, 750, 2.5) == "3 of 40 files done, 2.5 files/s, 12:30 left"
+    assert tell_progress(3, 40, 0, 750, 0.2) == "3 of 40 files done, 12.0 files/min, 12:30 left"
     assert tell_progress(0, 40, 0, None) == "0 of 40 files done"
     assert tell_progress(40, 40, 0, 0.0) == "40 of 40 files done"
 
@@ -31,7 +33,7 @@ def test_time_left_goes_by_the_size_of_files(monkeypatch, tmp_path):
         assert told() == "5 of 7 files done"
         terminal.start(Part(tmp_path / "a.mp4"))
         terminal.finish(0)
-        assert told() == "6 of 7 files done, 1:30 left", "10 s for a tenth of the bytes"
+        assert told() == "6 of 7 files done, 6.0 files/min, 1:30 left", "10 s for a tenth of the bytes"
         terminal.start(Part(tmp_path / "b.mp4"))
         terminal.finish(1)
         assert told() == "7 of 7 files done, 1 failed"

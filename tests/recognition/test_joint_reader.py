@@ -157,7 +157,7 @@ def interleave(frames, sounds, lag_s):
     return [item for _, item in sorted(starts, key=lambda pair: pair[0])]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(lag_s=st.floats(-12, 25))
 def test_how_far_the_sound_lies_behind_the_picture_changes_nothing(network, portrait_frames, lag_s):
     """Sound 2.6 s late in the file once moved all that followed by a second, in silence."""

@@ -87,7 +87,7 @@ PREDICTIONS = st.builds(
 
 
 @given(PREDICTIONS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_was_written_is_read_again_as_it_was(prediction):
     written = prediction.to_json()
     read = Prediction.from_json(written)
@@ -270,7 +270,7 @@ JSON = st.recursive(
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_stands_in_a_field_it_is_read_or_refused(document, data):
     """Nothing but `PredictionError` gets out, and what is read can be written."""
     key = data.draw(st.sampled_from(sorted(document)))

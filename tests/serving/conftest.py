@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from conftest import chirp
+from drawn_library import FILMS, write_drawn_library
 from media_files import write_clip, write_sound
 from moodreel.serving.server.webhooks import WebhookRules
 from running_server import client_of, running_server
@@ -46,6 +47,19 @@ def guarded(tiny_bundle):
 def address(tiny_bundle):
     """Where a real server listens that everybody on this machine may use."""
     with running_server(tiny_bundle, "--workers", "1") as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    """A small library of drawn faces."""
+    return write_drawn_library(tmp_path_factory.mktemp("drawn"), FILMS[:1] + FILMS[4:6])
+
+
+@pytest.fixture(scope="session")
+def library_address(tiny_bundle, drawn):
+    """Where a real server listens that serves a library."""
+    with running_server(tiny_bundle, "--workers", "1", "--library", str(drawn)) as (address, _):
         yield address
 
 

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings, strategies as st
 from starlette.websockets import WebSocketDisconnect
 
 TOKEN = "secret"
-BOUND = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+BOUND = settings(max_examples=200, derandomize=True, database=None)
 NAMES = ["host", "origin", "authorization", "sec-fetch-site", "content-type", "content-length", "prefer", "accept"]
 ODD = [
     b"http://[",

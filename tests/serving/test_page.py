@@ -14,7 +14,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from browser import Page, chromium, emulate
+from browser import Page, chromium, emulate, requested_urls
 from conftest import chirp
 from media_files import silence, write_clip, write_sound
 from running_server import running_server
@@ -85,13 +85,6 @@ def page(driver, address):
     assert not errors, errors
     for url in requested_urls(driver):
         assert url.startswith((address, address.replace("http", "ws"), "blob:", "data:")), f"{url} was asked for"
-
-
-def requested_urls(driver):
-    for entry in driver.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] in ("Network.requestWillBeSent", "Network.webSocketCreated"):
-            yield message["params"].get("request", message["params"])["url"]
 
 
 @pytest.fixture(scope="module")

@@ -144,7 +144,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300, derandomize=True, database=None)
 @given(st.dictionaries(st.sampled_from(["taken", "progress", "problem", "detail", "prediction", "texts"]), json_values))
 def test_whatever_is_read_of_a_worker_can_be_told_to_a_client(head):
     try:

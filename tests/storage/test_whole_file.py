@@ -2,7 +2,7 @@
 
 import pytest
 
-from moodreel.storage.whole_files import find_unfinished, hold, open_text, whole_file
+from moodreel.storage.whole_files import check_writable, find_unfinished, hold, open_text, whole_file
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a b-c.jsonl", "x" * 200 + ".jsonl", "no suffix", "[a]*.csv"])
@@ -26,3 +26,21 @@ def test_a_file_that_is_being_written_is_not_unfinished(tmp_path):
 
 def test_a_folder_that_is_not_there_holds_nothing_unfinished(tmp_path):
     assert find_unfinished(tmp_path / "gone" / "a.csv") == []
+
+
+def test_folders_made_for_a_file_go_where_none_was_written(tmp_path):
+    check_writable(tmp_path / "a" / "b" / "c.txt")
+    with pytest.raises(RuntimeError), whole_file(tmp_path / "a" / "b" / "c.txt"):
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_that_were_there_or_are_needed_stay(tmp_path):
+    (tmp_path / "there").mkdir()
+    check_writable(tmp_path / "there" / "a.txt")
+    with pytest.raises(RuntimeError), whole_file(tmp_path / "new" / "a.txt"):
+        (tmp_path / "new" / "other.txt").touch()
+        raise RuntimeError
+    with whole_file(tmp_path / "kept" / "a.txt") as temporary:
+        temporary.write_text("a")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["kept", "new", "there"]

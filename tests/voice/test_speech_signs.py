@@ -63,7 +63,7 @@ def test_syllables_are_heard(tiny_bundle, sound):
     assert len(voice.utterances) == 1 and voice.windows
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pitch_hz=st.floats(80, 6_000), n_harmonics=st.integers(1, 12), hiss_db=st.floats(-60, -20))
 def test_held_notes_are_refused(pitch_hz, n_harmonics, hiss_db):
     hertz = [pitch_hz * number for number in range(1, n_harmonics + 1) if pitch_hz * number < RATE_HZ / 2]
@@ -72,7 +72,7 @@ def test_held_notes_are_refused(pitch_hz, n_harmonics, hiss_db):
     assert measure(note + hiss).refuse
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), falling=st.floats(0, 2), level=st.floats(0.01, 0.3))
 def test_noise_is_refused(seed, falling, level):
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(len(TIME_S)))
@@ -80,7 +80,7 @@ def test_noise_is_refused(seed, falling, level):
     assert measure(level * noise / noise.std()).refuse
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), kind=st.sampled_from(["noise", "hum"]), snr_db=st.floats(10, 40))
 def test_a_voice_over_weaker_sound_is_kept(seed, kind, snr_db):
     voice = synthesise_voice()[: len(TIME_S)]
@@ -89,7 +89,7 @@ def test_a_voice_over_weaker_sound_is_kept(seed, kind, snr_db):
     assert not measure(voice + other * voice.std() / other.std() * 10 ** (-snr_db / 20)).refuse
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(gain_db=st.floats(-30, 6))
 def test_loudness_decides_nothing(gain_db):
     voice, louder = measure(synthesise_voice()), measure(synthesise_voice() * 10 ** (gain_db / 20))

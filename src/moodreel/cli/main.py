@@ -21,14 +21,17 @@ from moodreel.cli.demo import demo
 from moodreel.cli.doctor import doctor
 from moodreel.cli.evaluate import evaluate
 from moodreel.cli.formats import formats
+from moodreel.cli.index import index
+from moodreel.cli.library import library
 from moodreel.cli.parts import parts
 from moodreel.cli.postmortem import postmortem
 from moodreel.cli.predict import predict
 from moodreel.cli.recipes import recipes
+from moodreel.cli.search import search
 from moodreel.cli.serve import serve
 from moodreel.cli.train import train
 from moodreel.cli.tune import tune
-from moodreel.errors import MoodreelError
+from moodreel.errors import MoodreelError, QueryError
 from moodreel.extras import advise
 from moodreel.plugins import find_entries, load_entry
 from moodreel.text import printable, suggest
@@ -36,6 +39,9 @@ from moodreel.text import printable, suggest
 COMMANDS: tuple[Callable[..., Any], ...] = (
     predict,
     demo,
+    index,
+    search,
+    library,
     serve,
     corpus,
     recipes,
@@ -52,7 +58,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
 PLUGINS = "moodreel.commands"
 """Group of entry points whose functions become commands of their names."""
 
-EXTRAS = {"serve": "serve", "evaluate": "evaluate"}
+EXTRAS = {"serve": "serve", "evaluate": "evaluate", "index": "library", "search": "library", "library": "library"}
 """Which extra a command needs; `train` where it is not named."""
 
 EXTRA_MODULES = frozenset(
@@ -146,6 +152,8 @@ def main() -> NoReturn:
         sys.exit(app(standalone_mode=False, prog_name="moodreel") or 0)
     except _USAGE_ERROR as error:
         _refuse_usage(error)
+    except QueryError as error:
+        _refuse(str(error), error.pointer)
     except MoodreelError as error:
         _refuse(str(error))
     except ModuleNotFoundError as error:
@@ -158,8 +166,10 @@ def main() -> NoReturn:
         sys.exit(_INTERRUPTED_STATUS)
 
 
-def _refuse(problem: str) -> NoReturn:
+def _refuse(problem: str, pointer: str = "") -> NoReturn:
     typer.echo(f"moodreel: error: {printable(problem)}", err=True)  # names in messages may come from hostile files
+    for line in pointer.splitlines():
+        typer.echo(f"  {line}", err=True)
     sys.exit(2)
 
 

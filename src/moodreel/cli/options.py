@@ -43,6 +43,29 @@ WorkersOption = Annotated[int, typer.Option("--workers", metavar="N", min=1, hel
 ThreadsOption = Annotated[
     int, typer.Option("--threads", metavar="N", min=1, max=64, help="Processor threads that the networks may use.")
 ]
+JobsOption = Annotated[
+    int,
+    typer.Option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        min=0,
+        max=1024,
+        help="Processes that read; 0: as many as cores.",
+        show_default=False,
+    ),
+]
+ShardOption = Annotated[
+    str | None, typer.Option("--shard", metavar="I/N", help="Only the share I of N of the files, as on a cluster.")
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Read on a Ray cluster: auto, or its address; all its machines must see the files.",
+    ),
+]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A bundle's name, or its folder (RUN/bundle).")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done, on stderr.")]

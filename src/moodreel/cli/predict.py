@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ import typer
 
 from moodreel.cli.options import (
     Adapt,
+    JobsOption,
     ModelOption,
     QuietOption,
     SpeakersOption,
@@ -42,8 +44,13 @@ def predict(
         str, typer.Option("--format", "-f", help=f"How to write the answers: {', '.join(list_formats())}.")
     ] = "table",
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Write there instead of stdout; with jsonl, csv and folders it goes on."),
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="Write there instead of stdout; a folder/ takes a file a clip. jsonl, csv and folders go on.",
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the answers in --output: the default for jsonl, csv, folders.")
@@ -85,6 +92,7 @@ def predict(
     ] = "most-present",
     bom: Annotated[bool, typer.Option("--bom", help="Begin CSV with the mark by which Excel knows UTF-8.")] = False,
     model: ModelOption = "default",
+    jobs: JobsOption = 1,
     threads: ThreadsOption = 2,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -94,10 +102,12 @@ def predict(
     Of a part of a file, all times in the answer count from the file's start, and its name ends in #t=START,END; the
     name of one channel ends in #channel=left.
     """
+    from moodreel.batch.cores import count_cores
     from moodreel.corpora.speakers import read_pattern
     from moodreel.media.channels import read_channels
     from moodreel.media.find import Finder
     from moodreel.media.parts import check_part, read_time
+    from moodreel.output.places import open_place
     from moodreel.output.report import Report
     from moodreel.output.resume import check_options
     from moodreel.recognition.speaks_for import read_speaks_for
@@ -105,12 +115,13 @@ def predict(
     start_s, end_s = 0.0 if start is None else read_time(start), None if end is None else read_time(end)
     check_part("--from and --to", start_s, end_s)
     chosen = mark_bytes(find_format(format)) if bom else find_format(format)
-    check_options(chosen, output, resume=resume, overwrite=overwrite)
-    report = Report(chosen, output, plot, overlay, quiet=quiet, verbose=verbose, overwrite=overwrite)
+    place = None if output is None else open_place(output)
+    check_options(chosen, place, resume=resume, overwrite=overwrite)
+    report = Report(chosen, place, plot, overlay, quiet=quiet, verbose=verbose, overwrite=overwrite)
     how = Adapting(adapt, None if speakers is None else read_pattern(speakers), baseline)
     whom = read_speaks_for(speaks_for)
     wanted = Wanted(tuple(clips), start_s, end_s, read_channels(channels), Finder(takes_covers=all), how, whom)
-    raise typer.Exit(predict_clips(report, wanted, model, threads))
+    raise typer.Exit(predict_clips(report, wanted, model, threads, jobs or count_cores()))
 
 
 _MOST_NAMED = 20
@@ -174,12 +185,12 @@ class Wanted:
     speaks_for: str = "most-present"
 
 
-def predict_clips(report: Report, wanted: Wanted, model: str, threads: int) -> int:
+def predict_clips(report: Report, wanted: Wanted, model: str, threads: int, jobs: int = 1) -> int:
     """Predict clips, or the same part of each, and give the answers to a report; returns the exit status."""
     from moodreel.media.find import is_folder
     from moodreel.recognition.recognizer import Recognizer
 
-    recognizer = Recognizer.load(model, threads=threads)
+    recognizer = Recognizer.load(model, threads=max(1, threads // jobs))
     folders = [Path(name) for name in wanted.names if is_folder(Path(name))]
     is_list = len(wanted.names) > 1 or bool(folders) or wanted.channels == "split"
     found = find_clips(report, wanted)
@@ -187,19 +198,21 @@ def predict_clips(report: Report, wanted: Wanted, model: str, threads: int) -> i
         suppress(BrokenPipeError),
         report.open(found, is_list=is_list, model=recognizer.bundle.title, folders=folders) as waiting,
     ):
-        _predict_waiting(report, recognizer, waiting, wanted)
+        _predict_waiting(report, recognizer, waiting, wanted, jobs)
     return report.exit_status
 
 
-def _predict_waiting(report: Report, recognizer: Recognizer, waiting: Sequence[Part], wanted: Wanted) -> None:
+def _predict_waiting(
+    report: Report, recognizer: Recognizer, waiting: Sequence[Part], wanted: Wanted, jobs: int
+) -> None:
     how = wanted.adapting
     at_rest = None if how.baseline is None else recognizer.observe(how.baseline)
     if not recognizer.adapts and (at_rest is not None or how.to == Adapt.FOLDER):
         report.note(f"nothing is adapted to: {recognizer.bundle.title} was not taught how answers vary between people")
     observed: dict[Part, Evidence] = {}
-    for part in waiting:
+    for part, observe in _observe_waiting(report, recognizer, waiting, jobs, wanted.speaks_for):
         with report.guard(part):
-            evidence = _observe(report, recognizer, part, wanted.speaks_for)
+            evidence = observe()
             if how.to == Adapt.FOLDER and at_rest is None and recognizer.adapts:
                 observed[part] = evidence  # nobody is known before all clips are read
             else:
@@ -222,6 +235,20 @@ def _conclude_people(report: Report, recognizer: Recognizer, observed: Mapping[P
     for part, evidence in observed.items():
         with report.guard(part):
             report.add(part, recognizer.conclude(evidence, people[names[part]]))
+
+
+def _observe_waiting(
+    report: Report, recognizer: Recognizer, waiting: Sequence[Part], jobs: int, speaks_for: str
+) -> Iterator[tuple[Part, Callable[[], Evidence]]]:
+    """Yield each clip and what gives its evidence, or raises why there is none: read then, or before elsewhere."""
+    if jobs == 1 or len(waiting) < 2:
+        yield from ((part, partial(_observe, report, recognizer, part, speaks_for)) for part in waiting)
+        return
+    from moodreel.batch.predicting import observe_many
+
+    for observed in observe_many(recognizer, waiting, min(jobs, len(waiting)), speaks_for):
+        report.count(observed.part)
+        yield observed.part, observed.unwrap
 
 
 def _observe(report: Report, recognizer: Recognizer, part: Part, speaks_for: str) -> Evidence:

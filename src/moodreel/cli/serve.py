@@ -14,6 +14,10 @@ def serve(
     model: Annotated[
         str, typer.Option("--model", "-m", help="A bundle's name, or its folder (RUN/bundle).")
     ] = "default",
+    library: Annotated[
+        str | None,
+        typer.Option("--library", "-l", metavar="LIB", help="Folder or URL of a library to search and play."),
+    ] = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="A further name that clients may call it by.")] = None,
     allow_without_token: Annotated[
         bool, typer.Option("--allow-without-token", help="Let the network in though MOODREEL_TOKEN is not set.")
@@ -59,4 +63,4 @@ def serve(
     )
     kept = None if no_keep_jobs else choose_state(state, host, port)
     access = Access(host, tuple(allow_host or ()), token)
-    run(Settings(model, access, limits, kept, read_rules(webhook_allow or ()), access_log), port)
+    run(Settings(model, access, limits, kept, read_rules(webhook_allow or ()), access_log, library), port)

@@ -17,6 +17,7 @@ from moodreel.cli.options import (
     LayoutOption,
     MapOption,
     OutOption,
+    RayOption,
     SpeakersCsvOption,
     SpeakersOption,
     ThreadsOption,
@@ -45,7 +46,11 @@ def train(
     allow_unreadable: AllowUnreadableOption = False,
     cache: CacheOption = None,
     devices: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that share each batch.")] = 1,
+    nodes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Machines that share each batch, under torchrun on each.")
+    ] = 1,
     workers: WorkersOption = 2,
+    ray: RayOption = None,
     only: Annotated[str | None, typer.Option(help="Of emonets or yao2015: train this part alone.")] = None,
     faces: Annotated[Path | None, typer.Option(help="Of emonets or yao2015: FER2013 + FER+, as .npz files.")] = None,
     threads: ThreadsOption = 2,
@@ -65,7 +70,9 @@ def train(
         fold=fold,
         resume=resume,
         devices=devices,
+        nodes=nodes,
         workers=workers,
+        ray=ray,
         changes=(*(change or ()), *change_labels(mapped or (), ignored or ())),
         layout=layout,
         speaker_regex=speakers,
@@ -84,4 +91,5 @@ def train(
         scores = train_tuned(corpus, recipe, out, options)
     else:
         scores = (trainer or run)(corpus, recipe, out, options)
-    typer.echo(format_scores(scores, out))
+    if scores:  # else another node tells
+        typer.echo(format_scores(scores, out))

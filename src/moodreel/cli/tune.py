@@ -16,6 +16,7 @@ from moodreel.cli.options import (
     IgnoreOption,
     LayoutOption,
     MapOption,
+    RayOption,
     SpeakersCsvOption,
     SpeakersOption,
     WorkersOption,
@@ -48,6 +49,7 @@ def tune(
     allow_unreadable: AllowUnreadableOption = False,
     cache: CacheOption = None,
     workers: WorkersOption = 2,
+    ray: RayOption = None,
     threads: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Processor threads in all.")] = 2,
 ) -> None:
     """Search a recipe's settings; what was found is scored on speakers that the search never saw."""
@@ -68,6 +70,7 @@ def tune(
         allow_unreadable=allow_unreadable,
         cache=cache,
         workers=workers,
+        ray=ray,
     )
     tuned = search(corpus, recipe, out, TuneOptions(trials, space, inner_folds, jobs, threads, train))
     write_tune_report(tuned, out)

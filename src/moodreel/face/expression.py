@@ -15,12 +15,15 @@ import numpy.typing as npt
 
 from moodreel.inference import output_width, run_network
 from moodreel.labels import N_EMOTIONS
+from moodreel.timeline import stretch_at
 
 if TYPE_CHECKING:
     import onnxruntime
 
     from moodreel.face.tracking import TrackedFace
 
+MOST_CROPS = 16
+"""So many crops of a track are kept for training, spread evenly over it; up to twice as many while it is watched."""
 BATCH_FACES = 8
 """Faces a run of the network: more gains nothing on a CPU and holds more crops."""
 
@@ -33,11 +36,30 @@ class Expressions:
         times_s: float64, shape (n,): time of each frame, rising.
         logits: float32, shape (n, 7), uncalibrated, in the order of `EMOTIONS`.
         features: float32, shape (n, d), what the logits rest on; d is 0 unless they were asked for.
+        crops: some of the faces as the network was given them, uint8, (side, side, 3) each; none unless asked for.
     """
 
     times_s: npt.NDArray[np.float64]
     logits: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    crops: tuple[npt.NDArray[np.uint8], ...] = ()
+
+
+@dataclass
+class _Thinned:
+    """Some of many crops, spread evenly: whenever there are too many, every second goes, and of those to come."""
+
+    crops: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    stride: int = 1
+    n_seen: int = 0
+
+    def add(self, crop: npt.NDArray[np.uint8]) -> None:
+        """Take the next crop, or pass it over."""
+        if self.n_seen % self.stride == 0:
+            self.crops.append(crop)
+        self.n_seen += 1
+        if len(self.crops) > 2 * MOST_CROPS:
+            self.crops, self.stride = self.crops[::2], 2 * self.stride
 
 
 @dataclass
@@ -46,7 +68,7 @@ class ExpressionReader:
 
     Attributes:
         session: the opened face network: `faces` (n, 3, side, side) RGB float32 0-255 -> `logits` (n, 7).
-        describes: whether the features are kept too, as training wants them.
+        describes: whether the features are kept too, and some of the crops, as training wants them.
     """
 
     session: onnxruntime.InferenceSession
@@ -55,9 +77,12 @@ class ExpressionReader:
     _times_s: dict[int, array[float]] = field(default_factory=dict, init=False)
     _logits: dict[int, array[float]] = field(default_factory=dict, init=False)
     _features: dict[int, list[npt.NDArray[np.float32]]] = field(default_factory=dict, init=False)
+    _crops: dict[int, _Thinned] = field(default_factory=dict, init=False)
 
     def read(self, face: TrackedFace) -> None:
         """Take the next face; faces come in the order of time."""
+        if self._waiting and stretch_at(self._waiting[-1].time_s) != stretch_at(face.time_s):
+            self._run()  # faces run together are alike to the last bit only where the same ones do
         self._waiting.append(face)
         if len(self._waiting) >= BATCH_FACES:
             self._run()
@@ -81,11 +106,14 @@ class ExpressionReader:
             self._times_s.setdefault(face.track_id, array("d")).append(face.time_s)
             self._logits.setdefault(face.track_id, array("f")).extend(float(value) for value in row)
             self._features.setdefault(face.track_id, []).append(described)
+            if self.describes:
+                self._crops.setdefault(face.track_id, _Thinned()).add(face.crop)
         self._waiting = []
 
     def _collect(self, track: int) -> Expressions:
         logits = np.frombuffer(self._logits[track], dtype=np.float32).reshape(-1, N_EMOTIONS)
-        return Expressions(np.frombuffer(self._times_s[track]), logits, np.stack(self._features[track]))
+        crops = tuple(self._crops[track].crops) if self.describes else ()
+        return Expressions(np.frombuffer(self._times_s[track]), logits, np.stack(self._features[track]), crops)
 
 
 def read_faces(session: onnxruntime.InferenceSession, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -123,4 +151,4 @@ def join_expressions(parts: Iterable[Expressions]) -> Expressions:
     times_s = np.concatenate([part.times_s for part in whole])
     order = np.argsort(times_s, kind="stable")
     logits, features = (np.concatenate([getattr(part, name) for part in whole]) for name in ("logits", "features"))
-    return Expressions(times_s[order], logits[order], features[order])
+    return Expressions(times_s[order], logits[order], features[order], sum((part.crops for part in whole), ()))

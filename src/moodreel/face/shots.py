@@ -19,11 +19,21 @@ class ShotDetector:
 
     A cut changes both where things stand (the thumbnail) and which colours there are (its histogram); a moving head
     or camera changes the first alone, a flicker of light mostly the second.
+
+    Attributes:
+        first: thumbnail of the first picture; `None` before it.
+        last: of the last one.
     """
 
     def __init__(self) -> None:
         """Start before the first picture."""
-        self._thumb: npt.NDArray[np.float32] | None = None
+        self.first: npt.NDArray[np.float32] | None = None
+        self.last: npt.NDArray[np.float32] | None = None
+
+    @property
+    def edges(self) -> tuple[npt.NDArray[np.float32], ...]:
+        """Thumbnails of the first and the last picture; none before there is one."""
+        return () if self.first is None or self.last is None else (self.first, self.last)
 
     def is_cut(self, pixels: Pixels) -> bool:
         """Take the next picture and tell whether a new shot begins with it.
@@ -34,12 +44,18 @@ class ShotDetector:
         Returns:
             True where the picture does not continue the one before; False for the first.
         """
-        thumb, before = thumbnail(pixels), self._thumb
-        self._thumb = thumb
+        thumb, before = thumbnail(pixels), self.last
+        self.last = thumb
         if before is None:
+            self.first = thumb
             return False
-        change, jump = compare_thumbnails(before, thumb)
-        return change > _LEAST_CHANGE and jump > _LEAST_JUMP
+        return is_other_shot(before, thumb)
+
+
+def is_other_shot(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32]) -> bool:
+    """Tell by their thumbnails whether a picture does not continue the one before."""
+    change, jump = compare_thumbnails(before, after)
+    return change > _LEAST_CHANGE and jump > _LEAST_JUMP
 
 
 def thumbnail(pixels: Pixels) -> npt.NDArray[np.float32]:

@@ -21,6 +21,7 @@ from moodreel.face.assignment import assign_pairs
 from moodreel.face.detector import Face, Floats, Pixels
 from moodreel.face.looks import Vector, describe_face, normalise
 from moodreel.face.shots import ShotDetector
+from moodreel.timeline import stretch_at
 
 if TYPE_CHECKING:
     from moodreel.media.frames import Frame
@@ -128,6 +129,8 @@ class FaceTracker:
         frame_count: frames read so far.
         detection_count: detections run so far.
         appearance: what tells whose face it is.
+        shots: notices cuts.
+        shot: number of the shot that is being followed, from 0.
     """
 
     def __init__(
@@ -152,8 +155,9 @@ class FaceTracker:
         self._detector = detector
         self._describe = describe
         self.appearance = appearance
-        self._shots = ShotDetector()
-        self._shot = 0
+        self.shots = ShotDetector()
+        self.shot = 0
+        self._stretch = 0
         self._pending: list[Frame] = []
         self._detected_at_s: float | None = None
         self._active: list[_Track] = []
@@ -176,12 +180,14 @@ class FaceTracker:
         """
         for frame in frames:
             self.frame_count += 1
-            if self._shots.is_cut(frame.pixels):
-                yield from self._end_shot()
+            is_cut, stretch = self.shots.is_cut(frame.pixels), stretch_at(frame.time_s)
+            if is_cut or stretch != self._stretch:  # the other stretch may be read by somebody else
+                yield from self._end_tracks()
+            self.shot, self._stretch = self.shot + is_cut, stretch
             self._pending.append(frame)
             if self._is_due(frame.time_s):
                 yield from self._detect()
-        yield from self._end_shot()
+        yield from self._end_tracks()
 
     def tracks(self) -> tuple[FaceTrack, ...]:
         """Return the tracks so far, in the order of appearance."""
@@ -206,13 +212,12 @@ class FaceTracker:
                     return True
         return False
 
-    def _end_shot(self) -> Iterator[TrackedFace]:
+    def _end_tracks(self) -> Iterator[TrackedFace]:
         if self._pending:
             yield from self._detect()
         self._ended += self._active
         self._active = []
         self._detected_at_s = None
-        self._shot += 1
 
     def _detect(self) -> Iterator[TrackedFace]:
         """Detect in the last pending frame, carry the tracks on, and hand out the faces of all pending frames."""
@@ -272,7 +277,7 @@ class FaceTracker:
         return not len(seen) or float(np.dot(track.appearance, seen)) >= options.least_appearance * track.glances
 
     def _start_track(self) -> _Track:
-        track = _Track(self._next_id, self._shot)
+        track = _Track(self._next_id, self.shot)
         self._next_id += 1
         self._active.append(track)
         return track

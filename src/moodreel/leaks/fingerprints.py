@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from moodreel.batch.clips import map_clips
 from moodreel.corpora import Sample
-from moodreel.corpora.parallel import map_clips
 from moodreel.errors import MediaError
 from moodreel.media.clip import open_clip
 from moodreel.media.defence import name_clip

@@ -49,6 +49,7 @@ class Clip:
         sound: the sound, `None` when there is none.
         has_picture: whether the file holds a picture, also one whose codec is unknown and that `video` leaves out.
         has_sound: the same of sound.
+        recorded_s: when the file says it was recorded, seconds since 1970 (UTC); `None` where it does not say.
         decoded_s: end of what has been streamed so far, in seconds; the clip's true length once the stream is over.
         damaged: packets that had to be skipped so far.
     """
@@ -64,6 +65,7 @@ class Clip:
         self.video, self.sound = opened.video, opened.sound
         self.has_picture, self.has_sound = opened.has_picture, opened.has_sound
         self.duration_s = self._measure()
+        self.recorded_s = opened.recorded_s
         self.decoded_s = 0.0
         self.damaged = 0
         if channel != "mix" and self.sound is not None and self.sound.channels < 2:

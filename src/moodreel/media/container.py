@@ -12,6 +12,7 @@ import math
 import os
 import stat
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -329,3 +330,13 @@ def measure_packets(
 def to_seconds(ticks: int | None, time_base: Fraction | None) -> float | None:
     """Return a time stamp in seconds, `None` where the file has none or counts in nothing."""
     return None if ticks is None or not time_base else float(ticks * time_base)
+
+
+def read_recorded_s(container: av.container.InputContainer) -> float | None:
+    """Return when a file says it was recorded, seconds since 1970 (UTC); `None` where it says nothing that can be."""
+    try:
+        told = datetime.fromisoformat(container.metadata.get("creation_time", ""))
+    except ValueError:
+        return None
+    recorded_s = (told if told.tzinfo is not None else told.replace(tzinfo=UTC)).timestamp()
+    return recorded_s if recorded_s > 0 else None  # encoders without a clock write 1904 or 1970

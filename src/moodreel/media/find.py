@@ -6,9 +6,9 @@ import contextlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class Finder:
         """Replace folders by the media files in them; see `find_media`."""
         found: dict[str, Path] = {}
         for path in map(Path, paths):
-            files = self._walk(path) if is_folder(path) else [path]
+            files = sorted(chain.from_iterable(self.walk(path))) if is_folder(path) else [path]
             if not files:
                 raise MediaError(
                     f"{printable(str(path))}: folder without media; expected files such as .mp4, .wav or .jpg"
@@ -76,16 +76,15 @@ class Finder:
                 self.skipped.pop(file, None)
         return list(found.values())
 
-    def _walk(self, folder: Path) -> list[Path]:
-        files: list[Path] = []
+    def walk(self, folder: Path) -> Iterator[list[Path]]:
+        """Yield the media of a folder and of all below it, folder by folder, each once; hidden ones are left out."""
         visited: set[str] = set()
         for root, folders, names in os.walk(folder, followlinks=True):
             here = os.path.realpath(root)
             folders[:] = [] if here in visited else sorted(name for name in folders if not name.startswith("."))
             if here not in visited:
-                files += self._choose([Path(root, name) for name in names if not name.startswith(".")])
+                yield sorted(self._choose([Path(root, name) for name in names if not name.startswith(".")]))
             visited.add(here)
-        return sorted(files)
 
     def _choose(self, files: list[Path]) -> list[Path]:
         """Return the media among the files of one folder."""
@@ -117,9 +116,14 @@ def find_media(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 def tell_skipped(skipped: Mapping[Path, str]) -> str:
     """Say in one line what was left out of folders, most frequent first: "skipped 14 files: 9 .srt, 5 .txt"."""
-    counts = sorted(Counter(skipped.values()).items(), key=lambda item: (-item[1], item[0]))
-    kinds = ", ".join(f"{count} {printable(kind)}{' (--all reads them)' * (kind == COVERS)}" for kind, count in counts)
-    return f"skipped {len(skipped)} file{'s' * (len(skipped) != 1)}: {kinds}; --verbose lists them"
+    return f"{tell_kinds(Counter(skipped.values()))}; --verbose lists them"
+
+
+def tell_kinds(counts: Mapping[str, int]) -> str:
+    """Say in one line how many files of which kind were left out."""
+    n_files, sorted_counts = sum(counts.values()), sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    kinds = (f"{count} {printable(kind)}{' (--all reads them)' * (kind == COVERS)}" for kind, count in sorted_counts)
+    return f"skipped {n_files} file{'s' * (n_files != 1)}: {', '.join(kinds)}"
 
 
 def is_folder(path: Path) -> bool:

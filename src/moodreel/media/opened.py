@@ -57,6 +57,11 @@ class Opened(ABC):
         """When the sound begins, in seconds from the start."""
         return 0.0
 
+    @property
+    def recorded_s(self) -> float | None:
+        """When it was recorded as it says itself, seconds since 1970 (UTC); `None` where it does not say."""
+        return None
+
     def read_placement(self, frame: av.VideoFrame) -> Placement:
         """Tell how a frame is placed."""
         return read_placement(frame)

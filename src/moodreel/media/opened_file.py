@@ -20,6 +20,7 @@ from moodreel.media.container import (
     may_hold_more,
     measure_packets,
     open_container,
+    read_recorded_s,
     to_seconds,
 )
 from moodreel.media.frames import NAMING_CODECS, UPRIGHT, Placement, read_placement, read_turn, shown_size
@@ -87,6 +88,11 @@ class OpenedFile(Opened):
         """When the sound begins, in seconds from the start."""
         start_s = to_seconds(self._voice.start_time, self._voice.time_base) if self._voice is not None else None
         return 0.0 if start_s is None else max(0.0, start_s - self._origin_s)
+
+    @property
+    def recorded_s(self) -> float | None:
+        """When it was recorded, as the container says."""
+        return read_recorded_s(self._container)
 
     def read_placement(self, frame: av.VideoFrame) -> Placement:
         """Tell how a frame is placed."""

@@ -25,7 +25,8 @@ class Targets:
 
     Attributes:
         format: how answers are written.
-        output: file for all answers; for several clips that need a file each a folder; `None` is stdout.
+        output: file for all answers; a folder that is there, or for formats that need it one that is to be made, takes
+            a file for each; `None` is stdout.
         plot: PNG, JPEG or SVG of the timeline; a folder with several clips.
         overlay: MP4 or MKV with faces and emotions drawn in; a folder with several clips.
         names: the clips, and what the files made of each are called (`name_apart`).
@@ -54,7 +55,9 @@ class Targets:
     @property
     def has_folder_of_answers(self) -> bool:
         """Whether each clip's answer is a file of its own, in a folder."""
-        return self.format.is_file_each and self.output is not None and _may_be_folder(self.output)
+        if self.output is None:
+            return False
+        return is_folder(self.output) or (self.format.is_file_each and _may_be_folder(self.output))
 
     def is_answered(self, clip: Part) -> bool:
         """Return whether a clip's own file of answers is there."""
@@ -108,6 +111,22 @@ class Targets:
             for target in (self.answer_of(clip), self.plot_of(clip), self.overlay_of(clip)):
                 if target is not None:
                     yield target
+
+
+def open_place(name: str) -> Path:
+    """Return the place that a user names; one that ends with a slash is made a folder.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+    place = Path(name)
+    if name.endswith(("/", os.sep)):
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            problem = f"{printable(name)}: the folder cannot be made ({printable(str(error))}); choose another place"
+            raise OutputError(problem) from None
+    return place
 
 
 def check_suffixes(plot: Path | None, overlay: Path | None) -> None:

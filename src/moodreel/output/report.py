@@ -43,7 +43,7 @@ class Report:
 
     Attributes:
         format: how answers are written.
-        output: file for all answers; for several clips that need a file each a folder; `None` is stdout.
+        output: file for all answers; a folder takes a file for each; `None` is stdout.
         plot: PNG, JPEG or SVG of the timeline; a folder with several clips.
         overlay: MP4 or MKV with faces and emotions drawn in; a folder with several clips.
             A place without a suffix is a folder, for all three.
@@ -118,7 +118,8 @@ class Report:
 
     def _write_failure(self, clip: Part, error: MoodreelError) -> None:
         """Give a failed clip its row where the format has one, in the one file or on stdout."""
-        if self.format.write_failure is not None and self.format.is_by_line:
+        is_apart = self._targets.has_folder_of_answers
+        if self.format.write_failure is not None and self.format.is_by_line and not is_apart:
             self._add_lines(self.format.write_failure(str(clip), str(error), not self._has_rows_above))
             self._n_rows += 1
 
@@ -203,6 +204,10 @@ class Report:
 
         return report
 
+    def count(self, clip: Part) -> None:
+        """Note that a clip was read elsewhere, whose progress is not seen."""
+        self._terminal.count(clip)
+
     def add(self, clip: Part, prediction: Prediction) -> None:
         """Take one clip's answer: print or write it, and draw its pictures.
 
@@ -221,15 +226,16 @@ class Report:
         return bool(self._n_rows or self._kept.header or self._kept.answered)
 
     def _print_or_collect(self, clip: Part, prediction: Prediction) -> None:
+        self._n_answers += 1
+        place = self._targets.answer_of(clip)
+        if place is not None:
+            write_text(place, self.format.join([self.format.write(prediction, True)], False))
+            return
         if self.output is not None and self._kept.header:
             check_header(self._kept, self.format.write(prediction, True), self.output)
         text = self.format.write(prediction, not self._has_rows_above)
         self._n_rows += 1
-        self._n_answers += 1
-        place = self._targets.answer_of(clip)
-        if place is not None:
-            write_text(place, text)
-        elif self.format.is_by_line:
+        if self.format.is_by_line:
             self._add_lines(self.format.join([text], False))
         else:
             self._texts.append(text)

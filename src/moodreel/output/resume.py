@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from moodreel.errors import OutputError
+from moodreel.media.find import is_folder
 from moodreel.media.parts import Part
 from moodreel.output.formats import Format
 from moodreel.storage.whole_files import file_mode, find_unfinished
@@ -81,7 +82,7 @@ def check_options(format: Format, output: Path | None, *, resume: bool, overwrit
         raise OutputError("--resume and --overwrite: give one of them")
     if resume and output is None:
         raise OutputError("--resume: add --output FILE, which it goes on with")
-    if resume and not (can_go_on(format) or format.is_file_each):
+    if resume and not (can_go_on(format) or format.is_file_each or (output is not None and is_folder(output))):
         raise OutputError(f"--resume: {format.name} cannot go on in a file; use --format jsonl or csv, or --overwrite")
 
 

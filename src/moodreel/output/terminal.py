@@ -71,6 +71,36 @@ class Terminal:
         if self.quiet or not sys.stderr.isatty():
             yield
             return
+        with self._open_bars() as self._bars:
+            if len(sizes) > 1:
+                self._all = self._bars.add_task(tell_progress(n_before, n_before + len(sizes), 0, None), total=1.0)
+            yield
+        self._bars = self._bar = self._all = None
+
+    @contextmanager
+    def show_total(self) -> Iterator[None]:
+        """Show one bar for many files read elsewhere, where stderr is a terminal; `show` moves it."""
+        if self.quiet or not sys.stderr.isatty():
+            yield
+            return
+        with self._open_bars() as self._bars:
+            self._all = self._bars.add_task("", total=1.0)
+            yield
+        self._bars = self._all = None
+
+    def show(self, told: str, share: float) -> bool:
+        """Move the bar for all files; returns whether there is one.
+
+        Args:
+            told: what to write beside it.
+            share: how much is done, 0-1.
+        """
+        if self._bars is None or self._all is None:
+            return False
+        self._bars.update(self._all, description=told, completed=share)
+        return True
+
+    def _open_bars(self) -> Progress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
@@ -78,18 +108,11 @@ class Terminal:
         shared = sys.stdout is not None and sys.stdout.isatty()
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-        with Progress(
-            *columns, console=console, transient=True, redirect_stdout=shared, redirect_stderr=False
-        ) as self._bars:
-            if len(sizes) > 1:
-                self._all = self._bars.add_task(tell_progress(n_before, n_before + len(sizes), 0, None), total=1.0)
-            yield
-        self._bars = self._bar = self._all = None
+        return Progress(*columns, console=console, transient=True, redirect_stdout=shared, redirect_stderr=False)
 
     def start(self, clip: Part) -> Callable[[float], None] | None:
         """Begin a clip; return what to call with its done share (0-1), `None` where no progress is shown."""
-        self._n_started += 1
-        self.tell(f"reading {printable(str(clip))}")
+        self.count(clip)
         if self._bars is None:
             return None
         from rich.markup import escape
@@ -102,19 +125,27 @@ class Terminal:
         bar = self._bar = bars.add_task(number + escape(printable(clip.name)), total=1.0)
         return lambda share: bars.update(bar, completed=min(share, 1.0))
 
+    def count(self, clip: Part) -> None:
+        """Note that a clip is read, here or elsewhere."""
+        self._n_started += 1
+        self.tell(f"reading {printable(str(clip))}")
+
     def finish(self, n_failed: int) -> None:
         """End a clip, well or not; say how many have failed by now, and how long the others will take."""
         if self._bars is None or self._all is None:
             return
         share = sum(self._sizes[: self._n_started]) / max(1, sum(self._sizes))
-        left_s = (time.monotonic() - self._began_s) * (1 - share) / share if share else None
+        took_s = time.monotonic() - self._began_s
+        left_s = took_s * (1 - share) / share if share else None
         n_done, n_clips = self._n_before + self._n_started, self._n_before + len(self._sizes)
-        told = tell_progress(n_done, n_clips, n_failed, left_s)
-        self._bars.update(self._all, description=told, completed=share)
+        rate_hz = self._n_started / took_s if took_s else None
+        self.show(tell_progress(n_done, n_clips, n_failed, left_s, rate_hz), share)
 
 
-def tell_progress(n_done: int, n_clips: int, n_failed: int, left_s: float | None) -> str:
-    """Say how far a run is: "3 of 40 files done, 1 failed, 12:30 left"."""
+def tell_progress(n_done: int, n_clips: int, n_failed: int, left_s: float | None, rate_hz: float | None = None) -> str:
+    """Say how far a run is: "3 of 40 files done, 1 failed, 2.5 files/s, 12:30 left"."""
     failed = f", {n_failed} failed" if n_failed else ""
-    left = "" if left_s is None or n_done >= n_clips else f", {format_clock(left_s)} left"
-    return f"{n_done} of {n_clips} files done{failed}{left}"
+    if left_s is None or n_done >= n_clips:
+        return f"{n_done} of {n_clips} files done{failed}"
+    rate = "" if not rate_hz else f", {rate_hz:.1f} files/s" if rate_hz >= 1 else f", {60 * rate_hz:.1f} files/min"
+    return f"{n_done} of {n_clips} files done{failed}{rate}, {format_clock(left_s)} left"

@@ -89,7 +89,7 @@ def train_predecessor(
         OutputError: the run folder cannot be written, or holds a run that is not to go on, or one of another split.
     """
     recipe = load_predecessor(recipe_name, options.changes)
-    if options.max_epochs is not None or options.devices > 1:
+    if options.max_epochs is not None or options.devices > 1 or options.nodes > 1:
         raise RecipeError(
             f"{recipe.name}: its parts are fitted one by one, each with epochs of its own, in one process: "
             "--max-epochs and --devices mean nothing; change a part, e.g. --set parts.face_cnn.epochs=5"
@@ -104,7 +104,12 @@ def train_predecessor(
     cache = Cache(options.cache) if options.cache else default_cache()
     cnn = load_cnn(recipe, cache)
     extraction = extract_corpus(
-        corpus.samples, recipe.inputs, cache, workers=options.workers, allow_unreadable=options.allow_unreadable
+        corpus.samples,
+        recipe.inputs,
+        cache,
+        workers=options.workers,
+        ray=options.ray,
+        allow_unreadable=options.allow_unreadable,
     )
     run = _Run(Clips.open(extraction), split, recipe, out, only)
     begin_run(out, recipe, split)

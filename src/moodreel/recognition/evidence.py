@@ -112,6 +112,8 @@ class Evidence:
         speakers: one of `SPEAKER_STATES`.
         why: why the answer speaks for `person`: one of `WHYS`.
         scope: what the answer is told as; `None` where the time on screen decides.
+        picture_px: width and height of the upright picture; `None` without.
+        recorded_s: when the file says it was recorded, seconds since 1970 (UTC); `None` where it does not say.
     """
 
     clip: str
@@ -135,6 +137,8 @@ class Evidence:
     speakers: str = "not_told"
     why: str = MOST_PRESENT
     scope: Literal["person", "crowd"] | None = None
+    picture_px: tuple[int, int] | None = None
+    recorded_s: float | None = None
 
     @property
     def appearance(self) -> Vector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +17,9 @@ from moodreel.errors import BundleError, MediaError
 from moodreel.face.alignment import align_face
 from moodreel.face.appearance import AppearanceReader
 from moodreel.face.detector import FaceDetector
-from moodreel.face.expression import ExpressionReader, Expressions, join_expressions, read_faces
+from moodreel.face.expression import MOST_CROPS, ExpressionReader, Expressions, join_expressions, read_faces
 from moodreel.face.mouth_motion import STILL, MouthMotion
-from moodreel.face.people import TrackedPerson, find_people
+from moodreel.face.people import TrackedPerson, group_people
 from moodreel.face.tracking import ANALYSIS_LONG_SIDE_PX, ANALYSIS_RATE_HZ, FaceTracker, TrackingOptions
 from moodreel.inference import output_width
 from moodreel.media.clip import Clip
@@ -34,15 +35,27 @@ from moodreel.recognition.prediction_parts import EVERYONE, MOST_PRESENT, MOST_S
 from moodreel.recognition.speaker_pass import read_turns
 from moodreel.recognition.speakers import Turns
 from moodreel.recognition.speaks_for import read_number
-from moodreel.timeline import count_windows, window_times, windows_between
-from moodreel.voice.listener import Voice, VoiceListener, VoiceWindow, read_voice
+from moodreel.recognition.stretches import (
+    NOT_HEARD,
+    SEAM_S,
+    SceneStretch,
+    SeamReader,
+    fit_together,
+    join_stretches,
+)
+from moodreel.timeline import count_windows, stretch_times, window_times, windows_between
+from moodreel.voice.listener import Heard, Voice, VoiceListener, VoiceWindow, read_voice
 from moodreel.voice.sounds import SoundNetwork
+from moodreel.voice.speech import RATE_HZ
 
 if TYPE_CHECKING:
     import onnxruntime
 
 DETECT_EVERY_S = 0.4
 """Seconds between detections: in every second analysed frame. Oftener, a 720p clip runs below 5 times real time."""
+
+_DURATION_DIGITS = 9
+"""Counted on from where decoding began, the end of a clip is another one in its last bits."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +121,15 @@ class Description:
         logits: what they say before it is calibrated.
         face: mean of the features of the person's faces, float64, shape (d,); `None` without a face.
         voice: mean of the statistics of the speech, float64, shape (d,); `None` without speech.
+        seen: some of the person's faces as the network was given them, uint8, shape (n, side, side, 3).
+        heard: the speech as the network was given it, and what each stretch counts for; the beginning of a long clip.
     """
 
     logits: ClipLogits
     face: FloatArray | None
     voice: FloatArray | None
+    seen: npt.NDArray[np.uint8] | None = None
+    heard: tuple[tuple[Heard, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -286,6 +303,36 @@ class LateReader:
         gathered = self._gather(clip, name, progress)
         return self._networks.weigh(self._tell_speakers(clip, gathered), speaks_for)
 
+    def observe_stretch(self, clip: Clip, number: int, count: int) -> SceneStretch:
+        """Tell what one stretch of an opened clip's picture shows, as part of what `join` joins.
+
+        Args:
+            clip: the whole clip.
+            number: of the stretch, from 0.
+            count: how many there are.
+
+        Raises:
+            MediaError: nothing in the stretch can be decoded.
+        """
+        return self._read(clip, *stretch_times(number, count), hears=False)
+
+    def observe_sound(self, clip: Clip) -> SceneStretch:
+        """Tell what of an opened clip is heard, as part of what `join` joins.
+
+        Raises:
+            MediaError: nothing of it can be decoded.
+        """
+        return self._read(clip, 0.0, math.inf, sees=False, hears=clip.sound is not None)
+
+    def join(self, name: str, pictures: Sequence[SceneStretch], sound: SceneStretch) -> Evidence | None:
+        """Tell what a clip shows that was read by its stretches, in order; `None` where it is to be read in one go."""
+        if not fit_together(pictures, sound):
+            return None
+        scene = self._compose(name, join_stretches(pictures, sound))
+        if self._networks.speaker is not None and len(scene.people) > 1 and scene.voice.windows:
+            return None  # who speaks is told in a second pass
+        return self._networks.weigh(scene)
+
     def read_logits(self, clip: Clip) -> ClipLogits:
         """Tell what the networks say of an opened clip before it is calibrated.
 
@@ -306,27 +353,73 @@ class LateReader:
     def _gather(
         self, clip: Clip, name: str, progress: Callable[[float], None] | None, *, describes: bool = False
     ) -> _Gathered:
-        networks, motion = self._networks, MouthMotion()
+        motion = MouthMotion()
+        whole = self._read(clip, 0.0, math.inf, progress, describes=describes, motion=motion)
+        return _Gathered(self._compose(name, whole), motion)
+
+    def _read(
+        self,
+        clip: Clip,
+        start_s: float,
+        end_s: float,
+        progress: Callable[[float], None] | None = None,
+        *,
+        sees: bool = True,
+        hears: bool = True,
+        describes: bool = False,
+        motion: MouthMotion | None = None,
+    ) -> SceneStretch:
+        networks = self._networks
         tracker = FaceTracker(networks.detector, networks.tracking, appearance=networks.appearance)
         reader = ExpressionReader(networks.face, describes)
         listener = VoiceListener(networks.voice, networks.sounds, describes)
-        stream = clip.stream(longest_side_px=ANALYSIS_LONG_SIDE_PX, frames_rate_hz=ANALYSIS_RATE_HZ)
-        with read_ahead(stream) as items:
+        seams = SeamReader(start_s, end_s)
+        stream = clip.stream(
+            longest_side_px=ANALYSIS_LONG_SIDE_PX,
+            frames_rate_hz=ANALYSIS_RATE_HZ if sees else 0,
+            sound_rate_hz=RATE_HZ if hears else 0,
+            start_s=start_s,
+            end_s=None if math.isinf(end_s) else end_s + SEAM_S,
+        )
+        with read_ahead(stream if sees or hears else iter(())) as items:
             reported = report_progress(items, clip.duration_s, progress)
-            for face in tracker.track(_listen_in_passing(reported, listener)):
+            for face in tracker.track(_listen_in_passing(seams.watch(reported), listener)):
                 reader.read(face)
-                motion.watch(face)
-        scene = Scene(
-            clip=name,
-            duration_s=clip.decoded_s,
+                if motion is not None:
+                    motion.watch(face)
+        return SceneStretch(
+            duration_s=round(clip.decoded_s, _DURATION_DIGITS),
             has_video=clip.has_picture,
             has_sound=clip.has_sound,
             frame_count=tracker.frame_count,
-            people=_group(tracker, reader.finish()),
-            voice=listener.finish(),
+            detection_count=tracker.detection_count,
+            tracks=tracker.tracks(),
+            expressions=reader.finish(),
+            shot=tracker.shot,
+            thumbs=tracker.shots.edges,
+            voice=listener.finish() if hears else NOT_HEARD,
             warnings=clip.warnings,
+            damaged=clip.damaged,
+            seams=seams.digests,
         )
-        return _Gathered(scene, motion)
+
+    def _compose(self, name: str, whole: SceneStretch) -> Scene:
+        reader = self._networks.appearance
+        same_person = None if reader is None else reader.same_person
+        people = group_people(whole.tracks, whole.frame_count, whole.detection_count, same_person=same_person)
+        return Scene(
+            clip=name,
+            duration_s=whole.duration_s,
+            has_video=whole.has_video,
+            has_sound=whole.has_sound,
+            frame_count=whole.frame_count,
+            people=[
+                WatchedPerson(one, join_expressions(whole.expressions[track] for track in one.track_ids))
+                for one in people
+            ],
+            voice=whole.voice,
+            warnings=whole.warnings,
+        )
 
     def _tell_speakers(self, clip: Clip, gathered: _Gathered) -> Scene:
         """Tell whose the voice is, in a second pass over picture and sound, where that is a question."""
@@ -513,6 +606,8 @@ class _Answerer:
             logits=self.logits(),
             face=people[0].expressions.features.mean(axis=0, dtype=np.float64) if people else None,
             voice=np.average([window.statistics for window in spoken], axis=0, weights=weights) if spoken else None,
+            seen=_spread(people[0].expressions.crops) if people else None,
+            heard=tuple((window.heard, window.weight) for window in spoken if window.heard is not None),
         )
 
     def window(self, index: int) -> Answer:
@@ -612,6 +707,12 @@ def _beside(face: Answer, voice: Answer) -> Answer:
     return replace(face, voice=voice.voice)
 
 
+def _spread(crops: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Pick crops evenly, at most as many as are kept of a track."""
+    picked = np.linspace(0, len(crops) - 1, min(len(crops), MOST_CROPS)).round().astype(int)
+    return np.stack([crops[index] for index in picked])
+
+
 def _span(times_s: npt.NDArray[np.floating], start_s: float, end_s: float) -> slice:
     """Return which of rising times lie from one instant up to another; all later ones where the two are one."""
     first, last = np.searchsorted(times_s, [start_s, end_s if end_s > start_s else np.inf])
@@ -625,8 +726,3 @@ def _listen_in_passing(items: Iterable[Frame | Sound], listener: VoiceListener) 
             yield item
         else:
             listener.listen(item)
-
-
-def _group(tracker: FaceTracker, expressions: dict[int, Expressions]) -> tuple[WatchedPerson, ...]:
-    people = find_people(tracker)
-    return tuple(WatchedPerson(one, join_expressions(expressions[track] for track in one.track_ids)) for one in people)

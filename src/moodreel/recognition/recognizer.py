@@ -26,6 +26,8 @@ from moodreel.recognition.late_fusion import LateReader
 from moodreel.recognition.live import Live, LiveReader
 from moodreel.recognition.prediction import Prediction, shift_prediction
 from moodreel.recognition.prediction_parts import MOST_PRESENT
+from moodreel.recognition.stretches import SceneStretch
+from moodreel.timeline import count_stretches
 
 Progress = Callable[[float], None]
 
@@ -76,6 +78,12 @@ class _Place:
     threads: int
     fingerprint: str
 
+    @classmethod
+    def find(cls, bundle: Bundle, threads: int) -> _Place:
+        """Return the place of an opened bundle."""
+        folder = os.path.abspath(bundle.path)  # noqa: PTH100  # `resolve` would follow links, which may be moved
+        return cls(folder, threads, _fingerprint(bundle))
+
 
 @dataclass(frozen=True)
 class _Networks:
@@ -113,8 +121,7 @@ class Recognizer:
         Raises:
             BundleError: the bundle lacks a network or a number that predicting needs.
         """
-        folder = os.path.abspath(bundle.path)  # noqa: PTH100  # `resolve` would follow links, which may be moved
-        self._place = _Place(folder, threads, _fingerprint(bundle))
+        self._place = _Place.find(bundle, threads)
         self._networks: _Networks | None = _Networks.open(bundle, threads)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -158,6 +165,26 @@ class Recognizer:
             BundleError: there is no such bundle, or it cannot be used.
         """
         return cls(load_bundle(model), threads=threads)
+
+    @classmethod
+    def promise(cls, model: str | os.PathLike[str] = "default", *, threads: int = 2) -> Recognizer:
+        """Name a bundle by name or folder; its networks are opened where they are first asked, as in another process.
+
+        Args:
+            model: as for `load`.
+            threads: as for `load`.
+
+        Raises:
+            BundleError: there is no such bundle. A network that cannot be used is told when it is first asked.
+        """
+        recognizer = cls.__new__(cls)
+        recognizer._place, recognizer._networks = _Place.find(load_bundle(model), threads), None
+        return recognizer
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells the bundle from every other one: a hash of its numbers and of its networks."""
+        return self._place.fingerprint
 
     def start_live(self) -> LiveReader:
         """Begin a live stream, which takes frames and sound as they come."""
@@ -221,10 +248,77 @@ class Recognizer:
         with open_clip(media, name, start_s=start_s, end_s=end_s, channel=channels) as clip:
             shown = str(Path(media)) if isinstance(media, str | os.PathLike) else clip.name
             called = name or shown + format_fragment(start_s, end_s, channels)
-            observed = replace(self._reader.observe(clip, called, progress, speaks_for), start_s=start_s)
+            observed = replace(
+                self._reader.observe(clip, called, progress, speaks_for),
+                start_s=start_s,
+                picture_px=_measure_picture(clip),
+                recorded_s=clip.recorded_s,
+            )
         if progress is not None:
             progress(1.0)
         return observed
+
+    def count_stretches(self, media: Media, *, name: str | None = None) -> int:
+        """Return by how many stretches a film may be shared out; 1 where it is short, no film, or not to be shared.
+
+        Args:
+            media: as for `predict`.
+            name: as for `predict`.
+
+        Raises:
+            MediaError: the file cannot be read as media.
+        """
+        if not isinstance(self._reader, LateReader):
+            return 1
+        with open_clip(media, name) as clip:
+            return 1 if clip.video is None else count_stretches(clip.duration_s)
+
+    def observe_stretch(self, media: Media, number: int, count: int) -> SceneStretch:
+        """Tell what one stretch of a film's picture shows.
+
+        Args:
+            media: as for `predict`.
+            number: of the stretch, from 0.
+            count: as `count_stretches` says, at least 2.
+
+        Raises:
+            MediaError: nothing in the stretch can be decoded.
+        """
+        assert isinstance(self._reader, LateReader), "other bundles read a file in one go"
+        with open_clip(media, None) as clip:
+            stretch = self._reader.observe_stretch(clip, number, count)
+            return replace(stretch, picture_px=_measure_picture(clip), recorded_s=clip.recorded_s)
+
+    def observe_sound(self, media: Media, *, channels: Channel = "mix") -> SceneStretch:
+        """Tell what of a film is heard.
+
+        Args:
+            media: as for `predict`.
+            channels: as for `predict`.
+
+        Raises:
+            MediaError: it has sound, of which nothing can be decoded.
+        """
+        assert isinstance(self._reader, LateReader), "other bundles read a file in one go"
+        with open_clip(media, None, channel=channels) as clip:
+            return self._reader.observe_sound(clip)
+
+    def join_stretches(self, name: str, pictures: Sequence[SceneStretch], sound: SceneStretch) -> Evidence | None:
+        """Return what `observe` does of a film that was read by its stretches.
+
+        Args:
+            name: how to call the clip in the answer.
+            pictures: from `observe_stretch`, all of them, in order.
+            sound: from `observe_sound`.
+
+        Returns:
+            What the clip shows; `None` where that is sure only in one go, as with damaged files: call `observe`.
+        """
+        assert isinstance(self._reader, LateReader), "other bundles read a file in one go"
+        evidence = self._reader.join(name, pictures, sound)
+        if evidence is None:
+            return None
+        return replace(evidence, picture_px=pictures[0].picture_px, recorded_s=pictures[0].recorded_s)
 
     def conclude(
         self, evidence: Evidence, person: Sequence[Evidence] = (), at_rest: Evidence | None = None
@@ -282,6 +376,10 @@ class Recognizer:
         """
         with open_clip(media, None, start_s=start_s, end_s=end_s) as clip:
             return self._reader.read_logits(clip)
+
+
+def _measure_picture(clip: Clip) -> tuple[int, int] | None:
+    return None if clip.video is None else (clip.video.width_px, clip.video.height_px)
 
 
 @lru_cache(maxsize=_MOST_OPEN)

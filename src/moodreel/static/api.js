@@ -6,10 +6,11 @@ let token = sessionStorage.getItem(TOKEN_KEY) ?? ""; // kept for the tab
 
 /** A failure told by the server: problem details, see RFC 9457. */
 export class Problem extends Error {
-  constructor({ title, detail, status }) {
+  constructor({ title, detail, status, pointer }) {
     super(detail);
     this.title = title;
     this.status = status;
+    this.pointer = pointer;
   }
 }
 
@@ -41,6 +42,32 @@ const reached = (giving) => giving.catch((error) => {
 export async function checkAccess(signal) {
   await get("v1/models", signal);
 }
+
+/** Whether the server has a library to search. */
+export async function hasLibrary() {
+  const { has_library: isThere } = await fetch("healthz").then((response) => response.json()).catch(() => ({}));
+  return isThere === true;
+}
+
+const LIBRARY = "v1/library";
+
+/** What the library holds. */
+export const readLibrary = async (signal) => json(await get(LIBRARY, signal));
+
+/** Moments that fit; `asked` is an array of names and values. */
+export const findMoments = async (asked, signal) => json(await get(`${LIBRARY}/search?${new URLSearchParams(asked)}`, signal));
+
+/** The same as a file: `csv`, `edl` or `vtt`. */
+export async function takeMoments(format, asked) {
+  const response = await get(`${LIBRARY}/search.${format}?${new URLSearchParams(asked)}`);
+  return reached(response.blob());
+}
+
+/** What was seen and heard in a file over time. */
+export const readTimeline = async (id, signal) => json(await get(`${LIBRARY}/files/${id}/timeline`, signal));
+
+/** An address that the server gave out, for a player or a picture. */
+export const addressOf = (path) => path.slice(1); // relative, as the page may stand below another address
 
 /** Upload a clip; returns its job. `onShare` is called with the share sent, `signal` breaks off. */
 export function uploadClip(file, { onShare, signal }) {
@@ -109,3 +136,5 @@ async function get(path, signal) {
   if (!response.ok) throw new Problem(await response.json().catch(() => unreachable));
   return response;
 }
+
+const json = (response) => reached(response.json());

@@ -5,6 +5,13 @@ import { drawPicture } from "./picture.js";
 
 let urls = [];
 
+/** Let the person keep a blob as a file. */
+export function saveBlob(blob, name) {
+  const href = URL.createObjectURL(blob);
+  make("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60_000); // the download may still be asked about
+}
+
 /** Offer an answer as JSON, CSV, WebVTT and PNG. */
 export async function offerDownloads(list, { prediction, csv, vtt }) {
   urls.forEach((url) => URL.revokeObjectURL(url));

@@ -1,6 +1,6 @@
 // What a live session saw, kept in the page until the next one begins: as files for whoever wants them.
 
-import { make } from "./dom.js";
+import { saveBlob } from "./downloads.js";
 import { EMOTIONS } from "./emotions.js";
 
 const MODALITIES = ["face", "voice"];
@@ -29,9 +29,7 @@ export class History {
     const { model, begun, windows } = this;
     const text = suffix === "csv" ? writeCsv(windows) : JSON.stringify({ model, begun_at: begun.toISOString(), windows }, null, 2);
     const type = suffix === "csv" ? "text/csv" : "application/json";
-    const href = URL.createObjectURL(new Blob([text], { type }));
-    make("a", { href, download: `live ${begun.toISOString().slice(0, 19).replaceAll(":", "-")}.${suffix}` }).click();
-    setTimeout(() => URL.revokeObjectURL(href), 60_000); // the download may still be asked about
+    saveBlob(new Blob([text], { type }), `live ${begun.toISOString().slice(0, 19).replaceAll(":", "-")}.${suffix}`);
   }
 }
 

@@ -1,10 +1,11 @@
 // The page: what is shown when, and who tells whom.
 
-import { checkAccess, deleteJob, followJob, hasToken, Problem, setToken, takeAnswer, uploadClip } from "./api.js";
+import { checkAccess, deleteJob, followJob, hasLibrary, Problem, takeAnswer, uploadClip } from "./api.js";
 import { showBars } from "./bars.js";
 import { byId, make } from "./dom.js";
 import { offerDownloads } from "./downloads.js";
 import { EMOTIONS } from "./emotions.js";
+import { hideFailure, onToken, tellFailure } from "./failures.js";
 import { History } from "./history.js";
 import { Live } from "./live.js";
 import { Player, segmentAt } from "./player.js";
@@ -27,7 +28,7 @@ const waiting = []; // files that were dropped together, or while another was re
 
 function show(name) {
   for (const screen of SCREENS) byId(screen).hidden = screen !== name;
-  byId("failure").hidden = byId("token").hidden = true;
+  hideFailure();
   showHistory();
   tellWaiting();
 }
@@ -87,28 +88,6 @@ function tellWork(text, share) {
   const status = byId("work-text");
   if (status.textContent !== text) status.textContent = text;
   byId("work-share").value = share;
-}
-
-function tellFailure(error) {
-  if (!(error instanceof Problem)) throw error;
-  if (error.status === 401) return askForToken();
-  tell(error.title, error.message);
-  return undefined;
-}
-
-function tell(title, text) {
-  byId("failure-title").textContent = title;
-  byId("failure-text").textContent = text;
-  byId("failure").hidden = false;
-}
-
-function askForToken() {
-  if (hasToken()) tell("That token is wrong", "The server does not know it. Capital letters count; enter it again.");
-  else tell("This server asks for a token", "It answers only those who have it.");
-  setToken("");
-  byId("token-text").value = "";
-  byId("token").hidden = false;
-  byId("token-text").focus();
 }
 
 async function showAnswer(file, answer) {
@@ -203,11 +182,7 @@ byId("file").addEventListener("change", ({ target }) => {
   readClips(target.files);
   target.value = ""; // so that the same file can be chosen once more
 });
-byId("token").addEventListener("submit", (event) => {
-  event.preventDefault();
-  setToken(byId("token-text").value);
-  retry();
-});
+onToken(() => retry());
 byId("next").addEventListener("click", readNext);
 byId("cancel").addEventListener("click", () => work.abort());
 byId("again").addEventListener("click", startAgain);
@@ -216,3 +191,4 @@ byId("stop").addEventListener("click", () => live.stop());
 byId("reset").addEventListener("click", () => live.reset());
 for (const suffix of ["json", "csv"]) byId(`history-${suffix}`).addEventListener("click", () => history.save(suffix));
 acceptDrops(document);
+hasLibrary().then((isThere) => { byId("pages").hidden = !isThere; });

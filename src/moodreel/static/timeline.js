@@ -22,6 +22,7 @@ export class Timeline {
     this.root.replaceChildren(
       row(key(), this.area()),
       row("", this.axis()),
+      ...(prediction.found ? [row("found", this.lane(prediction.found))] : []),
       row("face", this.lane(prediction.stretches.face, this.segments.filter(({ face }) => !face).map(unseen(prediction)))),
       row("voice", this.lane(prediction.stretches.voice,
         this.segments.filter(({ voice }) => !voice).map((one) => ({ ...one, label: null, text: otherSound(one) ?? "no speech" })))),

@@ -9,7 +9,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -29,7 +29,7 @@ _LONGEST_TAG_BYTES = 100
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a path that cannot be written, before any work is done.
+    """Refuse a path that cannot be written, before any work is done; nothing is left there, folders neither.
 
     Raises:
         OutputError: the path is a folder, pipe or device, or its folder cannot be made or written.
@@ -50,12 +50,14 @@ def whole_file(path: Path, *, discard: bool = False) -> Iterator[Path]:
         OutputError: the place cannot be written.
     """
     temporary: Path | None = None
+    made: list[Path] = []
     shown, path = printable(str(path)), Path(os.path.realpath(path))  # a link stays, what it leads to is replaced
     mode = file_mode(path)
     if mode and not stat.S_ISREG(mode):
         kind = "folder" if stat.S_ISDIR(mode) else "pipe or device"
         raise OutputError(f"{shown}: is a {kind}; name a file to write")
     try:
+        made = _missing_folders(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=_temporary_prefix(path), suffix=path.suffix, dir=path.parent)
         os.close(handle)
@@ -64,12 +66,26 @@ def whole_file(path: Path, *, discard: bool = False) -> Iterator[Path]:
         if not discard:
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
+            made = []
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(f"{shown}: cannot be written ({reason}); choose another place") from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        _remove_empty(made)
+
+
+def _missing_folders(folder: Path) -> list[Path]:
+    """Return a folder and those above it that are not there, the innermost first."""
+    return [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Take out folders in which nothing stands, from the innermost to the first in which something does."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def find_unfinished(path: Path) -> list[Path]:

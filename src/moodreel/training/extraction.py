@@ -10,9 +10,10 @@ from typing import Generic, Literal, TypeVar
 
 import numpy as np
 
+from moodreel.batch.clips import CRASHED, map_clips
+from moodreel.batch.on_ray import joined_cluster
 from moodreel.bundle import load_bundle
 from moodreel.corpora import Sample, read_feature_file
-from moodreel.corpora.parallel import CRASHED, map_clips
 from moodreel.errors import CorpusError, MediaError, OutputError
 from moodreel.media.clip import open_clip
 from moodreel.media.defence import name_clip
@@ -89,6 +90,7 @@ def extract_corpus(
     cache: Cache,
     *,
     workers: int = 1,
+    ray: str | None = None,
     functionals_source: FunctionalsSource = "opensmile",
     encoders: str = "default",
     allow_unreadable: bool = False,
@@ -100,6 +102,7 @@ def extract_corpus(
         spec: what to read of each.
         cache: where features are kept; a run that was stopped goes on where it was.
         workers: processes that read clips.
+        ray: the Ray cluster that reads them instead, whose machines see clips and cache; `None` for processes here.
         functionals_source: `corpus` takes the feature files that came with the corpus instead of running openSMILE.
         encoders: name or folder of the bundle whose networks describe faces and speech, where `spec` asks for that.
         allow_unreadable: go on whatever share of the clips cannot be read.
@@ -112,7 +115,7 @@ def extract_corpus(
     """
     open_encoders(encoders, spec)
     read = partial(_read_one, spec=spec, cache=cache, bundle=encoders)
-    done = read_each(read, samples, workers, allow_unreadable=allow_unreadable)
+    done = read_each(read, samples, workers, ray=ray, allow_unreadable=allow_unreadable)
     clips, keys = zip(*done.kept, strict=True)
     return Extraction(clips, keys, cache, functionals_source, done.unreadable, done.n_new)
 
@@ -137,6 +140,7 @@ def read_each(
     samples: Sequence[Sample],
     workers: int,
     *,
+    ray: str | None = None,
     allow_unreadable: bool,
 ) -> ReadClips[T]:
     """Read every clip, in several processes, and leave out those that cannot be read.
@@ -145,6 +149,7 @@ def read_each(
         read: reads one clip: what was read or why nothing could be, and whether the clip was really read.
         samples: the clips.
         workers: processes that read clips.
+        ray: the Ray cluster that reads them instead, whose machines see clips and cache; `None` for processes here.
         allow_unreadable: go on whatever share of the clips cannot be read.
 
     Raises:
@@ -153,8 +158,8 @@ def read_each(
     kept: list[tuple[Sample, T]] = []
     unreadable: list[Unreadable] = []
     n_new = 0
-    with phase("reading clips", len(samples)) as show:
-        outcomes = map_clips(read, samples, workers, _leave_out)
+    with joined_cluster(ray) as crew, phase("reading clips", len(samples)) as show:
+        outcomes = map_clips(read, samples, workers, _leave_out, crew=crew)
         for done, (sample, (outcome, is_new)) in enumerate(zip(samples, outcomes, strict=True), 1):
             n_new += is_new
             if isinstance(outcome, Unreadable):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 from typing import Literal
 
 import torch
+
+from moodreel.errors import MoodreelError
 
 Precision = Literal["bf16-mixed", "32-true"]
 
@@ -26,6 +29,25 @@ def multiplies_bf16() -> bool:
     # Torch offers these questions under private names alone: a version that renames one must not end a training.
     questions = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return any(question is not None and question() for question in questions)
+
+
+def is_first_node() -> bool:
+    """Whether what several machines train together is written by this process; as torchrun numbers them."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def check_nodes(nodes: int) -> None:
+    """Refuse to train on several machines that do not know of each other.
+
+    Raises:
+        MoodreelError: says how they are started.
+    """
+    n_started = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+    if nodes != n_started:
+        raise MoodreelError(
+            f"--nodes {nodes}: {n_started} were started; run `torchrun --nnodes {max(nodes, 2)} --nproc-per-node 1 "
+            "--rdzv-backend c10d --rdzv-endpoint HOST:PORT -m moodreel train …` on each of them"
+        )
 
 
 def compile_network(network: torch.nn.Module) -> None:

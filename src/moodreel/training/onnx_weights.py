@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -114,6 +114,25 @@ def pair_scale(weight: Float32) -> Float32:
     sums = [np.maximum(sign * evened, 0).reshape(-1, 2, evened.shape[1]).sum(1).max(0) for sign in (1, -1)]
     scale: Float32 = np.maximum(np.maximum(*sums) / LARGEST_PAIR, 1e-12).astype(np.float32)
     return scale
+
+
+def prune(model: ModelProto, outputs: Collection[str]) -> None:
+    """Drop all nodes, weights and inputs that none of some values needs.
+
+    Args:
+        model: changed in place; its nodes stand in the order in which they run.
+        outputs: names of the values.
+    """
+    needed, kept = set(outputs), []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            kept.append(node)
+            needed |= set(node.input)
+    kept.reverse()
+    inputs = [given for given in model.graph.input if given.name in needed]
+    _replace_nodes(model, kept)
+    del model.graph.input[:], model.graph.value_info[:]
+    model.graph.input.extend(inputs)
 
 
 def _read_weights_themselves(model: ModelProto) -> None:

@@ -11,12 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from moodreel.bundle import Bundle
 from moodreel.corpora import Corpus, Sample, read_corpus
 from moodreel.corpora.splits import Split, clip_folds, make_split, official_split, speaker_folds, speaker_split
 from moodreel.errors import RecipeError
 from moodreel.labels import EMOTIONS, read_class_map
 from moodreel.leaks.fingerprints import read_fingerprints
-from moodreel.leaks.training_clips import know_clips, write_training_clips
+from moodreel.leaks.training_clips import know_clips, read_training_clips, write_training_clips
 from moodreel.metrics import make_outcomes, score, to_plain
 from moodreel.storage.cache import Cache
 from moodreel.storage.whole_files import whole_file
@@ -37,6 +38,8 @@ class TrainOptions:
         resume: go on with the run in the folder.
         devices: processes that share each batch.
         workers: processes that read clips.
+        ray: the Ray cluster that reads them instead; `None` for processes here.
+        nodes: machines that share each batch; each runs the same command.
         changes: `key=value` changes of the recipe.
         layout: of the corpus; found out by default.
         speaker_regex: see `read_corpus`.
@@ -53,6 +56,8 @@ class TrainOptions:
     resume: bool = False
     devices: int = 1
     workers: int = 1
+    ray: str | None = None
+    nodes: int = 1
     changes: tuple[str, ...] = ()
     layout: str | None = None
     speaker_regex: str | None = None
@@ -173,7 +178,7 @@ def list_unreadable(unreadable: Sequence[Unreadable], split: Split) -> list[dict
     return [{"clip": one.clip_id, "side": sides[one.clip_id], "reason": one.reason} for one in unreadable]
 
 
-def list_clips(split: Split, cache: Cache, workers: int, out: Path) -> dict[str, Any]:
+def list_clips(split: Split, cache: Cache, workers: int, out: Path, encoders: Bundle | None = None) -> dict[str, Any]:
     """Write the list of the clips that a run learned from, so that no evaluation takes them for unknown ones.
 
     Args:
@@ -181,14 +186,18 @@ def list_clips(split: Split, cache: Cache, workers: int, out: Path) -> dict[str,
         cache: where fingerprints are kept.
         workers: processes that read clips.
         out: the run folder.
+        encoders: the bundle whose networks it builds on: what those learned from is listed too, as far as it is known.
 
     Raises:
+        BundleError: the list of `encoders` is damaged.
         OutputError: the list cannot be written.
     """
+    known = None if encoders is None else read_training_clips(encoders)
     samples = [*split.train, *split.valid]
     with phase("noting which clips were learned from", len(samples)) as show:
         prints = read_fingerprints(samples, cache, workers, show=show)
-    return write_training_clips(know_clips(samples, prints, ["trained"] * len(samples)), out / "bundle")
+    learned = know_clips(samples, prints, ["trained"] * len(samples))
+    return write_training_clips([*(known or ()), *learned], out / "bundle")
 
 
 def format_scores(scores: dict[str, Any], out: Path) -> str:

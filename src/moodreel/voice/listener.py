@@ -34,10 +34,26 @@ MIN_CHUNK_S = 0.1
 LEAST_HEARD_S = 0.2
 """Windows with less sound than this are too short for the sound network to refuse them."""
 
+MOST_KEPT_CHUNKS = 16
+"""So many chunks of a clip are kept for training as the network was given them, 4 MB."""
+
 assert ADVANCE_S + WINDOW_S <= CHUNK_S and ADVANCE_S % HOP_S == 0, "every window must lie inside one chunk"
 
 Span = tuple[float, float]
 _INNER_WINDOWS_S = [(index * HOP_S, index * HOP_S + WINDOW_S) for index in range(int(ADVANCE_S / HOP_S))]
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What the voice network was given of a stretch.
+
+    Attributes:
+        mel: log-mel spectrum of its chunk, float32, shape (80, n_frames).
+        pooling: weights of the chunk's tokens, float32, shape (n_frames / 2,).
+    """
+
+    mel: npt.NDArray[np.float32]
+    pooling: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,7 @@ class VoiceWindow:
         snr_db: speech-to-background ratio in dB that the network estimates.
         statistics: float32, shape (d,), what other networks build on; d is 0 unless they were asked for.
         speech: how likely it is speech that sounds there, above 0, at most 1.
+        heard: what the network was given, if that was asked for; `None` behind the first chunks of a long clip.
     """
 
     start_s: float
@@ -61,6 +78,7 @@ class VoiceWindow:
     snr_db: float
     statistics: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     speech: float = 1.0
+    heard: Heard | None = None
 
     @property
     def weight(self) -> float:
@@ -107,7 +125,7 @@ class VoiceListener:
     Attributes:
         session: the opened voice network: `mel`, `pooling` -> `logits`, `snr_db`, `statistics`.
         network: the opened sound network; `None` where the bundle has none.
-        describes: whether the statistics are kept too, as training wants them.
+        describes: whether the statistics are kept too, and what the network was given, as training wants them.
     """
 
     session: onnxruntime.InferenceSession
@@ -117,6 +135,7 @@ class VoiceListener:
     _chunk_start_s: float = field(default=0.0, init=False)
     _started: bool = field(default=False, init=False)
     _is_silent: bool = field(default=True, init=False)
+    _n_kept_chunks: int = field(default=0, init=False)
     _utterances: list[VoiceWindow] = field(default_factory=list, init=False)
     _windows: list[VoiceWindow] = field(default_factory=list, init=False)
     _sounds: list[SoundWindow] = field(default_factory=list, init=False)
@@ -201,6 +220,8 @@ class VoiceListener:
             sounds = self.network.read(statistics)
             likely = self.network.speech(sounds)
             self._note_sounds(times, pooling, sounds)
+        keeps = self.describes and self._n_kept_chunks < MOST_KEPT_CHUNKS
+        self._n_kept_chunks += keeps
         return [
             VoiceWindow(
                 start_s=self._chunk_start_s + start_s,
@@ -210,6 +231,7 @@ class VoiceListener:
                 snr_db=float(snr_db[row]),
                 statistics=statistics[row] if self.describes else np.zeros(0, np.float32),
                 speech=float(likely[row]),
+                heard=Heard(mel[0], weights[row]) if keeps else None,
             )
             for row, (start_s, end_s) in enumerate(times)
         ]

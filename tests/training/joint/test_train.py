@@ -14,13 +14,16 @@ import pytest
 
 from media_files import write_clip
 from tiny_bundle import write_tiny_bundle
-from tiny_corpus import changes_for, stand_in_functionals, write_corpus
+from tiny_corpus import changes_for, stand_in_functionals, write_corpus, write_voices
 
 torch = pytest.importorskip("torch")
 
 from moodreel.bundle import load_bundle
 from moodreel.corpora import read_corpus
 from moodreel.errors import CorpusError, MoodreelError, OutputError, RecipeError
+from moodreel.leaks.fingerprints import read_fingerprint
+from moodreel.leaks.guard import TESTED, find_leaks
+from moodreel.leaks.training_clips import know_clips, read_training_clips, write_training_clips
 from moodreel.recognition.recognizer import Recognizer
 from moodreel.storage.cache import Cache
 from moodreel.training import onnx_export
@@ -103,6 +106,20 @@ def test_every_recipe_fits_one_epoch_exports_and_predicts(recipe, corpus, cache,
     prediction = Recognizer.load(run / "bundle").predict(next(corpus.rglob("*.mp4")))
     assert sum(prediction.probabilities) == pytest.approx(1, abs=1e-3)
     check_modalities(prediction)
+
+
+def test_what_the_encoders_learned_from_is_known_to_the_leak_guard(corpus, cache, tmp_path):
+    """Nobody tests a network honestly on what its encoders heard."""
+    heard = read_corpus(write_voices(tmp_path / "heard")).samples
+    prints = [read_fingerprint(sample) for sample in heard]
+    place = tmp_path / "encoders"
+    entry = write_training_clips(know_clips(heard, prints, ["trained"] * len(heard)), place)
+    changes = encoder_changes(write_tiny_bundle(place, training_clips=entry))
+    train(corpus, "best", tmp_path / "run", options("best", cache, *changes, fold=1))
+    known = read_training_clips(load_bundle(tmp_path / "run" / "bundle"))
+    assert len(known) == len(heard) + 28, "28 clips were learned from or chosen by"
+    report = find_leaks([*know_clips(heard, prints, [TESTED] * len(heard)), *known], "")
+    assert set(report.leaked) == {sample.clip_id for sample in heard}
 
 
 def test_both_eyes_stand_side_by_side(corpus, cache, encoders, tmp_path):
@@ -257,7 +274,7 @@ def test_a_command_that_was_refused_can_be_corrected(corpus, cache, tmp_path):
         train(corpus, "audio", run, replace(options("audio", cache), speaker_regex=None))
     with pytest.raises(CorpusError, match="no such folder"):
         train(tmp_path / "nowhere", "audio", run, options("audio", cache))
-    assert not list(run.iterdir())
+    assert not run.exists(), "a run that was refused leaves a folder"
     train(corpus, "audio", run, options("audio", cache, fold=1))
 
 

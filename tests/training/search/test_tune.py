@@ -27,6 +27,7 @@ from moodreel.training.options import TrainOptions
 from moodreel.training.search import tune as module
 from moodreel.training.search.report import (
     _plot_history,
+    _plot_slices,
     format_tuned,
     headline,
     judge_gain,
@@ -354,3 +355,16 @@ class TestWords:
             study.add_trial(optuna.trial.create_trial(value=0.1 * number))
         (axes,) = _plot_history(study).axes
         assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+    def test_a_setting_of_whole_numbers_has_whole_numbers_on_its_axis(self):
+        spaces = {
+            "layers": optuna.distributions.IntDistribution(1, 3),
+            "rate": optuna.distributions.FloatDistribution(0, 1.5),
+        }
+        trials = [
+            optuna.trial.create_trial(value=0.1 * n, params={"layers": n, "rate": n / 2}, distributions=spaces)
+            for n in (1, 2, 3)
+        ]
+        layers, rate = _plot_slices(trials).axes
+        assert all(float(tick).is_integer() for tick in layers.get_xticks())
+        assert not all(float(tick).is_integer() for tick in rate.get_xticks()), "the axis would have them anyway"

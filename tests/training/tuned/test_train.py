@@ -35,7 +35,19 @@ def run(tmp_path, capsys, monkeypatch):
     bundle = write_tiny_bundle(tmp_path / "tiny")
 
     def call(corpus, *arguments, out="run", speakers=True):
-        command = ["moodreel", "train", corpus, "--recipe", "tuned", "--out", tmp_path / out, "--workers", 1]
+        command = [
+            "moodreel",
+            "train",
+            corpus,
+            "--recipe",
+            "tuned",
+            "--out",
+            tmp_path / out,
+            "--workers",
+            1,
+            "--threads",
+            1,
+        ]
         known = ["--speakers", "(?P<speaker>[a-z]+)_"] if speakers else []
         words = [*command, *known, "--set", f"model={bundle}", "--cache", tmp_path / "cache", *arguments]
         monkeypatch.setattr(sys, "argv", list(map(str, words)))

@@ -27,7 +27,7 @@ def format_vtt(prediction: Prediction) -> str:
     name = " ".join(prediction.clip.split()).replace("-->", "->")
     lines = ["WEBVTT", "", f"NOTE moodreel {prediction.model}: {name}", ""]
     for cue in sorted(_cues(prediction), key=lambda cue: cue.start_s):
-        lines += [f"{_clock(cue.start_s)} --> {_clock(cue.end_s)}", cue.text, ""]
+        lines += [f"{format_time(cue.start_s)} --> {format_time(cue.end_s)}", cue.text, ""]
     return "\n".join(lines)
 
 
@@ -47,7 +47,7 @@ def _cues(prediction: Prediction) -> list[_Cue]:
     if len(prediction.people) > 1:
         cues += [cue for person in prediction.people for cue in _own_cues(prediction, person)]
     cues += [_Cue(one.start_s, one.end_s, f"<v {one.who}>speaking") for one in prediction.turns if one.person is None]
-    return [cue for cue in cues if _clock(cue.start_s) != _clock(cue.end_s)]
+    return [cue for cue in cues if format_time(cue.start_s) != format_time(cue.end_s)]
 
 
 def _own_cues(prediction: Prediction, person: Person) -> Iterator[_Cue]:
@@ -58,7 +58,8 @@ def _own_cues(prediction: Prediction, person: Person) -> Iterator[_Cue]:
             yield _Cue(stretch.start_s, stretch.end_s, f"<v person {person.id}>{said}")
 
 
-def _clock(time_s: float) -> str:
+def format_time(time_s: float) -> str:
+    """Write a time as WebVTT does: hours, minutes, seconds and thousandths."""
     milliseconds = round(time_s * 1000)
     minutes, milliseconds = divmod(milliseconds, 60_000)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"

@@ -30,6 +30,10 @@ class Limits:
         stream_idle_s: longest time in which a live client sends nothing, or takes nothing.
         message_bytes: largest message of a live stream: one JPEG, or a stretch of sound.
         flood_bytes: a live client that sends more in one second is cut off.
+        searches: searches of a library that may run or wait, one at a time.
+        search_s: longest time until a search has its answer.
+        waiting_thumbnails: thumbnails that may be drawn or wait, one at a time.
+        thumbnail_s: longest time that drawing one may take.
     """
 
     upload_bytes: int = 256 * MIB
@@ -50,6 +54,10 @@ class Limits:
     stream_idle_s: float = 20.0
     message_bytes: int = MIB
     flood_bytes: int = 8 * MIB
+    searches: int = 32
+    search_s: float = 10.0
+    waiting_thumbnails: int = 256
+    thumbnail_s: float = 30.0
 
     @property
     def places(self) -> int:

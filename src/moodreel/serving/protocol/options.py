@@ -13,7 +13,7 @@ class WorkerOptions:
     """What a worker is to do.
 
     Attributes:
-        role: `clips` or `stream`.
+        role: `clips`, `stream` or `pictures`.
         model: name or folder of the bundle.
         memory_bytes: what may be allocated on top of the opened networks.
         clip_s: longest clip.

@@ -34,7 +34,13 @@ async def list_models(request: Request) -> dict[str, Any]:
 async def check_health(request: Request) -> dict[str, Any]:
     """Return how many clips are on their way; that it answers at all means that a worker has started."""
     service = service_of(request)
-    return {"status": "ok", "version": __version__, "places_taken": service.book.taken, "streams": service.n_streams}
+    return {
+        "status": "ok",
+        "version": __version__,
+        "places_taken": service.book.taken,
+        "streams": service.n_streams,
+        "has_library": service.library is not None,
+    }
 
 
 @router.get("/metrics", summary="Counters for Prometheus", response_class=Response)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -25,12 +25,13 @@ from moodreel.serving.protocol.failures import log_failure
 from moodreel.serving.protocol.limits import Limits
 from moodreel.serving.protocol.options import WorkerOptions
 from moodreel.serving.protocol.problems import MEDIA_TYPE, Problem, ProblemError
-from moodreel.serving.server import about, batches, docs_page, predictions, stream
+from moodreel.serving.server import about, batches, docs_page, library, predictions, stream
 from moodreel.serving.server.access_log import AccessLog, open_lines
 from moodreel.serving.server.book import JobBook
 from moodreel.serving.server.early_answers import Linger
 from moodreel.serving.server.guard import METHODS, Access, Guard
 from moodreel.serving.server.head import Head
+from moodreel.serving.server.library_service import open_library
 from moodreel.serving.server.metrics import Metrics
 from moodreel.serving.server.openapi import describe
 from moodreel.serving.server.pool import WorkerPool
@@ -53,6 +54,7 @@ class Settings:
         state: folder in which its jobs outlive it; `None` where they need not.
         webhooks: whom it may call.
         access_log: file to which each request adds a line; `None` for none.
+        library: folder or URL of the library that it serves; `None` for none.
     """
 
     model: str = "default"
@@ -61,6 +63,7 @@ class Settings:
     state: Path | None = None
     webhooks: WebhookRules = field(default_factory=WebhookRules)
     access_log: Path | None = None
+    library: str | None = None
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -93,7 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,  # what clients made of the description call their methods
     )
-    for router in (about.router, predictions.router, batches.router, stream.router, docs_page.router):
+    for router in (about.router, predictions.router, batches.router, library.router, stream.router, docs_page.router):
         app.include_router(router)
     app.router.default = _Page(directory=str(resources.files("moodreel") / "static"), html=True)
     describe(app, needs_token=settings.access.token is not None)
@@ -111,11 +114,13 @@ async def _serving(app: FastAPI, settings: Settings, bundle: Bundle, metrics: Me
     """Start what answers, and stop it at the end."""
     limits, webhooks = settings.limits, Webhooks(settings.webhooks, metrics)
     options = WorkerOptions("clips", settings.model, limits.memory_bytes, limits.clip_s, limits.picture_px)
-    with open_state(settings.state) as state:
+    async with AsyncExitStack() as parts:
+        state = parts.enter_context(open_state(settings.state))
+        held = await parts.enter_async_context(open_library(settings.library, options, limits))
         book = JobBook(limits, webhooks, state.store)
         pool = WorkerPool(options, limits, book, metrics)
         app.state.service = Service(
-            bundle, settings.access, limits, metrics, book, pool, webhooks, state.folder, options
+            bundle, settings.access, limits, metrics, book, pool, webhooks, state.folder, options, held
         )
         tidying = asyncio.create_task(_tidy(book))
         try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
+import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +19,8 @@ from moodreel.serving.server.metrics import Metrics
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT")
 _CALLS = "/v1/"
+TICKET_S = 12 * 3600
+"""How long an address that a call gave out can be asked for without the token."""
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 PAGE_POLICY = (
@@ -44,11 +47,13 @@ class Access:
         host: address it listens on.
         names: further names that clients may know it by.
         token: what they must show; `None` for nothing.
+        secret: what tickets are made with; of this process alone.
     """
 
     host: str
     names: tuple[str, ...] = ()
     token: str | None = None
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False, compare=False)
 
     @property
     def is_local(self) -> bool:
@@ -101,6 +106,25 @@ class Access:
         # A token in a live client's JSON may hold half a character.
         return self.token is None or hmac.compare_digest(token.encode(errors="surrogatepass"), self.token.encode())
 
+    def sign(self, path: str) -> str:
+        """Return an address for a player or a picture, for which browsers send no token: with a ticket instead.
+
+        Args:
+            path: of a call that only reads.
+        """
+        return path if self.token is None else f"{path}?ticket={self._make_ticket(path, int(time.time()) + TICKET_S)}"
+
+    def is_ticket(self, path: str, query: bytes) -> bool:
+        """Tell whether a request carries the ticket of its address, which only somebody with the token was given."""
+        (ticket,) = parse_qs(query.decode("latin-1")).get("ticket", [""])[:1]
+        until = ticket.partition(".")[0]
+        if not (until.isascii() and until.isdigit() and len(until) < 12 and int(until) > time.time()):
+            return False
+        return hmac.compare_digest(self._make_ticket(path, int(until)).encode(), ticket.encode())
+
+    def _make_ticket(self, path: str, until_s: int) -> str:
+        return f"{until_s}.{hmac.new(self.secret, f'{until_s} {path}'.encode(), 'sha256').hexdigest()}"
+
 
 def is_loopback(host: str) -> bool:
     """Tell whether an address can be reached from this machine alone."""
@@ -125,7 +149,7 @@ class Guard:
             self._access.check_host(headers)
             self._access.check_site(headers, scope["path"])
             # A browser cannot send headers with a web socket, so live clients may show their token in a message.
-            if scope["type"] == "http" and _needs_token(scope["path"]):
+            if scope["type"] == "http" and _needs_token(scope["path"]) and not self._has_ticket(scope):
                 self._access.check_token(headers)
         except ProblemError as error:
             await _refuse(error.problem, scope, send)
@@ -134,6 +158,9 @@ class Guard:
             await self._count(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _has_ticket(self, scope: Scope) -> bool:
+        return scope["method"] in ("GET", "HEAD") and self._access.is_ticket(scope["path"], scope["query_string"])
 
     async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun_s = time.monotonic()

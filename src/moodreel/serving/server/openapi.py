@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from moodreel.labels import EMOTIONS
-from moodreel.serving.protocol.problems import KINDS, MEDIA_TYPE
+from moodreel.serving.protocol.problems import KINDS
+from moodreel.serving.server.openapi_library import describe_library, library_schemas
+from moodreel.serving.server.openapi_parts import (
+    Json,
+    body_of,
+    like,
+    list_of,
+    or_null,
+    problem_of,
+    ref,
+    set_answers,
+    simplify,
+)
 from moodreel.serving.server.stream import RATES_HZ, SOUND_FORMATS, SoundFormat
-
-Json = dict[str, Any]
 
 _SUMMARY = "What the people in a clip feel, from face and voice, over time."
 _JSON = "application/json"
@@ -114,7 +122,7 @@ _MODEL: Json = {
     "training_data": [{"network": "face", "name": "FER2013 with FER+ votes", "licence": "MIT"}],
     "is_live": True,
 }
-_HEALTH: Json = {"status": "ok", "version": "0.1.0", "places_taken": 0, "streams": 0}
+_HEALTH: Json = {"status": "ok", "version": "0.1.0", "places_taken": 0, "streams": 0, "has_library": False}
 _START: Json = {"type": "start", "sound": {"format": "pcm16", "rate_hz": 16000}}
 _READY: Json = {"type": "ready", "model": "default 2026.11.23", "every_s": 0.5, "window_s": 2.0}
 _RESET: Json = {"type": "reset"}
@@ -133,7 +141,6 @@ _EVENTS = f"event: progress\ndata: {json.dumps(_JOB)}\n\nevent: done\ndata: {{}}
 _CSV = "clip,person,start_s,end_s,label,angry,…\n"
 _VTT = "WEBVTT\n\n00:00:00.000 --> 00:00:04.000\nhappy 94%\n"
 
-_ALWAYS = ("wrong-host", "foreign-origin", "unauthorized", "internal")
 _UPLOAD_FAILS = (
     "bad-upload", "upload-too-slow", "upload-too-large", "not-multipart", "bad-webhook", "bad-media", "clip-too-long",
     "picture-too-large", "queue-full", "worker-died", "stopping", "took-too-long",
@@ -163,37 +170,39 @@ def describe(app: FastAPI, *, needs_token: bool) -> None:
 
 def _complete(document: Json) -> Json:
     paths = document["paths"]
-    prediction, job = _ref("Prediction"), _ref("Job")
+    prediction, job = ref("Prediction"), ref("Job")
     clips, one = paths["/v1/predictions"], paths["/v1/predictions/{id}"]
     clips["post"]["requestBody"] = _upload_body()
     clips["post"]["parameters"] = [_PREFER]
-    at_once = {**_body(_JSON, prediction, _PREDICTION, "The prediction."), "headers": {"Content-Location": _PLACE}}
-    _answers(clips["post"], _UPLOAD_FAILS, {"200": at_once})
+    at_once = {**body_of(_JSON, prediction, _PREDICTION, "The prediction."), "headers": {"Content-Location": _PLACE}}
+    set_answers(clips["post"], _UPLOAD_FAILS, {"200": at_once})
     at_once["content"] |= _texts()
     clips["post"]["responses"]["202"] = {
-        **_body(_JSON, job, _JOB, "The clip takes longer: a job to ask for."),
+        **body_of(_JSON, job, _JOB, "The clip takes longer: a job to ask for."),
         "headers": {"Location": _PLACE},
     }
-    _answers(one["get"], (*_JOB_FAILS, *_ANSWER_FAILS), {"200": _body(_JSON, job, _JOB, "The job.")})
+    set_answers(one["get"], (*_JOB_FAILS, *_ANSWER_FAILS), {"200": body_of(_JSON, job, _JOB, "The job.")})
     one["get"]["responses"]["200"]["content"] |= _texts()
-    _answers(one["delete"], _JOB_FAILS, {"204": {"description": "It is gone."}})
+    set_answers(one["delete"], _JOB_FAILS, {"204": {"description": "It is gone."}})
     batches, batch = paths["/v1/batches"], paths["/v1/batches/{id}"]
     batches["post"]["requestBody"] = _upload_body(most_files=2)
-    taken = _body(_JSON, _ref("Batch"), _BATCH, "A job for each clip.") | {"headers": {"Location": _PLACE}}
-    _answers(batches["post"], _FORM_FAILS, {"202": taken})
-    _answers(batch["get"], _JOB_FAILS, {"200": _body(_JSON, _ref("Batch"), _BATCH, "The batch.")})
-    _answers(batch["delete"], _JOB_FAILS, {"204": {"description": "It is gone."}})
+    taken = body_of(_JSON, ref("Batch"), _BATCH, "A job for each clip.") | {"headers": {"Location": _PLACE}}
+    set_answers(batches["post"], _FORM_FAILS, {"202": taken})
+    set_answers(batch["get"], _JOB_FAILS, {"200": body_of(_JSON, ref("Batch"), _BATCH, "The batch.")})
+    set_answers(batch["delete"], _JOB_FAILS, {"204": {"description": "It is gone."}})
     events, timeline = paths["/v1/predictions/{id}/events"]["get"], paths["/v1/predictions/{id}/timeline.{format}"]
     text: Json = {"type": "string"}
-    _answers(events, _JOB_FAILS, {"200": _body("text/event-stream", text, _EVENTS, "One event a change.")})
+    set_answers(events, _JOB_FAILS, {"200": body_of("text/event-stream", text, _EVENTS, "One event a change.")})
     told = {"description": "The timeline.", "content": _texts()}
-    _answers(timeline["get"], (*_JOB_FAILS, *_ANSWER_FAILS), {"200": told})
-    _answers(paths["/v1/models"]["get"], (), {"200": _body(_JSON, _ref("Models"), {"models": [_MODEL]}, "The model.")})
-    _answers(paths["/healthz"]["get"], (), {"200": _body(_JSON, _ref("Health"), _HEALTH, "It can answer.")})
+    set_answers(timeline["get"], (*_JOB_FAILS, *_ANSWER_FAILS), {"200": told})
+    models = body_of(_JSON, ref("Models"), {"models": [_MODEL]}, "The model.")
+    set_answers(paths["/v1/models"]["get"], (), {"200": models})
+    set_answers(paths["/healthz"]["get"], (), {"200": body_of(_JSON, ref("Health"), _HEALTH, "It can answer.")})
     counters = "moodreel_streams 0.0\n"
-    _answers(paths["/metrics"]["get"], (), {"200": _body("text/plain", text, counters, "The counters.")})
+    set_answers(paths["/metrics"]["get"], (), {"200": body_of("text/plain", text, counters, "The counters.")})
+    describe_library(paths)
     document["info"] |= {"summary": _SUMMARY, "description": _STREAM.strip()}
-    formats = {"TextFormat": document["components"]["schemas"]["TextFormat"]}
+    formats = {name: document["components"]["schemas"][name] for name in ("TextFormat", "MomentsFormat")}
     document["components"] = {
         "schemas": {**_schemas(), **formats},
         "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -220,7 +229,7 @@ _PREFER: Json = {
 def _upload_body(most_files: int = 1) -> Json:
     clip: Json = {"type": "string", "format": "binary", "description": "A video, sound file or picture."}
     if most_files > 1:
-        clip = {**_list(clip), "minItems": 1, "description": "Videos, sound files or pictures."}
+        clip = {**list_of(clip), "minItems": 1, "description": "Videos, sound files or pictures."}
     told = "Where to tell that all is done; the server must have been started with --webhook-allow."
     webhook = {"type": "string", "format": "uri", "description": told}
     schema = {"type": "object", "required": ["file"], "properties": {"file": clip, "webhook": webhook}}
@@ -234,47 +243,32 @@ def _upload_body(most_files: int = 1) -> Json:
 def _schemas() -> Json:
     """Return all schemas; the prediction's own parts become components beside it."""
     text = (resources.files("moodreel") / "prediction.schema.json").read_text(encoding="utf-8")
-    prediction: Json = _simplify(json.loads(text.replace("#/$defs/", "#/components/schemas/")))
+    prediction: Json = simplify(json.loads(text.replace("#/$defs/", "#/components/schemas/")))
     parts = prediction.pop("$defs")
     for key in ("$schema", "$id"):
         del prediction[key]
-    job = _like(_JOB)
+    job = like(_JOB)
     job["properties"]["state"] = {"enum": ["queued", "running", "done", "failed"]}
     job["properties"]["progress"] = {"type": "number", "minimum": 0, "maximum": 1}
-    job["properties"]["prediction"] = _or_null("Prediction")
-    job["properties"]["problem"] = _or_null("Problem")
+    job["properties"]["prediction"] = or_null("Prediction")
+    job["properties"]["problem"] = or_null("Problem")
     types = [f"urn:moodreel:problem:{kind}" for kind in KINDS]
-    problem = _like(_problem("internal"))
+    problem = like(problem_of("internal"))
     problem["properties"]["type"] = {"enum": types}
-    model = _like(_MODEL)
-    model["properties"]["training_data"] = _list({"type": "object", "additionalProperties": True})
-    model["properties"]["labels"] = _list({"enum": list(EMOTIONS)})
-    models = {"type": "object", "required": ["models"], "properties": {"models": _list(_ref("Model"))}}
-    batch = _like(_BATCH)
-    batch["properties"] |= {key: job["properties"][key] for key in ("state", "progress")} | {"jobs": _list(_ref("Job"))}
+    pointer = "Of a query that cannot be understood: the query, and below it carets under the mistake."
+    problem["properties"]["pointer"] = {"type": "string", "description": pointer}
+    model = like(_MODEL)
+    model["properties"]["training_data"] = list_of({"type": "object", "additionalProperties": True})
+    model["properties"]["labels"] = list_of({"enum": list(EMOTIONS)})
+    models = {"type": "object", "required": ["models"], "properties": {"models": list_of(ref("Model"))}}
+    batch = like(_BATCH)
+    batch["properties"] |= {key: job["properties"][key] for key in ("state", "progress")} | {
+        "jobs": list_of(ref("Job"))
+    }
     batch["properties"]["state"] = {"enum": ["queued", "running", "done"]}
-    more = {"Job": job, "Batch": batch, "Problem": problem, "Model": model, "Models": models, "Health": _like(_HEALTH)}
-    named = {"Prediction": prediction, **parts, **more, **_stream_schemas(prediction["properties"])}
-    return {name: _simplify(schema) for name, schema in named.items()}
-
-
-def _simplify(schema: Any) -> Any:
-    """Say the same in words that makers of clients know.
-
-    They know no tuples (`prefixItems` with `"items": false`), and want to be told that names are strings.
-    """
-    if isinstance(schema, list):
-        return [_simplify(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    simple = {key: _simplify(part) for key, part in schema.items()}
-    places = simple.pop("prefixItems", None)
-    if places is not None:
-        simple |= {"items": places[0], "minItems": len(places), "maxItems": len(places)}
-    words = simple.get("enum")
-    if isinstance(words, list) and all(isinstance(word, str) for word in words):
-        simple = {"type": "string", **simple}
-    return simple
+    more = {"Job": job, "Batch": batch, "Problem": problem, "Model": model, "Models": models, "Health": like(_HEALTH)}
+    named = {"Prediction": prediction, **parts, **more, **_stream_schemas(prediction["properties"])} | library_schemas()
+    return {name: simplify(schema) for name, schema in named.items()}
 
 
 def _stream_schemas(of_prediction: Json) -> Json:
@@ -293,58 +287,15 @@ def _stream_schemas(of_prediction: Json) -> Json:
     }
     window["properties"]["damaged"]["description"] = "messages since the window before that could not be decoded"
     window["properties"]["latency_ms"]["description"] = "from the arrival of the window's last media to its answer"
-    window["properties"]["received"] = {"description": "since the start", **_like(_LIVE["received"])}
-    problem = _message({"type": "problem", "problem": _problem("bad-stream")})
-    problem["properties"]["problem"] = _ref("Problem")
+    window["properties"]["received"] = {"description": "since the start", **like(_LIVE["received"])}
+    problem = _message({"type": "problem", "problem": problem_of("bad-stream")})
+    problem["properties"]["problem"] = ref("Problem")
     messages = {"Start": start, "Reset": reset, "Ready": ready, "Window": window, "Problem": problem}
     return {f"Stream{name}": schema for name, schema in messages.items()}
 
 
 def _message(example: Json) -> Json:
     """Return the schema of a message, which its `type` tells from others."""
-    schema = _like(example)
+    schema = like(example)
     schema["properties"]["type"] = {"const": example["type"]}
     return {**schema, "examples": [example]}
-
-
-def _like(example: Json) -> Json:
-    """Return the schema of an object whose keys are all required, with the types of an example."""
-    names = {bool: "boolean", int: "integer", float: "number", str: "string"}
-    properties: Json = {key: {"type": names[type(value)]} for key, value in example.items() if type(value) in names}
-    return {"type": "object", "required": list(example), "properties": properties}
-
-
-def _answers(operation: Json, fails: Sequence[str], good: Mapping[str, Json]) -> None:
-    """Set what an operation answers: what it is for, and the ways it fails, one entry a status."""
-    responses: dict[str, Json] = dict(good)
-    for kind in (*fails, *_ALWAYS):
-        status, title = KINDS[kind]
-        entry = responses.setdefault(
-            str(status),
-            {"description": title, "content": {MEDIA_TYPE: {"schema": _ref("Problem"), "examples": {}}}},
-        )
-        entry["content"][MEDIA_TYPE]["examples"][kind] = {"value": _problem(kind)}
-    if "429" in responses:
-        responses["429"]["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
-    operation["responses"] = responses
-
-
-def _problem(kind: str) -> Json:
-    status, title = KINDS[kind]
-    return {"type": f"urn:moodreel:problem:{kind}", "title": title, "status": status, "detail": "what, where, way out"}
-
-
-def _body(kind: str, schema: Json, example: object, description: str) -> Json:
-    return {"description": description, "content": {kind: {"schema": schema, "example": example}}}
-
-
-def _list(items: Json) -> Json:
-    return {"type": "array", "items": items}
-
-
-def _ref(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _or_null(name: str) -> Json:
-    return {"anyOf": [_ref(name), {"type": "null"}]}

@@ -110,6 +110,7 @@ def run(settings: Settings, port: int) -> None:
         backlog=_BACKLOG,
     )
     server = _Server(config)
+    server.has_library = settings.library is not None
     with listener, suppress(SystemExit):  # so uvicorn ends when the app could not start; why is told below
         server.run([listener])
     if not server.started:
@@ -123,11 +124,16 @@ def _log_to_stderr() -> None:
 class _Server(uvicorn.Server):
     """Says where it listens once it does: its workers start before."""
 
+    has_library = False
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
-            print(f"moodreel serves http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C stops it)", flush=True)
+            address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            print(f"moodreel serves {address} (Ctrl-C stops it)", flush=True)
+            if self.has_library:
+                print(f"the library stands at {address}/library.html", flush=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:

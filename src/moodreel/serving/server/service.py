@@ -14,6 +14,7 @@ from moodreel.serving.protocol.options import WorkerOptions
 from moodreel.serving.server.book import JobBook
 from moodreel.serving.server.guard import Access
 from moodreel.serving.server.jobs import Job
+from moodreel.serving.server.library_service import LibraryService
 from moodreel.serving.server.metrics import Metrics
 from moodreel.serving.server.pool import WorkerPool
 from moodreel.serving.server.webhooks import Webhooks
@@ -33,6 +34,7 @@ class Service:
         webhooks: whom it tells.
         folder: where uploads lie until they are read.
         options: how its workers are started.
+        library: its library; `None` where it was started without.
         n_streams: live streams now.
     """
 
@@ -45,6 +47,7 @@ class Service:
     webhooks: Webhooks
     folder: Path
     options: WorkerOptions
+    library: LibraryService | None = None
     n_streams: int = 0
 
     def take(self, job: Job) -> None:

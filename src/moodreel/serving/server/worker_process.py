@@ -17,6 +17,7 @@ COMMAND = (sys.executable, "-P", "-m", "moodreel.serving.worker.main")
 
 SECRETS = ("MOODREEL_TOKEN", "MOODREEL_WEBHOOK_SECRET")
 _START_S = 60.0
+_END_S = 5.0
 
 
 class Worker:
@@ -68,9 +69,17 @@ class Worker:
 
     async def kill(self) -> None:
         """End it, whatever it is doing."""
+        assert self._process.stdin is not None and self._process.stdout is not None
         with suppress(ProcessLookupError):
             self._process.kill()
-        await self._process.wait()
+        self._process.stdin.close()
+        # asyncio closes pipes when it hears of their end, which must be while its loop runs; what a process has left
+        # behind may hold them open for ever.
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_END_S):
+                await self._process.wait()
+                await self._process.stdout.read()
+                await self._process.stdin.wait_closed()
 
 
 async def start_worker(options: WorkerOptions) -> Worker:

@@ -57,6 +57,10 @@ def _open(options: WorkerOptions) -> Callable[[Message, Send], None]:
         from moodreel.serving.worker.live import open_stream_handler
 
         return open_stream_handler(options.model, options.picture_px)
+    if options.role == "pictures":
+        from moodreel.serving.worker.pictures import answer_picture
+
+        return answer_picture
     from moodreel.recognition.recognizer import Recognizer
 
     recognizer = Recognizer.load(options.model, threads=1)

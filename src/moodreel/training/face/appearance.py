@@ -26,7 +26,7 @@ from moodreel.inference import run_network, start_session
 from moodreel.storage.cache import hash_file
 from moodreel.storage.whole_files import whole_file, whole_folder, write_text
 from moodreel.training.face.ferplus import FACE_SIDE, Faces, read_ferplus
-from moodreel.training.onnx_weights import halve_weights
+from moodreel.training.onnx_weights import halve_weights, prune
 
 GRID = 3
 """Parts of a face, down and across."""
@@ -183,7 +183,8 @@ def cut_layers(face: bytes, n_layers: int) -> onnx.ModelProto:
     if len(clipped) < n_layers:
         raise MoodreelError(f"the face network has {len(clipped)} layers, expected {n_layers} or more")
     top = clipped[n_layers - 1]
-    _keep_what_leads_to(model, top)
+    prune(model, [top])
+    _name_output(model, top, None)
     side, width = _measure_layer(model, top)
     model.graph.initializer.extend(
         [
@@ -200,23 +201,6 @@ def cut_layers(face: bytes, n_layers: int) -> onnx.ModelProto:
     )
     _name_output(model, _CELLS, ["n", GRID * GRID, width])
     return model
-
-
-def _keep_what_leads_to(model: onnx.ModelProto, output: str) -> None:
-    """Drop all nodes and weights that an output does not need, and make it the only output."""
-    needed, kept = {output}, []
-    for node in reversed(model.graph.node):
-        if needed & set(node.output):
-            kept.append(node)
-            needed |= set(node.input)
-    weights = [weight for weight in model.graph.initializer if weight.name in needed]
-    kept.reverse()
-    for field, values in ((model.graph.node, kept), (model.graph.initializer, weights)):
-        held = [type(value).FromString(value.SerializeToString()) for value in values]
-        del field[:]
-        field.extend(held)
-    del model.graph.value_info[:]
-    _name_output(model, output, None)
 
 
 def _name_output(model: onnx.ModelProto, name: str, shape: list[str | int] | None) -> None:

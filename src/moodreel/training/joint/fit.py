@@ -29,7 +29,7 @@ from moodreel.training.joint.material import Material
 from moodreel.training.joint.networks import Answers, ClipBatch, JointNet, ResNetEncoder, build_network
 from moodreel.training.joint.recipe import Recipe
 from moodreel.training.lightning_noise import hush_lightning
-from moodreel.training.machine import Precision, choose_precision, start_log
+from moodreel.training.machine import Precision, choose_precision, is_first_node, start_log
 from moodreel.training.progress import phase
 
 logger = logging.getLogger(__name__)
@@ -278,6 +278,7 @@ def fit_network(
     seed: int,
     resume: bool = False,
     devices: int = 1,
+    nodes: int = 1,
     callbacks: Sequence[Callback] = (),
 ) -> Fitted:
     """Fit one network.
@@ -290,7 +291,8 @@ def fit_network(
         out: folder for checkpoints and logs.
         seed: of order, dropout and learning rate.
         resume: go on from `last.ckpt` where there is one; at most the epoch under way is lost.
-        devices: processes that share each batch.
+        devices: processes of this machine that share each batch.
+        nodes: machines that share it.
         callbacks: told of every epoch.
 
     Raises:
@@ -307,19 +309,20 @@ def fit_network(
         read_checkpoint(last)
     try:
         precision = choose_precision() if network.encoder is not None else "32-true"
-        trainer = _trainer(out, recipe, bool(sides.valid), devices, callbacks, precision)
+        trainer = _trainer(out, recipe, bool(sides.valid), (nodes, devices), callbacks, precision)
         trainer.fit(module, ckpt_path=str(last) if goes_on else None, weights_only=True)
     except OSError as error:
         raise OutputError(f"{out}: training cannot write there ({error.strerror or error})") from error
-    _keep_best(module, out, recipe)
+    if is_first_node():
+        _keep_best(module, out, recipe)
     return Fitted(network.eval(), module.learning_rate, tuple(module.curve))
 
 
 def _trainer(
-    out: Path, recipe: Recipe, has_valid: bool, devices: int, told: Sequence[Callback], precision: Precision
+    out: Path, recipe: Recipe, has_valid: bool, shared: tuple[int, int], told: Sequence[Callback], precision: Precision
 ) -> lightning.Trainer:
     """Make the trainer; small layers over features that are kept gain nothing by less than float32."""
-    fit = recipe.fit
+    fit, (nodes, devices) = recipe.fit, shared
     callbacks: list[Callback] = [
         *told,
         ModelCheckpoint(out, "last", save_on_train_epoch_end=True, enable_version_counter=False),
@@ -329,8 +332,9 @@ def _trainer(
         callbacks.append(ModelCheckpoint(out, "best", monitor="valid_uar", mode="max", enable_version_counter=False))
     return lightning.Trainer(
         accelerator="cpu",
+        num_nodes=nodes,
         devices=devices,
-        strategy="auto" if devices == 1 else DDPStrategy(process_group_backend="gloo", start_method="spawn"),
+        strategy=_choose_strategy(nodes, devices),
         max_epochs=fit.epochs,
         precision=precision,
         gradient_clip_val=fit.clip_norm or None,
@@ -344,6 +348,13 @@ def _trainer(
         reload_dataloaders_every_n_epochs=1,
         default_root_dir=out,
     )
+
+
+def _choose_strategy(nodes: int, devices: int) -> str | DDPStrategy:
+    """Return how batches are shared; on several machines torchrun has started the processes."""
+    if nodes > 1:
+        return DDPStrategy(process_group_backend="gloo")
+    return "auto" if devices == 1 else DDPStrategy(process_group_backend="gloo", start_method="spawn")
 
 
 def _keep_best(module: JointModule, out: Path, recipe: Recipe) -> None:

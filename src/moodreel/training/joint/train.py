@@ -29,6 +29,7 @@ from moodreel.training.joint.maps import fit_maps, make_items
 from moodreel.training.joint.material import Material
 from moodreel.training.joint.networks import JointNet, ResNetEncoder
 from moodreel.training.joint.recipe import EXPRESSION, Recipe, load_recipe
+from moodreel.training.machine import check_nodes, is_first_node
 from moodreel.training.options import TrainOptions, list_clips, list_unreadable, make_run_split, open_corpus, score_side
 from moodreel.training.progress import phase
 from moodreel.training.run_folder import SCORES_FILE, begin_run, check_run, read_scores
@@ -64,11 +65,24 @@ def train(corpus_path: Path, recipe_name: str, out: Path, options: TrainOptions 
     recipe = load_recipe(recipe_name, options.changes)
     if options.max_epochs is not None:
         recipe = replace(recipe, fit=replace(recipe.fit, epochs=options.max_epochs))
+    check_nodes(options.nodes)
+    if not is_first_node():
+        _take_part(corpus_path, recipe, out, options)
+        return {}
     run = _start(*_open(corpus_path, recipe, out, options), recipe, out, options, prepare_material)
     fitted = run.fit()
     scores = run.score(fitted)
     run.export(fitted, scores)
     return scores
+
+
+def _take_part(corpus_path: Path, recipe: Recipe, out: Path, options: TrainOptions) -> None:
+    """Take a share of each batch of a run that another machine writes."""
+    corpus = open_corpus(corpus_path, recipe, options)
+    material = prepare_material(corpus, recipe, options)
+    run = _Run(material, make_run_split(corpus, recipe, options), recipe, out, options)
+    for member in range(recipe.fit.ensemble):
+        run.fit_member(member)
 
 
 def train_and_score(
@@ -144,6 +158,7 @@ def prepare_material(corpus: Corpus, recipe: Recipe, options: TrainOptions) -> M
         recipe.inputs,
         Cache(options.cache) if options.cache else default_cache(),
         workers=options.workers,
+        ray=options.ray,
         functionals_source="corpus" if recipe.audio and recipe.audio.source == "corpus" else "opensmile",
         encoders=recipe.encoders,
         allow_unreadable=options.allow_unreadable,
@@ -206,6 +221,7 @@ class _Run:
             seed=seed,
             resume=self.options.resume,
             devices=self.options.devices,
+            nodes=self.options.nodes,
             callbacks=[*callbacks, FitProgress(name)],
         )
 
@@ -250,16 +266,17 @@ class _Run:
         networks = [one.network for one in fitted]
         encoder = networks[0].encoder or self.material.encoder
         speakers = {sample.speaker for sample in self.split.train}
+        spec = self.recipe.inputs
+        base = load_bundle(self.recipe.encoders) if spec.expressions or spec.speech else None
+        cache = self.material.extraction.cache
         facts = TrainingFacts(
             training_data=f"{self.material.extraction.samples[0].corpus}: {len(self.rows['train'])} clips of "
             f"{len(speakers)} speakers ({self.split.name})",
             licence=self.options.licence,
             command=f"moodreel train CORPUS --recipe {self.recipe.name}",
             scores=scores,
-            training_clips=list_clips(self.split, self.material.extraction.cache, self.options.workers, self.out),
+            training_clips=list_clips(self.split, cache, self.options.workers, self.out, base),
         )
-        spec = self.recipe.inputs
-        base = load_bundle(self.recipe.encoders) if spec.expressions or spec.speech else None
         with phase("writing the bundle"):
             network = ClipNetwork(networks, self.maps, encoder, spec)
             export_bundle(network, self.recipe, self.out / "bundle", facts, base)

@@ -29,6 +29,8 @@ import sqlalchemy.exc
 from lightning.pytorch.callbacks import Callback
 from optuna.trial import TrialState
 
+from moodreel.batch.clips import map_clips
+from moodreel.batch.on_ray import joined_cluster
 from moodreel.corpora import Corpus
 from moodreel.corpora.splits import Split, clip_folds, speaker_folds
 from moodreel.errors import MoodreelError, OutputError, RecipeError
@@ -67,7 +69,7 @@ class TuneOptions:
         n_trials: trials in all, those of an interrupted search included.
         space: name or file of the space.
         inner_folds: folds of the speakers that the search sees, over which a trial's UAR is averaged.
-        jobs: processes that try settings at once.
+        jobs: processes that try settings at once; with `train.ray`, actors, 1 for as many as the cluster has cores.
         threads: processor threads in all.
         train: fold, cache, speakers and changes, as for `moodreel train`.
     """
@@ -178,6 +180,9 @@ def _open_storage(out: Path) -> optuna.storages.RDBStorage:
 def _run_workers(corpus: Path, recipe_name: str, out: Path, options: TuneOptions, study: optuna.Study) -> None:
     if count_left(study, options.n_trials) <= 0:
         return
+    if options.train.ray is not None:
+        _work_on_cluster(corpus, recipe_name, out, options, study)
+        return
     if options.jobs == 1:
         work(corpus, recipe_name, out, options, 0)
         return
@@ -193,6 +198,27 @@ def _run_workers(corpus: Path, recipe_name: str, out: Path, options: TuneOptions
             worker.terminate()
     if all(worker.exitcode for worker in workers):
         raise MoodreelError(f"{out}: every worker died (exit status {workers[0].exitcode}); try --jobs 1 to see why")
+
+
+def _work_on_cluster(corpus: Path, recipe_name: str, out: Path, options: TuneOptions, study: optuna.Study) -> None:
+    """Have actors of a Ray cluster try settings, each with a core; they meet in the database, as processes here do."""
+    recipe = load_recipe(recipe_name, options.train.changes)
+    prepare_material(open_corpus(corpus, recipe, options.train), recipe, options.train)  # then it is in the cache
+    alone = replace(options, threads=1, jobs=2, train=replace(options.train, ray=None))
+    with joined_cluster(options.train.ray) as crew, phase("trials", options.n_trials) as show:
+        assert crew is not None
+        numbers = range(options.jobs if options.jobs > 1 else crew.count())
+        read = partial(_work_far, corpus.absolute(), recipe_name, out.absolute(), alone)
+        outcomes = list(map_clips(read, numbers, 0, lambda _: False, in_order=False, crew=crew))
+        show(options.n_trials - count_left(study, options.n_trials))
+    if not any(outcomes):
+        raise MoodreelError(f"{out}: every worker died; try without --ray to see why")
+
+
+def _work_far(corpus: Path, recipe_name: str, out: Path, options: TuneOptions, number: int) -> bool:
+    """Do what `work` does; runs on a cluster."""
+    work(corpus, recipe_name, out, options, number)
+    return True
 
 
 def _wait(workers: Sequence[BaseProcess], study: optuna.Study, n_trials: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from moodreel.recognition.fusion import Fusion
 from moodreel.storage.whole_files import whole_folder
 from moodreel.training.tuned.heads import Correction
 from moodreel.training.tuned.recipe import TunedRecipe
+from moodreel.training.tuned.tune import Refitted
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +34,14 @@ class Outcome:
         fusion: how the answers are calibrated and added.
         adaptation: how answers vary from person to person, as `bundle.json` has it; `None` for nothing known.
         learned_from: the clips.
+        refitted: networks that were tuned below their last layers.
     """
 
     maps: Mapping[str, Correction]
     fusion: Fusion
     adaptation: Mapping[str, Any] | None
     learned_from: Sequence[KnownClip]
+    refitted: Mapping[str, Refitted] = field(default_factory=dict)
 
 
 def write_tuned(
@@ -73,10 +76,9 @@ def write_tuned(
         "tuned_from": base.title,
         "recipe": json.loads(json.dumps(asdict(recipe))),
     }
-    maps = outcome.maps if outcome else {}
     adaptation = outcome.adaptation if outcome else base.manifest.get("adaptation")
     with whole_folder(folder) as temporary:
-        manifest["networks"] = {name: _write_network(base, name, maps.get(name), temporary) for name in base.networks}
+        manifest["networks"] = {name: _write_network(base, name, outcome, temporary) for name in base.networks}
         manifest["fusion"] = _describe_fusion(base, outcome, manifest["networks"])
         if adaptation is not None:
             manifest["adaptation"] = dict(adaptation)
@@ -87,12 +89,16 @@ def write_tuned(
         (temporary / "bundle.json").write_text(text, encoding="utf-8")
 
 
-def _write_network(base: Bundle, name: str, correction: Correction | None, folder: Path) -> dict[str, Any]:
+def _write_network(base: Bundle, name: str, outcome: Outcome | None, folder: Path) -> dict[str, Any]:
     entry = dict(base.networks[name])
     graph = read_network(base.path, entry)
-    if correction is not None:
+    if outcome is not None and (refitted := outcome.refitted.get(name)) is not None:
+        graph = refitted.write()
+        entry["blocks"] = f"those of {base.title}, tuned for {refitted.n_epochs} epochs"
+    if outcome is not None and (correction := outcome.maps.get(name)) is not None:
         graph = add_correction(graph, OUTPUTS[name], correction)
-        entry |= {"sha256": sha256(graph).hexdigest(), "last_layer": f"that of {base.title}, tuned"}
+        entry["last_layer"] = f"that of {base.title}, tuned"
+    entry["sha256"] = sha256(graph).hexdigest()
     (folder / str(entry["file"])).write_bytes(graph)
     return entry
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache as remember, partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from moodreel.bundle import Bundle, load_bundle
 from moodreel.corpora import Sample
-from moodreel.errors import BundleError, MediaError
+from moodreel.errors import BundleError, MediaError, OutputError
 from moodreel.labels import EMOTIONS
 from moodreel.media.clip import open_clip
 from moodreel.media.defence import name_clip
@@ -21,9 +22,38 @@ from moodreel.storage.cache import Arrays, Cache, hash_file, make_key
 from moodreel.training.extraction import ReadClips, Unreadable, read_each
 
 DESCRIPTION_VERSION = 1
+GIVEN_VERSION = 1
 """Part of every cache key: raise it when the same clip is read otherwise than before."""
 
 MODALITIES = ("face", "voice")
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """A stretch of speech as the voice network was given it.
+
+    Attributes:
+        mel: log-mel spectrum, float32, shape (80, n_frames).
+        pooling: weights of its tokens, float32, shape (n_frames / 2,).
+        weight: what it counts for in the clip, above 0.
+    """
+
+    mel: npt.NDArray[np.float32]
+    pooling: npt.NDArray[np.float32]
+    weight: float
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What the networks were given of a clip, a part of a long one.
+
+    Attributes:
+        faces: the person's aligned faces, uint8, shape (n, side, side, 3).
+        speech: stretches of speech.
+    """
+
+    faces: npt.NDArray[np.uint8]
+    speech: tuple[Stretch, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +63,12 @@ class TunedClip:
     Attributes:
         sample: the clip.
         description: logits and features, pooled over time.
+        given: where in the cache stands what the networks were given; empty unless asked for.
     """
 
     sample: Sample
     description: Description
+    given: str = ""
 
     @property
     def label(self) -> int:
@@ -62,7 +94,14 @@ def open_late(model: str) -> Bundle:
 
 
 def read_described(
-    samples: Sequence[Sample], model: str, cache: Cache, workers: int = 1, *, allow_unreadable: bool = False
+    samples: Sequence[Sample],
+    model: str,
+    cache: Cache,
+    workers: int = 1,
+    *,
+    ray: str | None = None,
+    allow_unreadable: bool = False,
+    keeps_given: bool = False,
 ) -> ReadClips[TunedClip]:
     """Read every clip with the networks of a late bundle, from the cache where that was done before.
 
@@ -71,7 +110,10 @@ def read_described(
         model: name or folder of the bundle.
         cache: where what was read is kept; a run that was stopped goes on where it was.
         workers: processes that read clips.
+        ray: see `read_each`.
         allow_unreadable: go on with more than 5 % of the clips unreadable.
+        keeps_given: keep in the cache what the networks were given too, up to half a megabyte of faces and 130 kB for
+            8 s of speech a clip.
 
     Raises:
         BundleError: the bundle cannot be used.
@@ -79,8 +121,8 @@ def read_described(
         OutputError: the cache cannot be written.
     """
     open_late(model)
-    read = partial(_read_one, model=model, cache=cache)
-    return read_each(read, samples, workers, allow_unreadable=allow_unreadable)
+    read = partial(_read_one, model=model, cache=cache, keeps_given=keeps_given)
+    return read_each(read, samples, workers, ray=ray, allow_unreadable=allow_unreadable)
 
 
 @remember
@@ -93,18 +135,52 @@ def _open_reader(model: str) -> tuple[LateReader, Mapping[str, Any]]:
     return LateReader(bundle, threads=1), {name: dict(entry) for name, entry in bundle.networks.items()}
 
 
-def _read_one(sample: Sample, model: str, cache: Cache) -> tuple[TunedClip | Unreadable, bool]:
+def _read_one(sample: Sample, model: str, cache: Cache, keeps_given: bool) -> tuple[TunedClip | Unreadable, bool]:
     reader, mark = _open_reader(model)
     try:
-        key = make_key("described", DESCRIPTION_VERSION, hash_file(sample.path), sample.start_s, sample.end_s, mark)
-        if (known := _from_arrays(cache.read(key))) is not None:
-            return TunedClip(sample, known), False
+        content = (hash_file(sample.path), sample.start_s, sample.end_s, mark)
+        key, given = make_key("described", DESCRIPTION_VERSION, *content), ""
+        if keeps_given:
+            given = make_key("given", GIVEN_VERSION, DESCRIPTION_VERSION, *content)
+        known = _from_arrays(cache.read(key))
+        if known is not None and (not keeps_given or cache.read(given) is not None):
+            return TunedClip(sample, known, given), False
         with name_clip(sample.path), open_clip(sample.path, start_s=sample.start_s, end_s=sample.end_s) as clip:
             description = reader.describe(clip)
         cache.write(key, _to_arrays(description))
+        if keeps_given:
+            cache.write(given, _pack_given(description))
     except MediaError as error:
         return Unreadable(sample.clip_id, str(error)), False
-    return TunedClip(sample, description), True
+    return TunedClip(sample, replace(description, seen=None, heard=()), given), True
+
+
+def load_given(clip: TunedClip, cache: Cache) -> Given:
+    """Return what the networks were given of a clip that was read for that.
+
+    Raises:
+        OutputError: the cache lost the entry since it was written.
+    """
+    arrays = cache.read(clip.given)
+    if arrays is None or "weights" not in arrays:
+        raise OutputError(f"{cache.folder}: an entry vanished or was damaged; start again to make it anew")
+    stretches = enumerate(arrays["weights"])
+    return Given(
+        arrays["faces"],
+        tuple(
+            Stretch(arrays[f"mel{index}"].astype(np.float32), arrays[f"pooling{index}"], float(weight))
+            for index, weight in stretches
+        ),
+    )
+
+
+def _pack_given(description: Description) -> Arrays:
+    faces = np.zeros((0, 1, 1, 3), np.uint8) if description.seen is None else description.seen
+    weights = np.array([weight for _, weight in description.heard], np.float64)
+    arrays: dict[str, npt.NDArray[Any]] = {"faces": faces, "weights": weights}
+    for index, (heard, _) in enumerate(description.heard):
+        arrays |= {f"mel{index}": heard.mel.astype(np.float16), f"pooling{index}": heard.pooling}
+    return arrays
 
 
 def _to_arrays(description: Description) -> Arrays:

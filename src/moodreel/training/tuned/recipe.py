@@ -17,17 +17,18 @@ class TunedRecipe:
 
     Attributes:
         name: of the recipe; the bundle is called so.
-        level: what is tuned: `fusion` (biases, temperatures, weights, abstention), `heads` (the last layers too), or
-            `auto`: by the number of clips and speakers.
+        level: what is tuned: `fusion` (biases, temperatures, weights, abstention), `heads` (the last layers too),
+            `last-block` (the last block of each network too), `all` (all its blocks), or `auto`: by the number of
+            clips and speakers, no network below its last layer.
         about: one line for people.
         model: name or folder of the late bundle to tune.
-        seed: of the draw where folds are parted by clip.
+        seed: of the draw where folds are parted by clip, and of the fits of networks.
         folds: folds of unseen speakers, for `--fold`.
         labels: what the corpus's own classes are: class -> emotion, or `ignore`.
     """
 
     name: str
-    level: Literal["auto", "fusion", "heads"]
+    level: Literal["auto", "fusion", "heads", "last-block", "all"]
     about: str = ""
     model: str = "default"
     seed: int = 0

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache as remember
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,14 +32,17 @@ from moodreel.training.progress import phase
 from moodreel.training.run_folder import SCORES_FILE, begin_run, check_run, read_scores
 from moodreel.training.tuned.bundle import Outcome, write_tuned
 from moodreel.training.tuned.clips import TunedClip, open_late, read_described
+from moodreel.training.tuned.networks import NETWORK_LEVELS, Workshop
 from moodreel.training.tuned.recipe import TunedRecipe, load_tuned
 from moodreel.training.tuned.tune import (
     WORDS,
     Judged,
     Level,
     Tuned,
+    Tuner,
     answer_as_is,
     compare_answers,
+    tune,
     tune_where_better,
 )
 
@@ -68,8 +72,10 @@ def train_tuned(corpus_path: Path, recipe_name: str, out: Path, options: TrainOp
         OutputError: the run folder cannot be written, or holds a run that is not to go on, or one of another split.
     """
     recipe = load_tuned(recipe_name, options.changes)
-    if options.max_epochs is not None or options.devices > 1:
-        raise RecipeError(f"{recipe.name}: is fitted without epochs, in one process: no --max-epochs and --devices")
+    if options.max_epochs is not None or options.devices > 1 or options.nodes > 1:
+        raise RecipeError(
+            f"{recipe.name}: is fitted without epochs, in one process: no --max-epochs, --devices, --nodes"
+        )
     check_run(out, recipe, resume=options.resume)
     base = open_late(recipe.model)
     corpus = open_corpus(corpus_path, recipe, options)
@@ -81,15 +87,21 @@ def train_tuned(corpus_path: Path, recipe_name: str, out: Path, options: TrainOp
     if (scores := read_scores(out, split)) is not None:
         return scores
     done = read_described(
-        corpus.samples, recipe.model, cache, options.workers, allow_unreadable=options.allow_unreadable
+        corpus.samples,
+        recipe.model,
+        cache,
+        options.workers,
+        ray=options.ray,
+        allow_unreadable=options.allow_unreadable,
+        keeps_given=recipe.level in NETWORK_LEVELS,
     )
     begin_run(out, recipe, split)
-    run = _Run(base, recipe, split, [clip for _, clip in done.kept if not clip.is_empty], out, options)
+    run = _Run(base, recipe, split, [clip for _, clip in done.kept if not clip.is_empty], cache, out, options)
     return run.finish(done.unreadable, asked, known)
 
 
 def choose_levels(
-    asked: Literal["auto", "fusion", "heads"], n_clips: int, n_speakers: int
+    asked: Literal["auto", "fusion", "heads", "last-block", "all"], n_clips: int, n_speakers: int
 ) -> tuple[tuple[Level, ...], str]:
     """Choose what is tried, the first that helps is taken, and say so in words."""
     if asked != "auto":
@@ -98,6 +110,19 @@ def choose_levels(
     levels: tuple[Level, ...] = ("heads", "fusion") if enough else ("fusion",)
     rule = f"last layers need {LEAST_CLIPS} clips and {LEAST_SPEAKERS} speakers"
     return levels, f"tuning: {WORDS[levels[0]]}, for {n_clips} clips of {n_speakers} speakers ({rule})"
+
+
+def make_tuner(base: Bundle, cache: Cache, recipe: TunedRecipe) -> Tuner:
+    """Return what tunes a bundle at any level; networks are opened when a level asks for them."""
+    shop = remember(lambda level: Workshop(base, cache, level, recipe.seed))
+
+    def tune_at(clips: Sequence[TunedClip], groups: Sequence[str], present: Fusion, level: Level) -> Tuned:
+        if level in NETWORK_LEVELS:
+            found: Tuned = shop(level).tune(clips, groups, present)
+            return found
+        return tune(clips, groups, present, level)
+
+    return tune_at
 
 
 def _check_speakers(split: Split, options: TrainOptions) -> None:
@@ -143,6 +168,7 @@ class _Run:
     recipe: TunedRecipe
     split: Split
     clips: Sequence[TunedClip]
+    cache: Cache
     out: Path
     options: TrainOptions
 
@@ -171,10 +197,14 @@ class _Run:
         speakers = [clip.sample.speaker for clip in learned]
         groups = [clip.sample.clip_id for clip in learned] if self.options.allow_shared_speakers else speakers
         levels, why = choose_levels(self.recipe.level, len(learned), len(set(speakers)))
-        tuned, tried = tune_where_better(learned, groups, present, levels)
+        tuned, tried = tune_where_better(
+            learned, groups, present, levels, make_tuner(self.base, self.cache, self.recipe)
+        )
         notes = [why, *(_say_verdict(level, judged, self.options) for level, judged in tried)]
         if tuned is None:
             notes.append(f"kept: the bundle is {self.base.title} as it was")
+        elif tried[-1][0] in NETWORK_LEVELS:
+            notes.append(say_epochs(tuned))
         return tuned, tried[-1][1], notes
 
     def _side(self, *sides: str) -> list[TunedClip]:
@@ -197,6 +227,7 @@ class _Run:
             "n_clips": {"train": len(self._side("train", "valid")), "test": len(tested)},
             "kept": tuned is None,
             "pulls": dict(tuned.pulls) if tuned else {},
+            "epochs": {name: one.n_epochs for name, one in tuned.refitted.items()} if tuned else {},
             "set_aside": describe_judged(judged),
         }
         if tested:
@@ -218,7 +249,8 @@ class _Run:
         section = self.base.manifest.get("adaptation")
         outcome = None
         if tuned is not None:
-            outcome = Outcome(tuned.maps, tuned.fusion, choose_adaptation(tuned, section, said), learned)
+            adaptation = choose_adaptation(tuned, section, said)
+            outcome = Outcome(tuned.maps, tuned.fusion, adaptation, learned, tuned.refitted)
         licence = f"{self.options.licence}; tuned from {self.base.title}: {self.base.licence}"
         facts = {
             "licence": licence if tuned else self.base.licence,
@@ -252,6 +284,12 @@ def _say_verdict(level: Level, judged: Judged, options: TrainOptions) -> str:
     nll = f"NLL {judged.nll_before.value:.2f} -> {judged.nll_after.value:.2f}"
     gains = f"{uar} (gain {judged.gain.uar}), {nll} (gain {judged.nll_gain})"
     return f"{WORDS[level]}, on {who} ({judged.folds}): {gains}: {'taken' if judged.is_better else 'no better'}"
+
+
+def say_epochs(tuned: Tuned) -> str:
+    """Say how long each network was tuned below its last layer, or that none gained by it."""
+    told = [f"{name} for {one.n_epochs} epochs" for name, one in tuned.refitted.items()]
+    return f"networks tuned: {', '.join(told)}" if told else "no epoch of a network helped: last layers alone"
 
 
 def choose_adaptation(tuned: Tuned, section: Mapping[str, Any] | None, said: str) -> dict[str, Any] | None:

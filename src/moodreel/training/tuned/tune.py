@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -26,17 +26,39 @@ from moodreel.training.progress import phase
 from moodreel.training.tuned.clips import MODALITIES, TunedClip
 from moodreel.training.tuned.heads import Correction, Rows, fit_corrections
 
-Level = Literal["fusion", "heads"]
+Level = Literal["fusion", "heads", "last-block", "all"]
 
-WORDS: Mapping[Level, str] = {"fusion": "biases and fusion alone", "heads": "last layers and fusion"}
+WORDS: Mapping[Level, str] = {
+    "fusion": "biases and fusion alone",
+    "heads": "last layers and fusion",
+    "last-block": "last block of each network, last layers and fusion",
+    "all": "all blocks of each network, last layers and fusion",
+}
 
 PULLS = (3.0, 1.0, 0.3)
 """Strengths of the pull to the shipped last layer to choose from, by speakers left out."""
 LONE_PULL = 1.0
 """The one taken where there is a single speaker, on whom none can be chosen."""
 MOST_FOLDS = 5
+NETWORK_FOLDS = 3
+"""Folds on which networks tuned below their last layers are judged, for each takes minutes."""
 
 Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Refitted:
+    """A network tuned below its last layer.
+
+    Attributes:
+        n_epochs: for how many.
+        move: a clip to what it is to this network.
+        write: the network as ONNX, without what is added to its logits.
+    """
+
+    n_epochs: int
+    move: Callable[[TunedClip], TunedClip]
+    write: Callable[[], bytes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +69,15 @@ class Tuned:
         corrections: what is added to the logits of each network that answered a clip.
         pulls: how strongly each was pulled, `None` for a bias alone.
         calibration: how the corrected answers are calibrated and added.
-        left_out: each clip with what networks say of it that were corrected without its speaker.
+        left_out: clips with what networks say of them that were corrected without their speaker.
+        refitted: networks tuned below their last layers.
     """
 
     corrections: Mapping[str, Correction]
     pulls: Mapping[str, float | None]
     calibration: Fusion
     left_out: tuple[AskedClip, ...]
+    refitted: Mapping[str, Refitted] = field(default_factory=dict)
 
     @property
     def maps(self) -> dict[str, Correction]:
@@ -71,7 +95,9 @@ class Tuned:
 
     def answer(self, clip: TunedClip) -> FloatArray:
         """Return the probabilities of a clip that shows a face or holds speech, shape (7,)."""
-        answer = self.fusion.answer(_correct(clip, self.maps))
+        for network in self.refitted.values():
+            clip = network.move(clip)
+        answer = self.fusion.answer(correct(clip, self.maps).description.logits)
         assert answer is not None
         return answer
 
@@ -104,8 +130,16 @@ class Judged:
         return self.nll_gain.value > 0 and self.gain.uar.value >= 0
 
 
+Tuner = Callable[[Sequence[TunedClip], Sequence[str], Fusion, Level], Tuned]
+"""Tunes to clips as `tune` does."""
+
+
 def tune_where_better(
-    clips: Sequence[TunedClip], groups: Sequence[str], present: Fusion, levels: Sequence[Level]
+    clips: Sequence[TunedClip],
+    groups: Sequence[str],
+    present: Fusion,
+    levels: Sequence[Level],
+    tuner: Tuner | None = None,
 ) -> tuple[Tuned | None, list[tuple[Level, Judged]]]:
     """Tune at the first level that helps on groups set aside.
 
@@ -114,6 +148,7 @@ def tune_where_better(
         groups: as in `tune`.
         present: as in `tune`.
         levels: what to try, in this order.
+        tuner: what tunes; `tune` by default.
 
     Returns:
         What was tuned, `None` where no level helps; and how each that was tried did.
@@ -121,10 +156,10 @@ def tune_where_better(
     tried: list[tuple[Level, Judged]] = []
     for level in levels:
         with phase(f"judging {WORDS[level]}"):
-            tried.append((level, judge(clips, groups, present, level)))
+            tried.append((level, judge(clips, groups, present, level, tuner)))
         if tried[-1][1].is_better:
             with phase(f"tuning {WORDS[level]}"):
-                return tune(clips, groups, present, level), tried
+                return (tuner or tune)(clips, groups, present, level), tried
     return None, tried
 
 
@@ -140,7 +175,7 @@ def tune(clips: Sequence[TunedClip], groups: Sequence[str], present: Fusion, lev
         present: the bundle's fusion.
         level: `fusion` for biases and calibration alone; `heads` for maps of the features too, where they help.
     """
-    fold_of = _deal(clips, groups)
+    fold_of = deal(clips, groups)
     several = len(set(groups)) > 1
     candidates = (None,) if level == "fusion" else (None, *PULLS) if several else (LONE_PULL,)
     corrections: dict[str, Correction] = {}
@@ -163,7 +198,9 @@ def tune(clips: Sequence[TunedClip], groups: Sequence[str], present: Fusion, lev
     return Tuned(corrections, pulls, calibration, left_out)
 
 
-def judge(clips: Sequence[TunedClip], groups: Sequence[str], present: Fusion, level: Level) -> Judged:
+def judge(
+    clips: Sequence[TunedClip], groups: Sequence[str], present: Fusion, level: Level, tuner: Tuner | None = None
+) -> Judged:
     """Answer each clip with what is tuned without its group, and compare that with the bundle as it is.
 
     Args:
@@ -171,12 +208,13 @@ def judge(clips: Sequence[TunedClip], groups: Sequence[str], present: Fusion, le
         groups: as in `tune`, two or more.
         present: as in `tune`.
         level: as in `tune`.
+        tuner: what tunes; `tune` by default.
     """
-    fold_of = _deal(clips, groups)
+    fold_of = deal(clips, groups, MOST_FOLDS if level in ("fusion", "heads") else NETWORK_FOLDS)
     after = np.zeros((len(clips), N_EMOTIONS))
     for fold in np.unique(fold_of):
         rest = [row for row, its in enumerate(fold_of) if its != fold]
-        tuned = tune([clips[row] for row in rest], [groups[row] for row in rest], present, level)
+        tuned = (tuner or tune)([clips[row] for row in rest], [groups[row] for row in rest], present, level)
         for row, clip in enumerate(clips):
             if fold_of[row] == fold:
                 after[row] = tuned.answer(clip)
@@ -200,7 +238,7 @@ def gather(clips: Sequence[TunedClip], answers: FloatArray) -> Outcomes:
     return make_outcomes(names, speakers, labels, answers)
 
 
-def _deal(clips: Sequence[TunedClip], groups: Sequence[str]) -> Ints:
+def deal(clips: Sequence[TunedClip], groups: Sequence[str], most_folds: int = MOST_FOLDS) -> Ints:
     """Deal groups out into folds of about as many clips of each class; where there is one group, its clips."""
     parts = list(groups) if len(set(groups)) > 1 else [clip.sample.clip_id for clip in clips]
     names = {name: row for row, name in enumerate(dict.fromkeys(parts))}
@@ -210,7 +248,7 @@ def _deal(clips: Sequence[TunedClip], groups: Sequence[str]) -> Ints:
     rows = np.array([names[part] for part in parts])
     for row, clip in zip(rows, clips, strict=True):
         counts[row, clip.label] += 1
-    fold_of: Ints = balance(counts, min(MOST_FOLDS, len(names)))[rows]
+    fold_of: Ints = balance(counts, min(most_folds, len(names)))[rows]
     return fold_of
 
 
@@ -252,12 +290,19 @@ def _to_logits(log_probabilities: FloatArray, present: Fusion, modality: str) ->
     return np.asarray(log_probabilities * _temperature(present, modality) - bias)
 
 
-def _correct(clip: TunedClip, maps: Mapping[str, Correction]) -> ClipLogits:
+def correct(clip: TunedClip, corrections: Mapping[str, Correction]) -> TunedClip:
+    """Return a clip with what is added to the logits of its networks."""
     logits = clip.description.logits
-    for name, one in maps.items():
+    for name, one in corrections.items():
         if (features := getattr(clip.description, name)) is not None:
             logits = _put(logits, name, one.apply(getattr(logits, name), features))
-    return logits
+    return replace(clip, description=replace(clip.description, logits=logits))
+
+
+def cost_of(clips: Sequence[TunedClip], fusion: Fusion, modality: str) -> float:
+    """Return the nats that one modality's answers cost, every emotion that occurs counting alike."""
+    rows = _make_rows(clips, fusion, modality)
+    return _cost(rows.label, rows.log_probabilities)
 
 
 def _put(logits: ClipLogits, modality: str, values: FloatArray) -> ClipLogits:

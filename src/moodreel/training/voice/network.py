@@ -114,12 +114,7 @@ class VoiceNet(nn.Module):
 
     def pool(self, features: Tensor, pooling: Tensor, real: Tensor | None = None, first_block: int = 0) -> Tensor:
         """Mean and deviation of each block's tokens over each window, shape (n, n_windows, n_statistics)."""
-        statistics = []
-        for tokens in self._encode(features, real, first_block):
-            mean = pooling @ tokens
-            variance = pooling @ tokens.square() - mean.square()
-            statistics += [mean, variance.clamp_min(_VARIANCE_FLOOR).sqrt()]
-        return torch.cat(statistics, dim=-1)
+        return pool_tokens(self._encode(features, real, first_block), pooling)
 
     def _encode(self, features: Tensor, real: Tensor | None, first_block: int) -> list[Tensor]:
         """The normed outputs of all blocks; those before `first_block` but the last must not be needed.
@@ -130,10 +125,13 @@ class VoiceNet(nn.Module):
             if first_block == 0:
                 outputs: list[Tensor] = self.encoder(features, real)
             else:
-                tokens = features.transpose(1, 2)
-                raised = self.encoder.run_blocks(tokens, real, first_block)[1]
-                outputs = [self.encoder.norms[first_block - 1](tokens), *raised]
+                outputs = self.raise_tokens(features.transpose(1, 2), real, first_block)
         return [tokens.float() for tokens in outputs]
+
+    def raise_tokens(self, tokens: Tensor, real: Tensor | None, first_block: int) -> list[Tensor]:
+        """The normed outputs of the block before one and of all from it on, of what enters it, (n, n_tokens, width)."""
+        raised = self.encoder.run_blocks(tokens, real, first_block)[1]
+        return [self.encoder.norms[first_block - 1](tokens), *raised] if first_block else raised
 
     @torch.no_grad()
     def standardise(self, batches: Sequence[Batch], first_block: int = 0) -> None:
@@ -141,6 +139,24 @@ class VoiceNet(nn.Module):
         rows = torch.cat([self.pool(b.features, b.pooling, b.real, first_block)[b.labels >= 0] for b in batches])
         self.centre.copy_(rows.mean(dim=0))
         self.spread.copy_(rows.std(dim=0).clamp_min(1e-3))
+
+
+def pool_tokens(outputs: Sequence[Tensor], pooling: Tensor) -> Tensor:
+    """Mean and deviation of tokens over each window.
+
+    Args:
+        outputs: of one or more blocks, float32, shape (n, n_tokens, width) each.
+        pooling: as in `VoiceNet.forward`.
+
+    Returns:
+        Shape (n, n_windows, n_statistics).
+    """
+    statistics = []
+    for tokens in outputs:
+        mean = pooling @ tokens
+        variance = pooling @ tokens.square() - mean.square()
+        statistics += [mean, variance.clamp_min(_VARIANCE_FLOOR).sqrt()]
+    return torch.cat(statistics, dim=-1)
 
 
 @torch.no_grad()
