@@ -3,7 +3,8 @@
     python benchmarks/ray_speed.py [--clips 24] [--runs 3] [--seconds 4]
 
 Both read the same made clips with as many workers, and take turns within one run; the cluster is started before, which
-is not part of the time. Ray's workers give way to others (nice 15) unless told not to, as they are here. Prints Markdown; docs/scale.md holds what it printed.
+is not part of the time. Ray's workers give way to others (nice 15) unless told not to, as they are
+here. Prints Markdown; docs/scale.md holds what it printed.
 """
 
 from __future__ import annotations
