@@ -378,6 +378,9 @@ def _told(groups: Sequence[str], values: Sequence[float]) -> str:
 def print_kind(kind: str, rows: list[dict[str, Any]]) -> None:
     """Print how often the voice is given to whose it is."""
     told = [(row["first"], *one) for row in rows for one in row["windows"]]
+    if not told:
+        print(f"{kind}: no window in which one voice has most of the speech", flush=True)
+        return
     groups = [one[0] for one in told]
     right = _told(groups, [float(one[1] == one[2]) for one in told])
     today = _told(groups, [float(one[1] == one[3]) for one in told])
