@@ -48,6 +48,7 @@ def picture_library(folder: Path) -> None:
         library = write_drawn_library(Path(made))
         with running_server("default", "--library", str(library)) as (address, _):
             emulate(driver, width_px=1280)
+            driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
             driver.get(f"{address}/library.html#happy=40&surprise=40")
             Page(driver).find(".moment")
             while not driver.execute_script(PICTURED):

@@ -81,6 +81,7 @@ class Worker:
         self._world = world
         self._free_s = world.clock.now_s
         self._clips: deque[Any] = deque()
+        self.is_dead = False
 
     @property
     def has_room(self) -> bool:
@@ -103,7 +104,8 @@ class Worker:
 
     def take(self) -> tuple[Any, Outcome]:
         """Say what came of the first of its files."""
-        if self._world.dies():
+        self.is_dead = self._world.dies()
+        if self.is_dead:
             raise WorkerDiedError
         return self.tasks.popleft(), self._world.answer(self._clips.popleft())
 
@@ -145,7 +147,7 @@ class World:
         del workers
         while True:
             self.clock.now_s, _, worker = heapq.heappop(self.clock.events)
-            if worker.tasks:  # else it has died
+            if not worker.is_dead:
                 return [worker]
 
     def dies(self) -> bool:

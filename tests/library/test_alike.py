@@ -80,7 +80,8 @@ def test_a_moment_of_several_windows_counts_each_by_its_length(tmp_path):
 
 def test_windows_in_which_nobody_is_seen_or_heard_are_like_nothing(tmp_path):
     windows = [make_window(1, 0, 1, {"happy": 1.0}), make_window(2, 0, 1, {}, label=None)]
-    library = write_library(tmp_path / "l", windows, files=(1, 2))
+    windows += [make_window(3, 0, 1, {"happy": 1.0}, alike=None)]
+    library = write_library(tmp_path / "l", windows, files=(1, 2, 3))
     assert len(library.like("/films/clip 1.mp4")) == 0
 
 

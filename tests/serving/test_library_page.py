@@ -88,6 +88,7 @@ def test_seeking_in_the_timeline(page):
     page.find(".moment").click()
     slider = page.find("#timeline .slider")
     page.wait(lambda: page.run(PLACE) >= 2 * BEAT_S)
+    page.run("document.querySelector('#player video').pause()")
     slider.send_keys(Keys.HOME)
     page.wait(lambda: page.run(PLACE) < 1)
     assert slider.get_attribute("aria-valuetext").startswith("0:0")

@@ -22,7 +22,7 @@ SLOTS = 2
 """Clips that a worker holds: the one that it reads, and the next, so that it need not wait to be handed one."""
 _END_S = 10.0
 """How long a worker may take to end once it is told to."""
-_ANSWER_S = 0.2
+_ANSWER_S = 0.05
 _READY = "ready"
 
 

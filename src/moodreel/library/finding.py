@@ -96,14 +96,14 @@ class Finder:
             *([] if wanted.is_of_anybody else ["person = 0"]),
         ]
         score = f"1 / (1 + array_distance(alike, {statement.bind(vector.tolist())}::FLOAT[{ALIKE_WIDTH}]))"
-        columns = ", ".join(["number", "person", "start_s", "end_s", "true", f"{score} AS score", *_PROBABILITIES])
+        values = [f"{value} AS value_{place}" for place, value in enumerate([score, *_PROBABILITIES])]
+        columns = ", ".join(["number", "person", "start_s", "end_s", *values])
         nearest = (
             f"SELECT {columns} FROM {statement.source()} WHERE {' AND '.join(conditions)}"
-            f" ORDER BY score DESC LIMIT {statement.bind(wanted.limit * _count_windows(example))}"
+            f" ORDER BY value_0 DESC LIMIT {statement.bind(wanted.limit * _count_windows(example))}"
         )
-        relation = self.connection.sql(
-            f"SELECT * FROM ({nearest}) ORDER BY number, person, start_s", params=statement.parameters
-        )
+        text = f"SELECT * FROM ({nearest}) WHERE value_0 IS NOT NULL ORDER BY number, person, start_s"
+        relation = self.connection.sql(text, params=statement.parameters)
         return self._describe(_join(relation, wanted))
 
     def _find(self, wanted: Search, columns: Sequence[str], files: Array | None = None) -> Runs | None:
@@ -160,28 +160,38 @@ def _write(wanted: Search, columns: Sequence[str], files: Array | None, *, is_so
     """Write the SELECT of `_find`; returns its parameters and what it joins, and its text."""
     statement, slack = Statement(), wanted.joining.hysteresis
     conditions = [statement.condition(wanted.query, slack)]
-    is_match = statement.condition(wanted.query) if slack else "true"
+    told = ["number", "start_s", "end_s"]  # what all rows have in common is not told of each: a million take time
+    if slack:
+        told.append(f"{statement.condition(wanted.query)} AS is_match")
     if wanted.has_people:
         columns = [*columns, "coalesce(who, 0)"]
-    elif not wanted.is_of_anybody:
+    if wanted.has_people or wanted.is_of_anybody:
+        told.append("person")
+    else:
         conditions.append("person = 0")
     if files is not None:
         keys = statement.bind(np.unique(files).tolist())
         named = f"SELECT file_id FROM found_files WHERE number IN (SELECT unnest({keys}::UBIGINT[]))"
         conditions.append(f"file_id IN ({named})")
-    values = ", ".join([write_score(wanted.query), *columns])
+    values = [f"{value} AS value_{place}" for place, value in enumerate([write_score(wanted.query), *columns])]
     source = statement.source(has_people=wanted.has_people)
-    text = f"SELECT number, person, start_s, end_s, {is_match}, {values} FROM {source} WHERE "
+    text = f"SELECT {', '.join([*told, *values])} FROM {source} WHERE "
     order = " ORDER BY file_id, person, start_s" if is_sorted else ""
     return statement, text + " AND ".join(conditions) + order
 
 
 def _read_runs(relation: duckdb.DuckDBPyRelation) -> Iterator[Runs]:
     for batch in relation.to_arrow_reader(_ROWS_A_PIECE):
-        key, person, start_s, end_s, is_match, *values = (
-            column.to_numpy(zero_copy_only=False) for column in batch.columns
+        held = {
+            name: column.to_numpy(zero_copy_only=False)
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        }
+        person, is_match = (
+            held.get(name, np.broadcast_to(common, batch.num_rows))
+            for name, common in (("person", np.int32(0)), ("is_match", np.bool_(True)))
         )
-        yield Runs.of_windows(key, person, (start_s, end_s), is_match, np.stack(values, axis=1))
+        values = np.stack([column for name, column in held.items() if name.startswith("value_")], axis=1)
+        yield Runs.of_windows(held["number"], person, (held["start_s"], held["end_s"]), is_match, values)
 
 
 def _match(best: Runs, full: Runs) -> Runs:

@@ -65,7 +65,7 @@ class Overview:
         n_failed: files that could not be.
         hours: how long they are together.
         n_windows: windows in which something is seen or heard.
-        folders: the longest ones, at most 200.
+        folders: the longest ones, at most 200, by name.
         people: files by how many people they show, the last of three and more.
         face: files with a face.
         voice: files with a voice.
@@ -113,7 +113,10 @@ def look_over(connection: duckdb.DuckDBPyConnection) -> Overview:
         n_failed,
         hours,
         n_windows,
-        _count(connection, "folder", order=f"sum(duration_s) DESC, 1 LIMIT {MOST_FOLDERS}"),
+        sorted(
+            _count(connection, "folder", order=f"sum(duration_s) DESC, 1 LIMIT {MOST_FOLDERS}"),
+            key=lambda one: str(one.value),
+        ),
         _count(connection, f"least(n_people, {MOST_PEOPLE})"),
         face,
         voice,

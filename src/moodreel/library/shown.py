@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ _SERVED = (
     "SELECT file_id, path, name, size_bytes, modified_s, duration_s, width_px IS NOT NULL AS has_picture"
     " FROM whole_files WHERE status = 'ok'"
 )
+
+_PART_ALIKE = 10
+"""One window of so many, at most, is found to be like a moment."""
 
 Parts = tuple[str, ...]
 
@@ -91,7 +95,9 @@ class ShownLibrary(Library):
         vector = self.read(lambda connection: find_vector(connection, example))
         if vector is None:
             raise QueryError("like: nobody is seen or heard in that moment; choose another")
-        return self.read(lambda _: self._finder.search_alike(wanted, example, vector))
+        return self.read(
+            lambda connection: self._finder.search_alike(_hold_back(connection, times_s, wanted), example, vector)
+        )
 
     def interrupt(self) -> None:
         """Break off what another thread is reading."""
@@ -118,6 +124,13 @@ def _describe_file(file_id: str, path: str, name: str, *rest: Any) -> ServedFile
     part = read_part(from_text(path))
     file = path.partition("#")[0] if is_url(path) else str(part.path)
     return ServedFile(file_id, file, name, size_bytes, modified_s, part.start_s, duration_s, has_picture)
+
+
+def _hold_back(connection: duckdb.DuckDBPyConnection, times_s: tuple[float, float], wanted: Search) -> Search:
+    """Ask for so few moments that they are a small part of the library: else all windows are near, and become one."""
+    ((n_windows,),) = connection.execute("SELECT count(*) FROM found_windows WHERE person = 0").fetchall()
+    n_own = max(1, math.ceil(times_s[1] - times_s[0]))
+    return replace(wanted, limit=max(1, min(wanted.limit or n_windows, n_windows // (_PART_ALIKE * n_own))))
 
 
 def hide_places(connection: duckdb.DuckDBPyConnection) -> None:

@@ -1,18 +1,35 @@
-"""The weights of an exported network read back under their names in torch, however they are stored."""
+"""Exported networks read back: weights under their names in torch, however they are stored, and values on the way."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import numpy as np
-from onnx import ModelProto, NodeProto, numpy_helper
+import onnx
+import onnxruntime
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from moodreel.training.onnx_weights import Float32
+from moodreel.inference import start_session
+from moodreel.training.onnx_weights import Float32, prune
 
 _PRODUCTS = ("MatMul", "MatMulInteger")
 _BIAS, _WEIGHT, _NORM, _KEY = ".bias", ".weight", "self_attn_layer_norm.weight", "self_attn.k_proj.weight"
 _PASSED_OVER = ("Cast", "Mul", "DynamicQuantizeLinear")
 """What stands between a product in 8 bits and the nodes before and behind it."""
+
+
+def open_up_to(graph: bytes, value: str) -> onnxruntime.InferenceSession:
+    """Open a network that gives what another computes on its way, and takes of its inputs what that needs.
+
+    Args:
+        graph: the serialised network.
+        value: name of what is wanted.
+    """
+    model = onnx.load_from_string(graph)
+    prune(model, [value])
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info(value, TensorProto.FLOAT, None))
+    return start_session(model.SerializeToString(), threads=1)
 
 
 class NamedGraph:

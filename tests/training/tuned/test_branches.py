@@ -9,9 +9,9 @@ torch = pytest.importorskip("torch")
 from moodreel.bundle import load_bundle, read_network
 from moodreel.errors import BundleError
 from moodreel.inference import start_session
-from moodreel.training.onnx_reading import NamedGraph
+from moodreel.training.onnx_reading import NamedGraph, open_up_to
 from moodreel.training.tuned.face_bench import read_face_branch, read_head, write_face_branch
-from moodreel.training.tuned.voice_branch import count_blocks, graft, open_below, read_branch
+from moodreel.training.tuned.voice_branch import count_blocks, graft, read_branch
 from moodreel.training.voice.export import _make_example
 from tiny_bundle import write_tiny_bundle
 from tiny_networks import scramble, write_face, write_voice
@@ -55,7 +55,7 @@ def ask_within(graph, name, example):
 
 def enter(graph, site, example):
     """Tokens at the door of a branch, (n_tokens, width), and the pooling of the first window."""
-    return open_below(graph, site).run(None, {"mel": example["mel"]})[0][0], example["pooling"][0]
+    return open_up_to(graph, site.tokens).run(None, {"mel": example["mel"]})[0][0], example["pooling"][0]
 
 
 def close(found, expected, most=0.15):

@@ -34,7 +34,7 @@ router = APIRouter(prefix="/v1/library")
 MOST_MOMENTS = MOST_EVENTS
 """Moments that a search finds: as many as an edit list can hold."""
 MOST_QUERIES = 4
-MOST_ALIKE = 100
+MOST_ALIKE = 20
 """Moments that are found to be like another: everything is, more or less."""
 _OF_ALL = "confidence >= 0"
 _NO_LIBRARY = "this server was started without a library; start it with --library LIB"

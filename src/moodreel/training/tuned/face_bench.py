@@ -23,7 +23,7 @@ from moodreel.storage.cache import Cache
 from moodreel.training.fitting import Epochs, scale_rate, schedule_rates, weigh_classes
 from moodreel.training.machine import multiplies_bf16
 from moodreel.training.onnx_export import TOLERANCES
-from moodreel.training.onnx_reading import NamedGraph
+from moodreel.training.onnx_reading import NamedGraph, open_up_to
 from moodreel.training.onnx_weights import Float32, prune
 from moodreel.training.tuned.clips import TunedClip, load_given
 from moodreel.training.tuned.heads import Correction
@@ -153,7 +153,12 @@ def read_head(graph: bytes) -> tuple[Float32, Float32]:
 
 @dataclass(frozen=True)
 class FaceBatch:
-    """What one step learns from: maps that enter the branch, what is added to the logits, and emotions, 0-6."""
+    """What one step learns from.
+
+    Attributes:
+        maps: what enters the first convolution, float32, shape (n, channels, height, width).
+        label: emotions shown, int64, shape (n,), 0-6.
+    """
 
     maps: Tensor
     label: Tensor
@@ -176,11 +181,7 @@ class FaceBench:
         self._graph, self._cache, self._is_whole = graph, cache, is_whole
         self._shipped, self._first, tap = read_face_branch(graph, is_whole=is_whole)
         self._head, self._bias = read_head(graph)
-        model = onnx.load_from_string(graph)
-        prune(model, [tap])
-        del model.graph.output[:]
-        model.graph.output.append(helper.make_tensor_value_info(tap, TensorProto.FLOAT, None))
-        self._below = start_session(model.SerializeToString(), threads=1)
+        self._below = open_up_to(graph, tap)
         self._held: dict[str, Tensor] = {}
         self._held_bytes = 0
         self._before: dict[str, FloatArray] = {}

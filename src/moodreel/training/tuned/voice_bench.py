@@ -18,9 +18,10 @@ from moodreel.labels import N_EMOTIONS
 from moodreel.recognition.fusion import FloatArray, Fusion
 from moodreel.storage.cache import Cache
 from moodreel.training.fitting import Epochs, scale_rate, schedule_rates, weigh_classes
+from moodreel.training.onnx_reading import open_up_to
 from moodreel.training.tuned.clips import TunedClip, load_given
 from moodreel.training.tuned.heads import Correction
-from moodreel.training.tuned.voice_branch import Branch, count_blocks, graft, open_below, read_branch
+from moodreel.training.tuned.voice_branch import Branch, count_blocks, graft, read_branch
 from moodreel.training.tuned.watched_fit import MOST_EPOCHS, Watch, WatchedModule, fit_watched
 from moodreel.training.voice.fit import make_optimizer
 from moodreel.training.voice.recipe import Schedule
@@ -79,7 +80,7 @@ class VoiceBench:
         """
         first_block = 0 if is_whole else max(count_blocks(graph) - 1, 0)
         self._shipped, self._site = read_branch(graph, first_block)
-        self._below = open_below(graph, self._site)
+        self._below = open_up_to(graph, self._site.tokens)
         self._graph = graph
         self._cache = cache
         self._schedule = replace(SCHEDULE, first_block=first_block)

@@ -15,13 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
-from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from moodreel.errors import BundleError
-from moodreel.inference import start_session
 from moodreel.training.backbones.whisper import WhisperEncoder
 from moodreel.training.machine import multiplies_bf16
 from moodreel.training.onnx_export import GraphPlan, Inputs, write_onnx
@@ -142,15 +139,6 @@ def _build(weights: Mapping[str, Float32], marks: Sequence[str]) -> VoiceNet:
     net = VoiceNet(WhisperEncoder(_count_blocks(weights), width, max(1, width // _HEAD_WIDTH), n_positions, n_mels))
     net.load_state_dict({name: torch.from_numpy(find(name).copy()) for name in net.state_dict()})
     return net
-
-
-def open_below(graph: bytes, site: Site) -> onnxruntime.InferenceSession:
-    """Open what lies below a branch: `mel` (1, 80, n_frames) -> the tokens that enter it, (1, n_tokens, width)."""
-    model = onnx.load_from_string(graph)
-    prune(model, [site.tokens])
-    del model.graph.output[:]
-    model.graph.output.append(helper.make_tensor_value_info(site.tokens, TensorProto.FLOAT, None))
-    return start_session(model.SerializeToString(), threads=1)
 
 
 class _Exported(nn.Module):
