@@ -117,6 +117,33 @@ def add_tiny_appearance(folder: Path) -> Path:
     return folder
 
 
+def add_tiny_speaker(folder: Path) -> Path:
+    """Give a bundle what tells who speaks: those whose lips are light; a tenth of the grey above 60."""
+    path = folder / "speaker.onnx"
+    nodes = [
+        helper.make_node("Cast", ["lips"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["grey"], keepdims=0),
+        helper.make_node("Sub", ["grey", "middle"], ["above"]),
+        helper.make_node("ReduceMean", ["spectra"], ["level"], keepdims=0),
+        helper.make_node("Mul", ["level", "zero"], ["nothing"]),
+        helper.make_node("Div", ["above", "ten"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "nothing"], ["log_odds"]),
+    ]
+    values = {
+        "axes": np.array([2, 3]),
+        "middle": np.array(60.0, np.float32),
+        "ten": np.array(10.0, np.float32),
+        "zero": np.array(0.0, np.float32),
+    }
+    model = _model(nodes, values, {"spectra": [1, "frames", 13]}, {"log_odds": ["n", "times"]})
+    model.graph.input.insert(0, helper.make_tensor_value_info("lips", TensorProto.UINT8, ["n", "times", 112, 112]))
+    onnx.save(model, str(path))
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["networks"]["speaker"] = _entry(path)
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    return folder
+
+
 def _joint_graph() -> onnx.ModelProto:
     red_green_blue, surprise = np.zeros((3, 7), np.float32), np.zeros((1, 7), np.float32)
     red_green_blue[:3, :3] = np.eye(3) / 100

@@ -168,6 +168,21 @@ def test_segments_of_version_2_from_before_windows_said_so_are_judged_by_the_thr
     assert Prediction.from_dict(old).to_dict() == document
 
 
+def test_version_2_which_knew_no_speakers_is_read(document):
+    old = copy.deepcopy(document) | {"schema_version": 2}
+    for key in ("turns", "speakers", "why"):
+        del old[key]
+    for segment in old["segments"]:
+        del segment["voice_of"], segment["overlap"]
+    for person in old["people"]:
+        for part in (person, *person["windows"], *person["segments"]):
+            for key in ("speaking_s", "speaking", "fused"):
+                part.pop(key, None)
+        del person["voice"]
+    read = Prediction.from_dict(old)
+    assert read.to_dict() == document and read.speakers == "not_told" and read.people[0].speaking_s is None
+
+
 def changed(document, path, value):
     """Return a document with one field set, or left out where the value is `...`."""
     made = copy.deepcopy(document)
@@ -184,7 +199,7 @@ def changed(document, path, value):
 @pytest.mark.parametrize(
     ("path", "value", "told"),
     [
-        (["schema_version"], 3, "schema_version is 3, expected 1 or 2"),
+        (["schema_version"], 4, "schema_version is 4, expected 1 to 3"),
         (["schema_version"], True, "schema_version is True"),
         (["label"], "bored", "label: expected one of angry"),
         (["label"], ["sad"], "label: expected one of angry"),
@@ -209,6 +224,11 @@ def changed(document, path, value):
         (["people", 0, "boxes", 0, "box_px"], [1, 2, 3], "people[0].boxes[0].box_px: expected 4 numbers"),
         (["people"], [1], "people: expected a list of objects"),
         (["adaptation"], {"to": "mood"}, "adaptation.to: expected one of clip, folder"),
+        (["speakers"], "perhaps", "speakers: expected one of told, not_told"),
+        (["why"], "because", "why: expected one of most-present"),
+        (["segments", 0, "voice_of"], "narrator", "segments[0].voice_of: expected a whole number from 1 on"),
+        (["people", 0, "windows", 0, "speaking"], 2, "people[0].windows[0].speaking: expected a number from 0 to 1"),
+        (["turns"], [{"start_s": 2, "end_s": 1}], "turns[0].end_s: expected a number from 2"),
     ],
 )
 def test_a_field_that_cannot_be_is_named(document, path, value, told):

@@ -15,6 +15,7 @@ from moodreel.media.defence import name_clip
 from moodreel.media.parts import Part, read_part
 from moodreel.recognition.evidence import Evidence
 from moodreel.recognition.prediction import Prediction
+from moodreel.recognition.prediction_parts import MOST_PRESENT
 from moodreel.recognition.recognizer import Recognizer
 from moodreel.text import printable
 
@@ -85,25 +86,28 @@ def predict_many(
         yield from outcomes
 
 
-def observe_many(recognizer: Recognizer, parts: Iterable[Part], jobs: int) -> Iterator[Observed]:
+def observe_many(
+    recognizer: Recognizer, parts: Iterable[Part], jobs: int, speaks_for: str = MOST_PRESENT
+) -> Iterator[Observed]:
     """Tell what many clips show, before that is adapted, in their order.
 
     Args:
         recognizer: what reads them; each process opens its bundle once.
         parts: the clips.
         jobs: processes.
+        speaks_for: as for `Recognizer.predict`.
 
     Raises:
         BundleError: the recognizer's bundle is gone, or another one stands in its place.
     """
-    with closing(map_clips(partial(_observe, recognizer), parts, jobs, _give_up_part)) as outcomes:
+    with closing(map_clips(partial(_observe, recognizer, speaks_for), parts, jobs, _give_up_part)) as outcomes:
         yield from outcomes
 
 
 def _predict(recognizer: Recognizer, adapt: bool, clip: str) -> Outcome:
     try:
         part = read_part(clip)
-        evidence = _observe(recognizer, part).unwrap()
+        evidence = _observe(recognizer, MOST_PRESENT, part).unwrap()
         return Outcome(clip, recognizer.conclude(evidence, [evidence] if adapt else ()))
     except BundleError:
         raise
@@ -111,11 +115,15 @@ def _predict(recognizer: Recognizer, adapt: bool, clip: str) -> Outcome:
         return Outcome(clip, error=error)
 
 
-def _observe(recognizer: Recognizer, part: Part) -> Observed:
+def _observe(recognizer: Recognizer, speaks_for: str, part: Part) -> Observed:
     try:
         with name_clip(str(part)):
             evidence = recognizer.observe(
-                Path(part.path), start_s=part.start_s, end_s=part.end_s, channels=part.channel
+                Path(part.path),
+                start_s=part.start_s,
+                end_s=part.end_s,
+                channels=part.channel,
+                speaks_for=speaks_for,
             )
     except BundleError:
         raise

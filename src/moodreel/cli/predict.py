@@ -82,6 +82,14 @@ def predict(
     baseline: Annotated[
         Path | None, typer.Option(help="A clip or picture of the person at rest: all that is adapted to.")
     ] = None,
+    speaks_for: Annotated[
+        str,
+        typer.Option(
+            "--speaks-for",
+            metavar="WHOM",
+            help="Whom a clip's label speaks for: most-present, most-speaking, a person's number, or everyone.",
+        ),
+    ] = "most-present",
     bom: Annotated[bool, typer.Option("--bom", help="Begin CSV with the mark by which Excel knows UTF-8.")] = False,
     model: ModelOption = "default",
     jobs: JobsOption = 1,
@@ -102,6 +110,7 @@ def predict(
     from moodreel.output.places import open_place
     from moodreel.output.report import Report
     from moodreel.output.resume import check_options
+    from moodreel.recognition.speaks_for import read_speaks_for
 
     start_s, end_s = 0.0 if start is None else read_time(start), None if end is None else read_time(end)
     check_part("--from and --to", start_s, end_s)
@@ -110,7 +119,8 @@ def predict(
     check_options(chosen, place, resume=resume, overwrite=overwrite)
     report = Report(chosen, place, plot, overlay, quiet=quiet, verbose=verbose, overwrite=overwrite)
     how = Adapting(adapt, None if speakers is None else read_pattern(speakers), baseline)
-    wanted = Wanted(tuple(clips), start_s, end_s, read_channels(channels), Finder(takes_covers=all), how)
+    whom = read_speaks_for(speaks_for)
+    wanted = Wanted(tuple(clips), start_s, end_s, read_channels(channels), Finder(takes_covers=all), how, whom)
     raise typer.Exit(predict_clips(report, wanted, model, threads, jobs or count_cores()))
 
 
@@ -163,6 +173,7 @@ class Wanted:
         channels: what to hear of each.
         finder: what looks into folders; `None` for the usual one.
         adapting: how answers are adapted to a person.
+        speaks_for: whom each answer speaks for, see `Recognizer.predict`.
     """
 
     names: tuple[str, ...]
@@ -171,6 +182,7 @@ class Wanted:
     channels: Channels = "mix"
     finder: Finder | None = None
     adapting: Adapting = Adapting()
+    speaks_for: str = "most-present"
 
 
 def predict_clips(report: Report, wanted: Wanted, model: str, threads: int, jobs: int = 1) -> int:
@@ -186,16 +198,19 @@ def predict_clips(report: Report, wanted: Wanted, model: str, threads: int, jobs
         suppress(BrokenPipeError),
         report.open(found, is_list=is_list, model=recognizer.bundle.title, folders=folders) as waiting,
     ):
-        _predict_waiting(report, recognizer, waiting, wanted.adapting, jobs)
+        _predict_waiting(report, recognizer, waiting, wanted, jobs)
     return report.exit_status
 
 
-def _predict_waiting(report: Report, recognizer: Recognizer, waiting: Sequence[Part], how: Adapting, jobs: int) -> None:
+def _predict_waiting(
+    report: Report, recognizer: Recognizer, waiting: Sequence[Part], wanted: Wanted, jobs: int
+) -> None:
+    how = wanted.adapting
     at_rest = None if how.baseline is None else recognizer.observe(how.baseline)
     if not recognizer.adapts and (at_rest is not None or how.to == Adapt.FOLDER):
         report.note(f"nothing is adapted to: {recognizer.bundle.title} was not taught how answers vary between people")
     observed: dict[Part, Evidence] = {}
-    for part, observe in _observe_waiting(report, recognizer, waiting, jobs):
+    for part, observe in _observe_waiting(report, recognizer, waiting, jobs, wanted.speaks_for):
         with report.guard(part):
             evidence = observe()
             if how.to == Adapt.FOLDER and at_rest is None and recognizer.adapts:
@@ -223,26 +238,31 @@ def _conclude_people(report: Report, recognizer: Recognizer, observed: Mapping[P
 
 
 def _observe_waiting(
-    report: Report, recognizer: Recognizer, waiting: Sequence[Part], jobs: int
+    report: Report, recognizer: Recognizer, waiting: Sequence[Part], jobs: int, speaks_for: str
 ) -> Iterator[tuple[Part, Callable[[], Evidence]]]:
     """Yield each clip and what gives its evidence, or raises why there is none: read then, or before elsewhere."""
     if jobs == 1 or len(waiting) < 2:
-        yield from ((part, partial(_observe, report, recognizer, part)) for part in waiting)
+        yield from ((part, partial(_observe, report, recognizer, part, speaks_for)) for part in waiting)
         return
     from moodreel.batch.predicting import observe_many
 
-    for observed in observe_many(recognizer, waiting, min(jobs, len(waiting))):
+    for observed in observe_many(recognizer, waiting, min(jobs, len(waiting)), speaks_for):
         report.count(observed.part)
         yield observed.part, observed.unwrap
 
 
-def _observe(report: Report, recognizer: Recognizer, part: Part) -> Evidence:
+def _observe(report: Report, recognizer: Recognizer, part: Part, speaks_for: str) -> Evidence:
     from moodreel.media.defence import name_clip
 
     progress = report.progress(part)
     with name_clip(str(part)):
         return recognizer.observe(
-            part.path, start_s=part.start_s, end_s=part.end_s, channels=part.channel, progress=progress
+            part.path,
+            start_s=part.start_s,
+            end_s=part.end_s,
+            channels=part.channel,
+            speaks_for=speaks_for,
+            progress=progress,
         )
 
 

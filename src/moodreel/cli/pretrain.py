@@ -136,6 +136,32 @@ def pretrain_sounds(
     typer.echo(sounds.pretrain_sounds(model, speech, nonspeech, out, threads))
 
 
+@app.command("speaker")
+def pretrain_speaker(
+    corpus: Annotated[list[Path], typer.Option(help="Folder of clips of one speaking face each. May be repeated.")],
+    nonspeech: Annotated[Path, typer.Option(help="Folder of other sounds: labels.tsv with path, sound and source.")],
+    origin: Annotated[Path, typer.Option(help="LR-ASD's published weights: its file finetuning_TalkSet.model.")],
+    out: OutOption,
+    ravdess_drawn: Annotated[Path | None, typer.Option(help="Folder of drawn faces moved by RAVDESS's.")] = None,
+    hold_out: Annotated[
+        list[str] | None, typer.Option(help="A speaker to measure on and not to learn from. May be repeated.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the training.")] = 400,
+    model: ModelOption = "default",
+    threads: ThreadsOption = 2,
+) -> None:
+    """Fine-tune what tells from lips and sound who speaks, for a late bundle."""
+    from moodreel.training import machine
+    from moodreel.training.speaker import pretrain as speaker
+    from moodreel.training.speaker.recipe import SpeakerRecipe
+
+    machine.start(threads)
+    recipe = SpeakerRecipe(n_steps=steps)
+    typer.echo(
+        speaker.pretrain_speaker(model, corpus, ravdess_drawn, nonspeech, origin, out, hold_out or (), recipe=recipe)
+    )
+
+
 @app.command("default")
 def pretrain_default(
     ferplus: FerplusOption,

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from moodreel.errors import MediaError
 from moodreel.labels import EMOTIONS
 from moodreel.output.drawing import COLOURS, TAIL_S, font, segment_at
-from moodreel.output.summary import describe_source
+from moodreel.output.summary import describe_source, speaks_at
 from moodreel.recognition.prediction import Box, Person, Prediction, Window, shift_prediction
 from moodreel.text import printable
 
@@ -142,7 +142,8 @@ class _OverlayWriter:
             box = self._box_at(person, frame.time_s)
             if box is not None:
                 segment = segment_at(self._prediction.lanes[person.id], frame.time_s)
-                _draw_person(draw, person, segment, box, frame)
+                speaks = speaks_at(self._prediction, person, frame.time_s)
+                _draw_person(draw, person, segment, box, frame, speaks=speaks)
         segment = segment_at(self._prediction.segments, frame.time_s)
         if segment is not None and segment.label is not None:
             source = describe_source(self._prediction, segment, frame.time_s)
@@ -181,14 +182,18 @@ def _overlap(one: Box, other: Box) -> bool:
     )
 
 
-def _draw_person(draw: ImageDraw.ImageDraw, person: Person, segment: Window | None, box: Box, frame: Frame) -> None:
-    """Draw a box and what the face alone shows then; the voice is nobody's in particular."""
+def _draw_person(
+    draw: ImageDraw.ImageDraw, person: Person, segment: Window | None, box: Box, frame: Frame, *, speaks: bool
+) -> None:
+    """Draw a box and what the face alone shows then, and whether the person speaks."""
     label = segment.label if segment is not None and segment.label else person.label
     is_unsure = person.abstained if segment is None else segment.abstained
     left, top, right, bottom = (value * frame.scale for value in box.box_px)
     letters = font(max(12, round(frame.pixels.shape[0] / 28)))
-    draw.rectangle((left, top, right, bottom), outline=COLOURS[label], width=max(2, frame.pixels.shape[0] // 200))
-    text = f"{person.id} {label}{'?' * is_unsure}"
+    draw.rectangle(
+        (left, top, right, bottom), outline=COLOURS[label], width=max(2, frame.pixels.shape[0] // 200) * (1 + speaks)
+    )
+    text = f"{person.id} {label}{'?' * is_unsure}{', speaks' * speaks}"
     place = (left, max(0.0, top - letters.size - 6))
     draw.rectangle(draw.textbbox(place, text, font=letters), fill="black")
     draw.text(place, text, fill="white", font=letters)  # dark blue on black could not be read

@@ -14,7 +14,7 @@ from moodreel.output.canvas import MARGINS_PX, SHORT_PX, Canvas, measure_width_p
 from moodreel.output.clock import name_tick, ticks_s
 from moodreel.output.drawing import COLOURS, font, title
 from moodreel.output.summary import describe_others
-from moodreel.recognition.prediction import Prediction, Window, shift_prediction
+from moodreel.recognition.prediction import Prediction, Turn, Window, shift_prediction
 from moodreel.recognition.segments import Stretch, join_segments, view_modalities
 
 PLOT_PX = (SHORT_PX, 620)
@@ -59,6 +59,7 @@ class _Row:
     stretches: Sequence[Stretch]
     state: str = "ok"
     gaps: Sequence[tuple[float, float, str]] = ()
+    turns: Sequence[Turn] = ()
 
 
 def _rows(prediction: Prediction) -> list[_Row]:
@@ -70,7 +71,14 @@ def _rows(prediction: Prediction) -> list[_Row]:
         _voice_row(prediction, voice),
     ]
     people = sorted(prediction.people[:MAX_LANES], key=lambda one: one.id) if len(prediction.people) > 1 else []
-    return rows + [_Row(f"person {one.id}", join_segments(prediction.lanes[one.id], weak)) for one in people]
+    return rows + [
+        _Row(f"person {one.id}", join_segments(prediction.lanes[one.id], weak), turns=_turns_of(prediction, one.id))
+        for one in people
+    ]
+
+
+def _turns_of(prediction: Prediction, person: int | None) -> list[Turn]:
+    return [turn for turn in prediction.turns if turn.person == person]
 
 
 def _voice_row(prediction: Prediction, stretches: Sequence[Stretch]) -> _Row:
@@ -78,7 +86,8 @@ def _voice_row(prediction: Prediction, stretches: Sequence[Stretch]) -> _Row:
     state = prediction.voice.state
     if state == "ok":
         others = ((one, one.other_sound) for one in prediction.segments)
-        return _Row("voice", stretches, gaps=_join_gaps((one, name) for one, name in others if name))
+        gaps = _join_gaps((one, name) for one, name in others if name)
+        return _Row("voice", stretches, gaps=gaps, turns=_turns_of(prediction, None))
     return _Row("voice", stretches, state + describe_others(prediction))
 
 
@@ -105,6 +114,7 @@ def _legend_line(prediction: Prediction) -> str:
         said = "area: face and voice" + (f" of person {prediction.person}" if len(prediction.people) > 1 else "")
     more = len(prediction.people) - MAX_LANES
     lanes = "; lanes of people: the face alone" if len(prediction.people) > 1 else ""
+    lanes += "; line: speaks, below the voice off screen" if prediction.turns else ""
     return f"{said}{lanes}; thin: unsure{f'; {more} more people' if more > 0 else ''}"
 
 
@@ -153,6 +163,9 @@ def _draw_row(draw: Canvas, row: _Row, duration_s: float, area: tuple[int, int, 
         start, end = _columns(stretch, duration_s, left, right)
         inset = 10 if stretch.abstained else 0
         draw.rectangle((start, top + inset, end, bottom - inset), fill=COLOURS[stretch.label])
+    for turn in row.turns:
+        start, end = (left + time_s / max(duration_s, 1e-6) * (right - left) for time_s in (turn.start_s, turn.end_s))
+        draw.rectangle((start, bottom + 3, end, bottom + 7), fill="#222222")
     for start_s, end_s, text in row.gaps:
         start, end = (left + time_s / max(duration_s, 1e-6) * (right - left) for time_s in (start_s, end_s))
         if font(15).getlength(text) < end - start - 16:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from moodreel.recognition.prediction import Prediction, Stretch, Window, named_probabilities
+from moodreel.recognition.prediction import Person, Prediction, Stretch, Window, named_probabilities
+from moodreel.recognition.prediction_parts import OFF_SCREEN
+
+SPEAKS = 0.5
+"""Least part of the speech in a window by which it is told that a person speaks."""
 
 
 def headline(prediction: Prediction) -> str:
@@ -43,9 +47,30 @@ def describe_source(prediction: Prediction, segment: Window, time_s: float | Non
     """
     person = _name_person(prediction, segment, time_s)
     if segment.face is not None:
-        return person + ("face and voice" if segment.voice is not None else "face")
+        if segment.voice is None:
+            return person + "face"
+        return person + ("face and voice" if segment.weights[1] or segment.voice_of is None else _strange(segment))
     absent = prediction.states(segment)[0] == "not_seen"
     return f"voice; person {prediction.person} not seen" if absent else "voice"
+
+
+def _strange(segment: Window) -> str:
+    """Name a voice that is not the shown person's."""
+    return "face; a voice off screen" if segment.voice_of == OFF_SCREEN else f"face; person {segment.voice_of} speaks"
+
+
+def speaks_at(prediction: Prediction, person: Person, time_s: float) -> bool:
+    """Tell whether a person speaks at an instant."""
+    return any(one.person == person.id and one.start_s <= time_s < one.end_s for one in prediction.turns)
+
+
+def describe_speech(prediction: Prediction) -> str:
+    """Say how long voices from off screen are heard: `off screen 1 speaks 4.2 s`; nothing where none is."""
+    heard: dict[str, float] = {}
+    for turn in prediction.turns:
+        if turn.person is None:
+            heard[turn.who] = heard.get(turn.who, 0.0) + turn.end_s - turn.start_s
+    return ", ".join(f"{who} speaks {length_s:.1f} s" for who, length_s in heard.items())
 
 
 def describe_others(prediction: Prediction) -> str:

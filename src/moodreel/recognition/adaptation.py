@@ -194,9 +194,18 @@ def apply_offsets(evidence: Evidence, offsets: Offsets, to: str, adapter: Adapte
         evidence,
         adaptation=Adaptation(to, *offsets.n_stretches, moved),
         whole=whole,
-        windows=[shift(one, replace(offsets, face=faces.get(one.person, offsets.face))) for one in evidence.windows],
-        people=[_adapt_person(seen, faces[seen.tracked.id]) for seen in evidence.people],
+        windows=[_shift_window(one, evidence, offsets, faces) for one in evidence.windows],
+        people=[_adapt_person(seen, faces[seen.tracked.id], evidence.person, offsets) for seen in evidence.people],
     )
+
+
+def _shift_window(
+    answer: Answer, evidence: Evidence, offsets: Offsets, faces: Mapping[int | None, FloatArray]
+) -> Answer:
+    """Take out what is known of the face that a window shows, and of the voice where it is not somebody else's."""
+    is_own = answer.voice_of in (None, evidence.person)
+    voice = offsets.voice if is_own else np.zeros(N_EMOTIONS)
+    return shift(answer, replace(offsets, face=faces.get(answer.person, offsets.face), voice=voice))
 
 
 def shift(answer: Answer, offsets: Offsets) -> Answer:
@@ -243,15 +252,23 @@ def _offset_of(seen: SeenPerson, evidence: Evidence, offsets: Offsets, adapter: 
     return _estimate(adapter.face, list(_pool_blocks(rows)))
 
 
-def _adapt_person(seen: SeenPerson, offset: FloatArray) -> SeenPerson:
-    windows = {index: _shifted(one, offset) for index, one in seen.windows.items()}
-    return replace(seen, face=_shifted(seen.face, offset), windows=windows)
+def _adapt_person(seen: SeenPerson, face: FloatArray, spoken_for: int | None, offsets: Offsets) -> SeenPerson:
+    """Take a person's offset out; that of the voice is known of the one spoken for alone."""
+    windows = {index: _shifted(one, face) for index, one in seen.windows.items()}
+    voice = offsets.voice if seen.tracked.id == spoken_for else np.zeros(N_EMOTIONS)
+    both = Offsets(face, voice)
+    own = {
+        index: replace(one, answer=None if one.answer is None else shift(one.answer, both))
+        for index, one in seen.own.items()
+    }
+    whole = None if seen.whole is None else shift(seen.whole, both)
+    return replace(seen, face=_shifted(seen.face, face), windows=windows, own=own, whole=whole)
 
 
 def _cut_blocks(evidence: Evidence, modality: str) -> Iterator[FloatArray]:
     """Yield log-probabilities of the stretches of a clip; a clip of one stretch is its whole answer."""
     # In a crowd windows show other faces too, which say nothing of this person.
-    own = [modality == "voice" or one.person in (None, evidence.person) for one in evidence.windows]
+    own = [(one.voice_of if modality == "voice" else one.person) in (None, evidence.person) for one in evidence.windows]
     rows = [getattr(one, modality) if is_own else None for one, is_own in zip(evidence.windows, own, strict=True)]
     whole = getattr(evidence.whole, modality)
     if len(rows) <= BLOCK_WINDOWS:

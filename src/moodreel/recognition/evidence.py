@@ -7,7 +7,7 @@ of a stretch is an `Answer`; `late_fusion` and `joint_network` differ in how the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -18,7 +18,8 @@ from moodreel.face.people import TrackedPerson
 from moodreel.labels import EMOTIONS
 from moodreel.recognition.abstention import is_weak
 from moodreel.recognition.fusion import FloatArray, log_softmax
-from moodreel.recognition.prediction import UNIFORM, Adaptation, Box, Modality, Person, Prediction, Window
+from moodreel.recognition.prediction import UNIFORM, Adaptation, Box, Modality, Person, Prediction, Turn, Window
+from moodreel.recognition.prediction_parts import MOST_PRESENT, MOST_SPEAKING
 from moodreel.timeline import window_times
 from moodreel.voice.listener import MIN_CHUNK_S
 
@@ -37,6 +38,8 @@ class Answer:
         weights: weight of the face and of the voice in `fused`, from 0.
         person: id of the person whose face it is; `None` without a face.
         sounds: probability by name of what sounds; `None` in silence, and where the bundle does not tell sounds apart.
+        voice_of: whose the voice is: a person's id or `off_screen`; `None` where it is not sure.
+        overlap: in which part of the speech two speak at once, 0-1.
     """
 
     face: FloatArray | None = None
@@ -45,6 +48,21 @@ class Answer:
     weights: tuple[float, float] = (0.0, 0.0)
     person: int | None = None
     sounds: Mapping[str, float] | None = None
+    voice_of: int | str | None = None
+    overlap: float = 0.0
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a person's own voice says of a stretch, where it is told apart.
+
+    Attributes:
+        speaking: which part of the speech is the person's, 0-1.
+        answer: by the person's own face and voice; `None` where that voice is not heard.
+    """
+
+    speaking: float
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True)
@@ -55,11 +73,17 @@ class SeenPerson:
         tracked: where and when the person was seen.
         face: probabilities over the whole clip, shape (7,).
         windows: probabilities by number of the window, for those in which the face was seen.
+        own: by number of these windows what the person's own voice says; none where nothing tells whose it is.
+        whole: by the person's own face and voice over the whole clip; `None` where that voice is not heard.
+        speaking_s: for how long the person is heard to speak, in seconds; `None` where nothing tells.
     """
 
     tracked: TrackedPerson
     face: FloatArray
     windows: Mapping[int, FloatArray]
+    own: Mapping[int, Own] = field(default_factory=dict)
+    whole: Answer | None = None
+    speaking_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +108,10 @@ class Evidence:
         warnings: of the media, one line each.
         start_s: where the clip begins in its file; all other times count from there.
         adaptation: what the answers were adapted to; `None` where they were not.
+        turns: who speaks when.
+        speakers: one of `SPEAKER_STATES`.
+        why: why the answer speaks for `person`: one of `WHYS`.
+        scope: what the answer is told as; `None` where the time on screen decides.
         picture_px: width and height of the upright picture; `None` without.
         recorded_s: when the file says it was recorded, seconds since 1970 (UTC); `None` where it does not say.
     """
@@ -105,6 +133,10 @@ class Evidence:
     warnings: Sequence[str]
     start_s: float = 0.0
     adaptation: Adaptation | None = None
+    turns: Sequence[Turn] = ()
+    speakers: str = "not_told"
+    why: str = MOST_PRESENT
+    scope: Literal["person", "crowd"] | None = None
     picture_px: tuple[int, int] | None = None
     recorded_s: float | None = None
 
@@ -136,9 +168,16 @@ def compose(evidence: Evidence) -> Prediction:
         timeline=tuple(_window(index, one, evidence) for index, one in enumerate(evidence.windows)),
         warnings=tuple(_warnings(evidence)),
         adaptation=evidence.adaptation,
-        scope=find_scope([seen.tracked for seen in evidence.people], evidence.person),
+        scope=_scope(evidence),
         abstain_below=evidence.abstain_below,
+        turns=tuple(evidence.turns),
+        speakers=evidence.speakers,
+        why=evidence.why,
     )
+
+
+def _scope(evidence: Evidence) -> Literal["person", "crowd"]:
+    return evidence.scope or find_scope([seen.tracked for seen in evidence.people], evidence.person)
 
 
 def find_scope(people: Sequence[TrackedPerson], person: int | None) -> Literal["person", "crowd"]:
@@ -187,6 +226,8 @@ def _window(index: int, answer: Answer, evidence: Evidence) -> Window:
         weights=_shares(answer),
         abstained=is_weak(_top(answer.fused), evidence.abstain_below),
         sounds=answer.sounds,
+        voice_of=answer.voice_of,
+        overlap=answer.overlap,
     )
 
 
@@ -198,10 +239,27 @@ def _describe_person(seen: SeenPerson, evidence: Evidence) -> Person:
         share_on_screen=tracked.share_on_screen,
         label=EMOTIONS[int(np.argmax(seen.face))],
         probabilities=_as_tuple(seen.face),
-        windows=tuple(_window(index, answer, evidence) for index, answer in sorted(answers.items())),
+        windows=tuple(
+            _add_own(_window(index, answer, evidence), seen.own.get(index)) for index, answer in sorted(answers.items())
+        ),
         boxes=tuple(Box(float(t), _as_box(box)) for t, box in zip(tracked.times_s, tracked.boxes_px, strict=True)),
         abstained=is_weak(_top(seen.face), evidence.abstain_below),
+        speaking_s=seen.speaking_s,
+        voice=_known(seen.whole.voice if seen.whole else None),
+        fused=_known(seen.whole.fused if seen.whole else None),
     )
+
+
+def _add_own(window: Window, own: Own | None) -> Window:
+    """Put what a person's own voice says beside what the face says."""
+    if own is None:
+        return window
+    voice, fused = (own.answer.voice, own.answer.fused) if own.answer else (None, None)
+    return replace(window, voice=_known(voice), fused=_known(fused), speaking=own.speaking)
+
+
+def _known(probabilities: FloatArray | None) -> tuple[float, ...] | None:
+    return None if probabilities is None else _as_tuple(probabilities)
 
 
 def _shares(answer: Answer) -> tuple[float, float]:
@@ -246,8 +304,9 @@ def _warnings(evidence: Evidence) -> list[str]:
     if len(evidence.people) > 1 and spoken_for:
         share = spoken_for[0].share_on_screen
         presence = f"on screen {share:.0%} of the time" if evidence.duration_s else "the largest face"
-        scope = find_scope([seen.tracked for seen in evidence.people], evidence.person)
-        whole = "the label speaks" if scope == "crowd" else "the answer speaks"
+        if evidence.why == MOST_SPEAKING:
+            presence = "who speaks most"
+        whole = "the label speaks" if _scope(evidence) == "crowd" else "the answer speaks"
         warnings.append(f"{len(evidence.people)} people seen: {whole} for person {evidence.person}, {presence}")
     return warnings
 

@@ -25,6 +25,7 @@ from moodreel.recognition.inputs import (
     ANALYSIS_SIDE_PX,
 )
 from moodreel.recognition.prediction import Box
+from moodreel.recognition.prediction_parts import MOST_PRESENT
 from moodreel.recognition.reading import face_detector, read_pictures
 from moodreel.timeline import HOP_S, TAIL_S, WINDOW_S, count_windows, window_times
 from moodreel.voice.speech import RATE_HZ
@@ -60,13 +61,20 @@ class JointReader:
         """
         self._network = JointNetwork.open(bundle, threads=threads)
 
-    def observe(self, clip: Clip, name: str, progress: Callable[[float], None] | None) -> Evidence:
+    def observe(
+        self,
+        clip: Clip,
+        name: str,
+        progress: Callable[[float], None] | None,
+        speaks_for: str = MOST_PRESENT,  # noqa: ARG002  # it follows one face
+    ) -> Evidence:
         """Tell what an opened clip shows.
 
         Args:
             clip: the clip.
             name: the clip as the user named it.
             progress: called now and then with the share done, 0-1.
+            speaks_for: whom the answer speaks for: always the face that it follows.
 
         Raises:
             MediaError: nothing in the clip can be decoded.

@@ -12,7 +12,7 @@ from moodreel.errors import PredictionError
 from moodreel.labels import EMOTIONS
 from moodreel.text import first_line, printable
 
-READ_VERSIONS = (1, 2)
+READ_VERSIONS = (1, 2, 3)
 
 JsonObject = Mapping[str, Any]
 T = TypeVar("T")
@@ -159,7 +159,7 @@ def check_version(held: Any) -> JsonObject:
     version = held.get("schema_version")
     if isinstance(version, bool) or version not in READ_VERSIONS:
         found = f"schema_version is {_shorten(version)}"
-        raise PredictionError(f"prediction: {found}, expected 1 or 2; update moodreel or predict the clip anew")
+        raise PredictionError(f"prediction: {found}, expected 1 to 3; update moodreel or predict the clip anew")
     return held
 
 

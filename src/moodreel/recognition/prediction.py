@@ -16,10 +16,12 @@ from moodreel.recognition.prediction_json import (
     read_fields,
     write_adaptation,
     write_modality,
+    write_own_window,
     write_person,
     write_probabilities,
     write_segment,
     write_stretches,
+    write_turn,
     write_window,
 )
 from moodreel.recognition.prediction_parts import (
@@ -30,6 +32,7 @@ from moodreel.recognition.prediction_parts import (
     Box,
     Modality,
     Person,
+    Turn,
 )
 from moodreel.recognition.segments import (
     Stretch,
@@ -54,6 +57,7 @@ __all__ = [
     "Person",
     "Prediction",
     "Stretch",
+    "Turn",
     "Window",
     "named_probabilities",
     "shift_prediction",
@@ -82,6 +86,9 @@ class Prediction:
         scope: `person` where one person or voice carries the clip; `crowd` where `label` speaks for less than half of
             what is seen, and `shares` is the answer.
         abstain_below: least top probability of an answer to rely on, 0-1.
+        turns: who speaks when, by their starts; none where nothing tells.
+        speakers: one of `SPEAKER_STATES`: whether it is told whose the voice is, or why not.
+        why: why the answer speaks for `person`: `most-present`, `most-speaking`, or `asked` where it was asked for.
     """
 
     clip: str
@@ -99,6 +106,9 @@ class Prediction:
     adaptation: Adaptation | None = None
     scope: Literal["person", "crowd"] = "person"
     abstain_below: float = 0.0
+    turns: tuple[Turn, ...] = ()
+    speakers: str = "not_told"
+    why: str = "most-present"
 
     @cached_property
     def segments(self) -> tuple[Window, ...]:
@@ -171,6 +181,7 @@ class Prediction:
             timeline=tuple(window.rounded() for window in self.timeline),
             adaptation=None if self.adaptation is None else self.adaptation.rounded(),
             abstain_below=round(self.abstain_below, 4),
+            turns=tuple(turn.rounded() for turn in self.turns),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -186,7 +197,7 @@ class Prediction:
 
     @classmethod
     def from_dict(cls, held: Mapping[str, Any]) -> Prediction:
-        """Read what `to_dict` returned, of this version of the schema or of version 1, which states less.
+        """Read what `to_dict` returned, of this version of the schema or of an earlier one, which states less.
 
         `prediction.rounded()` comes back as it was.
 
@@ -234,13 +245,16 @@ class Prediction:
             "timeline": [write_window(window) for window in self.timeline],
             "warnings": list(self.warnings),
             "adaptation": write_adaptation(self.adaptation),
+            "speakers": self.speakers,
+            "turns": [write_turn(turn) for turn in self.turns],
+            "why": self.why,
         }
 
     def _write_person(self, person: Person) -> dict[str, Any]:
         lane = self.lanes[person.id]
         return {
             **write_person(person),
-            "segments": [write_window(one) for one in lane],
+            "segments": [write_own_window(one) for one in lane],
             "stretches": write_stretches(join_segments(lane, self.abstain_below)),
         }
 
@@ -260,7 +274,9 @@ def shift_prediction(prediction: Prediction, by_s: float) -> Prediction:
         )
         for person in prediction.people
     ]
-    return replace(prediction, people=tuple(people), timeline=_shift_windows(prediction.timeline, by_s))
+    turns = tuple(replace(one, start_s=one.start_s + by_s, end_s=one.end_s + by_s) for one in prediction.turns)
+    timeline = _shift_windows(prediction.timeline, by_s)
+    return replace(prediction, people=tuple(people), timeline=timeline, turns=turns)
 
 
 def _shift_windows(windows: Sequence[Window], by_s: float) -> tuple[Window, ...]:

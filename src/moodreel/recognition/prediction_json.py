@@ -1,7 +1,7 @@
 """The JSON of a prediction: each part written, and read again.
 
-What is read may come from anywhere, so every field is checked. Version 1, which knew no segments, is read as far as its
-fields go.
+What is read may come from anywhere, so every field is checked. Version 1, which knew no segments, and version 2, which
+knew no speakers, are read as far as their fields go.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ from moodreel.recognition.json_entry import Entry, check_version
 from moodreel.recognition.prediction_parts import (
     ADAPTED_TO,
     FACE_STATES,
+    OFF_SCREEN,
     SCOPES,
+    SPEAKER_STATES,
     VOICE_STATES,
+    WHYS,
     Adaptation,
     Box,
     Modality,
     Person,
+    Turn,
 )
 from moodreel.recognition.segments import Stretch, Window, round_shares, round_sounds
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 T = TypeVar("T")
 
@@ -60,6 +64,11 @@ def write_window(window: Window) -> dict[str, Any]:
     }
 
 
+def write_own_window(window: Window) -> dict[str, Any]:
+    """Write a window of a person: beside the face, whether the person speaks, and what both say."""
+    return {**write_window(window), "speaking": window.speaking, "fused": _write_known(window.fused)}
+
+
 def write_segment(segment: Window, states: tuple[str, str]) -> dict[str, Any]:
     """Write a segment of the timeline.
 
@@ -73,6 +82,8 @@ def write_segment(segment: Window, states: tuple[str, str]) -> dict[str, Any]:
         "states": _write_pair(states),
         "weights": _write_pair(segment.weights),
         "sounds": round_sounds(segment.sounds),
+        "voice_of": segment.voice_of,
+        "overlap": round(segment.overlap, 4),
     }
 
 
@@ -98,9 +109,17 @@ def write_person(person: Person) -> dict[str, Any]:
         "label": person.label,
         "probabilities": write_probabilities(person.probabilities),
         "abstained": person.abstained,
-        "windows": [write_window(window) for window in person.windows],
+        "speaking_s": person.speaking_s,
+        "voice": _write_known(person.voice),
+        "fused": _write_known(person.fused),
+        "windows": [write_own_window(window) for window in person.windows],
         "boxes": [{"time_s": box.time_s, "box_px": list(box.box_px)} for box in person.boxes],
     }
+
+
+def write_turn(turn: Turn) -> dict[str, Any]:
+    """Write a turn of speech."""
+    return asdict(turn)
 
 
 def write_adaptation(adaptation: Adaptation | None) -> dict[str, Any] | None:
@@ -120,7 +139,7 @@ def read_fields(held: Any) -> dict[str, Any]:
     """Read the fields of a `Prediction`.
 
     Args:
-        held: one object of JSON, of version 1 or 2.
+        held: one object of JSON, of any version so far.
 
     Raises:
         PredictionError: a field is missing or holds what it cannot; the message names it.
@@ -144,6 +163,9 @@ def read_fields(held: Any) -> dict[str, Any]:
         "adaptation": _read_adaptation(document),
         "scope": document.word("scope", SCOPES) if "scope" in document.held else "person",
         "abstain_below": abstain_below,
+        "turns": tuple(_read_turn(one) for one in document.entries("turns")) if "turns" in document.held else (),
+        "speakers": document.word("speakers", SPEAKER_STATES) if "speakers" in document.held else SPEAKER_STATES[1],
+        "why": document.word("why", WHYS) if "why" in document.held else WHYS[0],
     }
 
 
@@ -170,14 +192,38 @@ def _read_person(entry: Entry, abstain_below: float) -> Person:
     number = entry.identity("id")
     probabilities = entry.probabilities()
     windows = _read_windows(entry, "windows", abstain_below)
+    own = zip(windows, entry.entries("windows"), strict=True)
     return Person(
         id=number,
         share_on_screen=entry.number("share_on_screen", most=1.0),
         label=entry.label(),
         probabilities=probabilities,
-        windows=tuple(replace(one, person=number, weights=(1.0, 0.0)) for one in windows),
+        windows=tuple(_own_window(window, held, number) for window, held in own),
         boxes=tuple(_read_boxes(entry)),
         abstained=_read_abstained(entry, probabilities, abstain_below),
+        speaking_s=entry.known("speaking_s", lambda key: entry.number(key, most=_LONGEST_S)),
+        voice=entry.known("voice", entry.probabilities),
+        fused=entry.known("fused", entry.probabilities),
+    )
+
+
+def _own_window(window: Window, held: Entry, person: int) -> Window:
+    return replace(
+        window,
+        person=person,
+        weights=(1.0, 0.0),
+        speaking=held.known("speaking", lambda key: held.number(key, most=1.0)),
+        fused=held.known("fused", held.probabilities),
+    )
+
+
+def _read_turn(entry: Entry) -> Turn:
+    start_s = entry.number("start_s", most=_LONGEST_S)
+    return Turn(
+        start_s=start_s,
+        end_s=entry.number("end_s", most=_LONGEST_S, least=start_s),
+        person=entry.known("person", entry.identity),
+        voice=entry.known("voice", entry.identity),
     )
 
 
@@ -229,7 +275,13 @@ def _join(window: Window, segment: Entry) -> Window:
         weights=(weights.number("face", most=1.0), weights.number("voice", most=1.0)),
         abstained=segment.flag("abstained"),
         sounds=segment.known("sounds", segment.sounds),
+        voice_of=segment.known("voice_of", lambda key: _read_voice_of(segment, key)),
+        overlap=segment.number("overlap", most=1.0) if "overlap" in segment.held else 0.0,
     )
+
+
+def _read_voice_of(segment: Entry, key: str) -> int | str:
+    return OFF_SCREEN if segment.held.get(key) == OFF_SCREEN else segment.identity(key)
 
 
 def _read_boxes(entry: Entry) -> Iterator[Box]:

@@ -25,6 +25,7 @@ from moodreel.recognition.joint_reader import JointReader
 from moodreel.recognition.late_fusion import LateReader
 from moodreel.recognition.live import Live, LiveReader
 from moodreel.recognition.prediction import Prediction, shift_prediction
+from moodreel.recognition.prediction_parts import MOST_PRESENT
 from moodreel.recognition.stretches import SceneStretch
 from moodreel.timeline import count_stretches
 
@@ -37,13 +38,14 @@ _MOST_OPEN = 2
 class Reader(Protocol):
     """What reads clips and live streams with the networks of a bundle, whatever its kind."""
 
-    def observe(self, clip: Clip, name: str, progress: Progress | None) -> Evidence:
+    def observe(self, clip: Clip, name: str, progress: Progress | None, speaks_for: str = MOST_PRESENT) -> Evidence:
         """Tell what an opened clip shows.
 
         Args:
             clip: the clip.
             name: the clip as the user named it.
             progress: called now and then with the share done, 0-1.
+            speaks_for: whom the answer speaks for, see `Recognizer.predict`.
 
         Raises:
             MediaError: nothing in the clip can be decoded.
@@ -197,6 +199,7 @@ class Recognizer:
         end_s: float | None = None,
         channels: Channel = "mix",
         adapt: bool = True,
+        speaks_for: str = MOST_PRESENT,
         progress: Progress | None = None,
     ) -> Prediction:
         """Tell the emotion of one clip, or of a part of a file.
@@ -209,6 +212,8 @@ class Recognizer:
             channels: what is heard of a sound with several: all added (`mix`), or `left` or `right` alone, as of a call
                 with a speaker on each; the name of the answer then ends in `#channel=left`.
             adapt: whether to adapt to the person by this clip alone; see `conclude` for more clips of a person.
+            speaks_for: whom the answer speaks for: `most-present`, `most-speaking`, the number of a person, or
+                `everyone`, which tells the clip as a crowd. A joint network follows one face, whatever is asked for.
             progress: called now and then with the share done, 0-1, which never falls; at the end with 1.
 
         Returns:
@@ -217,7 +222,15 @@ class Recognizer:
         Raises:
             MediaError: the file cannot be read as media, or lacks that part.
         """
-        evidence = self.observe(media, name=name, start_s=start_s, end_s=end_s, channels=channels, progress=progress)
+        evidence = self.observe(
+            media,
+            name=name,
+            start_s=start_s,
+            end_s=end_s,
+            channels=channels,
+            speaks_for=speaks_for,
+            progress=progress,
+        )
         return self.conclude(evidence, [evidence] if adapt else ())
 
     def observe(
@@ -228,6 +241,7 @@ class Recognizer:
         start_s: float = 0.0,
         end_s: float | None = None,
         channels: Channel = "mix",
+        speaks_for: str = MOST_PRESENT,
         progress: Progress | None = None,
     ) -> Evidence:
         """Tell what one clip shows, before it is adapted; arguments and errors as for `predict`."""
@@ -235,7 +249,7 @@ class Recognizer:
             shown = str(Path(media)) if isinstance(media, str | os.PathLike) else clip.name
             called = name or shown + format_fragment(start_s, end_s, channels)
             observed = replace(
-                self._reader.observe(clip, called, progress),
+                self._reader.observe(clip, called, progress, speaks_for),
                 start_s=start_s,
                 picture_px=_measure_picture(clip),
                 recorded_s=clip.recorded_s,

@@ -30,6 +30,11 @@ class Window:
         abstained: whether the evidence is too weak to rely on the label.
         sounds: probability by name of what sounds, such as `speech` or `laughter`, summing to 1; `None` in silence, in
             windows of people, and where the bundle does not tell sounds apart.
+        voice_of: whose the voice is: a person's id or `off_screen`; `None` where nobody is heard or it is not sure.
+        overlap: in which part of the speech two speak at once, 0-1.
+        speaking: of a person's window, which part of the speech is the person's, 0-1; `None` elsewhere, and where
+            nothing tells.
+        fused: of a person's window, by the person's own face and voice; `None` where that voice is not heard.
     """
 
     start_s: float
@@ -42,6 +47,10 @@ class Window:
     weights: tuple[float, float] = (0.0, 0.0)
     abstained: bool = False
     sounds: Mapping[str, float] | None = field(default=None, hash=False)
+    voice_of: int | str | None = None
+    overlap: float = 0.0
+    speaking: float | None = None
+    fused: tuple[float, ...] | None = None
 
     def rounded(self) -> Window:
         """Return it as JSON states it: times to milliseconds, shares to four places."""
@@ -54,6 +63,9 @@ class Window:
             voice=round_known(self.voice),
             weights=(round(self.weights[0], 4), round(self.weights[1], 4)),
             sounds=round_sounds(self.sounds),
+            overlap=round(self.overlap, 4),
+            speaking=None if self.speaking is None else round(self.speaking, 4),
+            fused=round_known(self.fused),
         )
 
     @property

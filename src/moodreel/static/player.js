@@ -16,6 +16,7 @@ export class Player {
   show(file, prediction) {
     this.close();
     this.people = prediction.people;
+    this.turns = prediction.turns ?? [];
     this.url = URL.createObjectURL(file);
     this.figure.classList.toggle("sound", prediction.modalities.face.state === "no_video_track");
     const isPicture = prediction.duration_s === 0 && !file.type.startsWith("video/");
@@ -81,7 +82,8 @@ export class Player {
       const boxes = this.people.map((person) => ({ person, box: boxAt(person.boxes, time) })).filter(({ box }) => box);
       drawBoxes(this.layer, boxes.map(({ person, box }) => {
         const { label, abstained } = segmentAt(person.segments, time) ?? person; // the face alone: see the legend
-        return { box, label, name: `${person.id} ${label}${abstained ? "?" : ""}` };
+        const speaks = this.turns.some((turn) => turn.person === person.id && turn.start_s <= time && time < turn.end_s);
+        return { box, label, name: `${person.id} ${label}${abstained ? "?" : ""}${speaks ? ", speaks" : ""}` };
       }));
     }
     this.onTime(time);

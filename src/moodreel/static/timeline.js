@@ -92,7 +92,7 @@ export class Timeline {
   }
 
   personRow(person) {
-    const share = make("span", { className: "share", textContent: `, on screen ${percent(person.share_on_screen)}` });
+    const share = make("span", { className: "share", textContent: presence(person) });
     const name = make("span", {}, `person ${person.id}`, share);
     const thumbnail = make("span", { className: "thumbnail" });
     const made = row(make("span", {}, name, thumbnail), this.lane(person.stretches));
@@ -127,6 +127,11 @@ export class Timeline {
     event.preventDefault();
     this.onSeek(Math.min(Math.max(this.time + ways[event.key], 0), this.end));
   }
+}
+
+/** How much of the time a person is on screen, and for how long the person speaks. */
+function presence({ share_on_screen: share, speaking_s: speaking }) {
+  return `, on screen ${percent(share)}${speaking ? `, speaks ${speaking.toFixed(1)} s` : ""}`;
 }
 
 function row(name, lane) {

@@ -56,7 +56,11 @@ function summary({ shares, people, duration_s: duration }) {
 export function source({ people, person }, segment) {
   if (!segment?.label) return "";
   const name = segment.person && people.length > 1 ? `person ${segment.person}: ` : "";
-  if (segment.face) return ` (${name}${segment.voice ? "face and voice" : "face"})`;
+  if (segment.face) {
+    const strange = segment.voice && segment.voice_of && segment.voice_of !== segment.person;
+    if (strange) return ` (${name}face; ${segment.voice_of === "off_screen" ? "a voice off screen" : `person ${segment.voice_of} speaks`})`;
+    return ` (${name}${segment.voice ? "face and voice" : "face"})`;
+  }
   return segment.states.face === "not_seen" ? ` (voice; person ${person} not seen)` : " (voice)";
 }
 

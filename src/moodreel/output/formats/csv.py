@@ -26,6 +26,10 @@ COLUMNS = (
     Column("on_screen", "true where the person's face was seen in this segment, not only in the second around it"),
     Column("sound", "what sounds: speech, laughter, crying, scream, breath, babble, music, noise; empty in silence, "
                     "of a person beside the one spoken for, and where the bundle does not tell"),
+    Column("voice_of", "whose the voice is: a person's number or off_screen; empty where nobody is heard or it is not "
+                       "sure, and of a person beside the one spoken for"),
+    Column("speaking", "which part of the speech around is this person's, 0-1; empty where nothing tells"),
+    *seven_columns("own_", "probability by the person's own face and voice, where that voice is told apart"),
 )  # fmt: skip
 
 
@@ -46,11 +50,21 @@ def _rows(prediction: Prediction) -> Iterator[list[Cell]]:
         spoken_for = people.get(segment.person) if segment.person is not None else None
         on_screen = spoken_for is not None and segment.end_s in lanes[spoken_for.id]
         sound = max(segment.sounds, key=segment.sounds.__getitem__) if segment.sounds else ""
-        yield [*_row(prediction, segment, segment.person, prediction.states(segment), on_screen), sound]
+        own = lanes[spoken_for.id].get(segment.end_s) if spoken_for is not None else None
+        told = [sound, segment.voice_of or "", *_own_cells(own)]
+        yield [*_row(prediction, segment, segment.person, prediction.states(segment), on_screen), *told]
         for number, lane in lanes.items():
             if number != segment.person and segment.end_s in lane:
                 beside = lane[segment.end_s]
-                yield [*_row(prediction, beside, number, ("ok", "not_attributed"), True), ""]
+                states = "ok", "ok" if beside.fused is not None else "not_attributed"
+                yield [*_row(prediction, beside, number, states, True), "", "", *_own_cells(beside)]
+
+
+def _own_cells(own: Window | None) -> list[Cell]:
+    """Return whether a person speaks, and what the person's own face and voice say."""
+    if own is None or own.speaking is None:
+        return ["", *seven_cells(None)]
+    return [round(own.speaking, 4), *seven_cells(own.fused)]
 
 
 def _row(

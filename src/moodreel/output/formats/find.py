@@ -12,7 +12,7 @@ PLUGINS = "moodreel.formats"
 
 _OWN = {
     name: f"moodreel.output.formats.{name.replace('-', '_')}:FORMAT"
-    for name in ("table", "json", "jsonl", "csv", "vtt", "csv-clips")
+    for name in ("table", "json", "jsonl", "csv", "vtt", "csv-clips", "rttm")
 }
 
 

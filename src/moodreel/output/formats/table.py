@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from moodreel.output.formats.format import Format
-from moodreel.output.summary import describe_others, describe_stretch, headline
+from moodreel.output.summary import describe_others, describe_speech, describe_stretch, headline
 from moodreel.recognition.prediction import Modality, Person, Prediction, named_probabilities
 from moodreel.text import printable
 
@@ -82,12 +82,14 @@ def _people(prediction: Prediction) -> list[str]:
     more = len(prediction.people) - MAX_PEOPLE
     rest = [f"{more} more"] if more > 0 else []
     whom = "" if prediction.scope == "crowd" else f"; the answer speaks for {prediction.person}"
-    return [f"  people {', '.join(people + rest)}{whom}"]
+    strange = describe_speech(prediction)
+    return [f"  people {', '.join(people + rest)}{whom}", *([f"  voices {strange}"] if strange else [])]
 
 
 def _presence(person: Person, prediction: Prediction) -> str:
     label = f"unsure, likeliest {person.label}" if person.abstained else person.label
-    return f"{label}, {person.share_on_screen:.0%} of the time" if prediction.duration_s else label
+    speaks = f", speaks {person.speaking_s:.1f} s" if person.speaking_s else ""
+    return f"{label}, {person.share_on_screen:.0%} of the time{speaks}" if prediction.duration_s else label
 
 
 def _timeline(prediction: Prediction) -> list[str]:

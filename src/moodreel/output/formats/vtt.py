@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
 from moodreel.output.formats.format import Format
-from moodreel.output.summary import describe_stretch
-from moodreel.recognition.prediction import Prediction, Stretch
+from moodreel.output.summary import SPEAKS, describe_stretch
+from moodreel.recognition.prediction import Person, Prediction
 from moodreel.recognition.segments import join_segments
 
 
 def format_vtt(prediction: Prediction) -> str:
     """Write the answer over time as WebVTT cues, one per stretch of equal label, to show as subtitles.
 
-    Where several people were seen, the cues of each follow as `<v person 2>`, of the face alone.
+    Where several people were seen, the cues of each follow as `<v person 2>`, of the face alone; where it is told who
+    speaks, they say so, and voices from off screen are `<v off screen 1>`.
 
     Args:
         prediction: what to write.
@@ -21,21 +26,36 @@ def format_vtt(prediction: Prediction) -> str:
     """
     name = " ".join(prediction.clip.split()).replace("-->", "->")
     lines = ["WEBVTT", "", f"NOTE moodreel {prediction.model}: {name}", ""]
-    for stretch, voice in sorted(_cues(prediction), key=lambda cue: cue[0].start_s):
-        times = f"{format_time(stretch.start_s)} --> {format_time(stretch.end_s)}"
-        lines += [times, f"{voice}{describe_stretch(stretch)}", ""]
+    for cue in sorted(_cues(prediction), key=lambda cue: cue.start_s):
+        lines += [f"{format_time(cue.start_s)} --> {format_time(cue.end_s)}", cue.text, ""]
     return "\n".join(lines)
 
 
-def _cues(prediction: Prediction) -> list[tuple[Stretch, str]]:
+@dataclass(frozen=True)
+class _Cue:
+    """One subtitle."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+def _cues(prediction: Prediction) -> list[_Cue]:
     if not prediction.duration_s:
         return []
-    cues = [(stretch, "") for stretch in prediction.stretches]
+    cues = [_Cue(one.start_s, one.end_s, describe_stretch(one)) for one in prediction.stretches]
     if len(prediction.people) > 1:
-        for person in prediction.people:
-            lane = join_segments(prediction.lanes[person.id], prediction.abstain_below)
-            cues += [(stretch, f"<v person {person.id}>") for stretch in lane]
-    return [cue for cue in cues if format_time(cue[0].start_s) != format_time(cue[0].end_s)]
+        cues += [cue for person in prediction.people for cue in _own_cues(prediction, person)]
+    cues += [_Cue(one.start_s, one.end_s, f"<v {one.who}>speaking") for one in prediction.turns if one.person is None]
+    return [cue for cue in cues if format_time(cue.start_s) != format_time(cue.end_s)]
+
+
+def _own_cues(prediction: Prediction, person: Person) -> Iterator[_Cue]:
+    """Yield what a person's face shows, apart for speech and silence; they do not overlap."""
+    for speaks, lane in groupby(prediction.lanes[person.id], key=lambda one: (one.speaking or 0.0) >= SPEAKS):
+        for stretch in join_segments(tuple(lane), prediction.abstain_below):
+            said = describe_stretch(stretch) + ", speaking" * speaks
+            yield _Cue(stretch.start_s, stretch.end_s, f"<v person {person.id}>{said}")
 
 
 def format_time(time_s: float) -> str:

@@ -51,9 +51,10 @@ _WINDOW: Json = {
     "voice": None,
     "abstained": False,
 }
+_OWN_WINDOW: Json = {**_WINDOW, "speaking": None, "fused": None}
 _STRETCH: Json = {"start_s": 0.0, "end_s": 4.0, "label": "happy", "probability": 0.94, "abstained": False}
 _PREDICTION: Json = {
-    "schema_version": 2,
+    "schema_version": 3,
     "scope": "person",
     "clip": "demo.mp4",
     "duration_s": 4.0,
@@ -75,10 +76,13 @@ _PREDICTION: Json = {
             "share_on_screen": 1.0,
             "label": "happy",
             "probabilities": _HAPPY,
-            "windows": [_WINDOW],
+            "speaking_s": None,
+            "voice": None,
+            "fused": None,
+            "windows": [_OWN_WINDOW],
             "boxes": [{"time_s": 0.0, "box_px": [262.1, 93.5, 371.0, 244.8]}],
             "abstained": False,
-            "segments": [_WINDOW],
+            "segments": [_OWN_WINDOW],
             "stretches": [_STRETCH],
         }
     ],
@@ -89,11 +93,16 @@ _PREDICTION: Json = {
             "states": {"face": "ok", "voice": "no_audio_track"},
             "weights": {"face": 1.0, "voice": 0.0},
             "abstained": False,
+            "voice_of": None,
+            "overlap": 0.0,
         }
     ],
     "stretches": {"answer": [_STRETCH], "face": [_STRETCH], "voice": []},
     "timeline": [_WINDOW],
     "warnings": [],
+    "turns": [],
+    "speakers": "not_told",
+    "why": "most-present",
 }
 _JOB: Json = {
     "id": "hYw3l0yY0bSmIc8kq2v8Ug",

@@ -1,0 +1,1 @@
+"""The network that tells from lips and sound who speaks: its training."""
