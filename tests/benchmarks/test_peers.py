@@ -124,8 +124,7 @@ def test_whole_clips_are_answered_by_moodreel_and_a_peer_sees_the_same_frames(pe
     model = write_tiny_bundle(tmp_path / "tiny")
     found = run(peers, monkeypatch, capsys, tmp_path / "manifest.csv", fakes, "--model", str(model))
     assert found["by brightness 1.0"][0][1].startswith("1.000")
-    assert found["moodreel 0.1.0, fused"][0][0] == "0"
-    assert "moodreel 0.1.0, face" not in found, "no picture shows a face, so that the face has no answer"
+    assert not {"moodreel 0.1.0, fused", "moodreel 0.1.0, face"} & set(found), "no picture shows a face to answer to"
 
 
 def test_red_faces_that_are_cut_out_are_angry_to_the_tiny_bundle(processes, clips, tmp_path):

@@ -471,7 +471,7 @@ USAGE = {
     "pretrain faes": "no such command 'faes'; did you mean 'faces'? See moodreel pretrain --help",
     "predict": "missing argument 'clips'. See moodreel predict --help",
     "train x --out": "option '--out' requires an argument. See moodreel --help",
-    "predict x --format xml": "unknown format 'xml', expected one of table, json, jsonl, csv, vtt, csv-clips",
+    "predict x --format xml": "unknown format 'xml', expected one of table, json, jsonl, csv, vtt, csv-clips, rttm",
 }
 
 

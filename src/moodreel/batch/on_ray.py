@@ -46,6 +46,7 @@ def joined_cluster(address: str | None) -> Iterator[RayCrew | None]:
     if ray.is_initialized():
         yield RayCrew()
         return
+    os.environ.setdefault("RAY_TQDM_PATCH_PRINT", "0")  # else it puts a function of its own in the place of print
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of what later versions do
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)

@@ -154,7 +154,7 @@ def _find_portrait() -> Path:
         if path.is_file():
             return path
     raise MoodreelError(
-        "the demo's portrait is missing: pip install --no-deps scikit-image brings it; or try moodreel predict CLIP"
+        "the demo's portrait is missing; try moodreel predict CLIP, or get it: pip install --no-deps scikit-image"
     )
 
 
