@@ -2,10 +2,12 @@
 
 import os
 import shutil
+from fractions import Fraction
 
+import numpy as np
 import pytest
 
-from media_files import write_clip
+from media_files import write_clip, write_wav
 from moodreel.batch.clips import map_clips
 from moodreel.errors import LibraryError
 from moodreel.library import index
@@ -224,3 +226,36 @@ def test_a_bundle_that_cannot_be_used_is_told_once(films, store, tmp_path):
     with pytest.raises(BundleError, match=r"face\.onnx: damaged or altered"):
         index_media([str(films)], store, promised)
     assert store.query("SELECT count(*) FROM files") == [(0,)]
+
+
+def write_slow_video(path, hours):
+    """A picture every ten seconds."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(1, 10))
+        stream.width, stream.height, stream.pix_fmt, stream.options = 64, 48, "yuv420p", {"preset": "ultrafast"}
+        for index in range(hours * 360):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index % 256, np.uint8))
+            frame.pts, frame.time_base = index, Fraction(10, 1)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_file_of_hours_has_windows_to_its_end(store, recognizer, tmp_path):
+    index_media([str(write_slow_video(tmp_path / "long.mp4", 3))], store, recognizer)
+    ((n, end_s, overlaps),) = store.query(
+        "SELECT count(*), max(end_s), count(*) FILTER (start_s < before) FROM"
+        " (SELECT *, lag(end_s) OVER (ORDER BY start_s) AS before FROM windows WHERE person = 0)"
+    )
+    assert end_s == pytest.approx(10_800, abs=10) and n > 10_700 and overlaps == 0
+
+
+def test_many_tiny_files_make_few_parts(store, recognizer, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    for number in range(300):
+        write_wav(tmp_path / "tiny" / f"{number}.wav", np.zeros((800, 1), np.float32))
+    assert counts_of(index_media([str(tmp_path / "tiny")], store, recognizer))["read"] == 300
+    ((n,),) = store.query("SELECT count(*) FROM files")
+    assert n == 300 and len(list((tmp_path / "lib" / "files").iterdir())) < 80
